@@ -1,0 +1,27 @@
+// The import direction of the code: only leftwards in this list. Kinds are named only in their registry.
+const layers = ['limits|errors', 'kernels', 'wire', 'dataplane', 'tunnels', 'pipeline', 'control', 'daemon|worker|weft'];
+const place = (names) => `^src/(${names})(/|\\.ts$)`;
+module.exports = {
+  forbidden: [
+    ...layers.map((layer, index) => ({
+      name: `${layer}-imports-only-leftwards`,
+      severity: 'error',
+      from: { path: place(layer) },
+      to: { path: layers.slice(index + 1).map(place).join('|') || '^$' },
+    })),
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    {
+      name: 'port-kinds-only-in-their-registry',
+      severity: 'error',
+      from: { pathNot: '^src/dataplane/ports/' },
+      to: { path: '^src/dataplane/ports/', pathNot: '^src/dataplane/ports/(registry|memory)\\.ts$' },
+    },
+    {
+      name: 'commands-only-in-their-registry',
+      severity: 'error',
+      from: { pathNot: '^src/control/commands/' },
+      to: { path: '^src/control/commands/', pathNot: '^src/control/commands/registry\\.ts$' },
+    },
+  ],
+  options: { doNotFollow: { path: 'node_modules' }, tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, exclude: { path: '\\.as\\.ts$' } },
+};

@@ -1,0 +1,20 @@
+/** Slots handled together. A stage reads `slots[0..count)`; only the runner changes `count`. @hot */
+export class Batch {
+  readonly slots: Int32Array;
+  readonly capacity: number;
+  count = 0;
+
+  constructor(capacity: number) {
+    this.slots = new Int32Array(capacity);
+    this.capacity = capacity;
+  }
+
+  /** Adds a slot. The caller has seen that there is room. */
+  push(slot: number): void {
+    this.slots[this.count++] = slot;
+  }
+
+  get full(): boolean {
+    return this.count === this.capacity;
+  }
+}

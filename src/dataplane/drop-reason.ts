@@ -1,0 +1,42 @@
+/**
+ * The one table of drop reasons: a name, one sentence for a person. A reason's number is its place in the table,
+ * valid inside one running version only; names are what leaves the process. Adding a reason: one row here, the line
+ * that sets it, one test that provokes it.
+ */
+const table = {
+  none: 'Not dropped.',
+  runt: 'The frame is shorter than an Ethernet header, or its tag is cut off.',
+  bad_vnet_header: 'The virtio-net header contradicts the frame it came with.',
+  too_long: 'The frame is longer than a slot can hold.',
+  vlan_not_allowed: 'The frame carries a VLAN that this port does not carry.',
+  bad_vlan_tag: 'The VLAN tag is malformed: VID 4095 is reserved.',
+  group_source: 'The source address is a group address.',
+  zero_source: 'The source address is all zeros.',
+  reserved_group: 'The destination is a reserved group address that bridges do not forward.',
+  control_frame: 'A link-control protocol (STP, LACP, LLDP, CFM, pause) that this port does not let through.',
+  hairpin: 'The destination is known to be behind the port the frame came from.',
+  isolated: 'Both ports are isolated; isolated ports do not talk to each other.',
+  storm: 'The port sent more broadcast, multicast or unknown-unicast frames than its storm limit.',
+  mac_limit: 'The guarded port has used up its limit of source addresses.',
+  loop: 'The port is blocked because stations kept moving between it and another port: there is a loop.',
+  no_port: 'No other port is in this network, so nobody could receive the frame.',
+  port_down: 'The port the frame should leave by is down.',
+  mtu_exceeded: "The frame is longer than the outgoing port's MTU allows.",
+  tx_full: 'The device took no more frames: its queue was full.',
+  no_slot: 'The frame pool had no free slot for a copy.',
+} as const;
+
+export type DropReason = keyof typeof table;
+
+export const dropReasons = Object.keys(table) as readonly DropReason[];
+export const DROP_REASON_COUNT = dropReasons.length;
+
+/** The reason's number, to be kept in a slot's `reason`. */
+export const dropReasonNumber = Object.fromEntries(dropReasons.map((name, index) => [name, index])) as Readonly<
+  Record<DropReason, number>
+>;
+
+/** The sentence for a person. */
+export function dropReasonText(name: DropReason): string {
+  return table[name];
+}

@@ -1,0 +1,147 @@
+/**
+ * The frame pool of one worker: a fixed number of slots in one WebAssembly memory, and what the switch knows of the
+ * frame in each. A frame is a slot number everywhere; its octets lie at `offset[slot]` for `length[slot]`.
+ *
+ *   slot base                  base + SLOT_HEADROOM
+ *   | headroom ............... | Ethernet header | payload ...           |
+ *                              ^ offset[slot] after reception; tags pushed or popped move it, never the payload
+ *
+ * All positions kept here are absolute in the arena, so that moving the addresses in front of a tag invalidates none.
+ * One thread owns a pool. @hot
+ *
+ * Ownership: `allocate` gives a slot to its caller, who passes it on (pipeline, port queue) or releases it. A frame that
+ * leaves by several ports is held by each copy; `holds[slot]` counts them, and the last `release` frees the slot.
+ */
+import { SLOT_COUNT, SLOT_HEADROOM, SLOT_STRIDE } from '../limits.js';
+
+const WASM_PAGE = 65_536;
+
+export class FramePool {
+  /** The arena. Fixed size, so its address never changes and the kernel may write into it. */
+  readonly memory: WebAssembly.Memory;
+  readonly octets: Uint8Array;
+  readonly words: Int32Array;
+  readonly slotCount: number;
+
+  /** Arena position of the first octet of the Ethernet header. */
+  readonly offset: Int32Array;
+  /** Octets of the frame from `offset`. */
+  readonly length: Int32Array;
+  /** Index of the port the frame came in by. */
+  readonly ingressPort: Int32Array;
+  /** Member (port in a network) the frame came in by; set by classify. */
+  readonly ingressMember: Int32Array;
+  /** Index of the network the frame is in; set by classify. */
+  readonly network: Int32Array;
+  /** PCP and DEI of the frame as the upper four bits of a TCI (mask 0xf000), kept while the tag is off. */
+  readonly priority: Int32Array;
+  /** Ethertype in front of the payload after the tags that were parsed; a value below 0x600 is an LLC length. */
+  readonly ethertype: Int32Array;
+  /** Arena position of the octet behind that ethertype. */
+  readonly networkHeader: Int32Array;
+
+  /** What the virtio-net header said, checked: GSO type (0 none, 1 TCPv4, 4 TCPv6, 5 UDP; 0x80 ECN), segment size. */
+  readonly gsoType: Int32Array;
+  readonly gsoSize: Int32Array;
+  /** Arena position where a partial checksum starts; 0: the frame's checksums are complete. */
+  readonly checksumStart: Int32Array;
+  /** Octets from there to the checksum field. */
+  readonly checksumOffset: Int32Array;
+  /** Octets of all headers of a super-frame, from `offset`'s place at reception; recomputed by parse. Absolute end position. */
+  readonly headersEnd: Int32Array;
+
+  /** Reason number the frame is to be dropped for; 0 while it lives. Stages write it, the runner acts on it. */
+  readonly reason: Int32Array;
+  /** Where forward sends it: a member, or one of the constants in pipeline/forward. */
+  readonly destination: Int32Array;
+
+  /** Copies (and holders) outstanding; the slot is free at 0. */
+  readonly holds: Int32Array;
+  /** The slot this one is a copy of, or itself. A copy holds its original until it is released. */
+  readonly original: Int32Array;
+  /** Copies of this frame that were sent. */
+  readonly sentCount: Int32Array;
+  /** Reason number of the last copy that was not sent. */
+  readonly copyFailure: Int32Array;
+  /** Octets received, for the ingress port's counters (length changes with tags). */
+  readonly receivedLength: Int32Array;
+
+  private readonly free: Int32Array;
+  private freeCount: number;
+
+  constructor(slotCount: number = SLOT_COUNT) {
+    const pages = Math.ceil((slotCount * SLOT_STRIDE) / WASM_PAGE);
+    this.memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+    this.octets = new Uint8Array(this.memory.buffer);
+    this.words = new Int32Array(this.memory.buffer);
+    this.slotCount = slotCount;
+    const field = () => new Int32Array(slotCount);
+    this.offset = field();
+    this.length = field();
+    this.ingressPort = field();
+    this.ingressMember = field();
+    this.network = field();
+    this.priority = field();
+    this.ethertype = field();
+    this.networkHeader = field();
+    this.gsoType = field();
+    this.gsoSize = field();
+    this.checksumStart = field();
+    this.checksumOffset = field();
+    this.headersEnd = field();
+    this.reason = field();
+    this.destination = field();
+    this.holds = field();
+    this.original = field();
+    this.sentCount = field();
+    this.copyFailure = field();
+    this.receivedLength = field();
+    this.free = field();
+    for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;
+    this.freeCount = slotCount;
+  }
+
+  /** Slots that nobody holds. */
+  get available(): number {
+    return this.freeCount;
+  }
+
+  /** A slot held once by the caller, its metadata stale; -1 when none is free. Last freed first: its octets are in cache. */
+  allocate(): number {
+    if (this.freeCount === 0) return -1;
+    const slot = this.free[--this.freeCount]!;
+    this.holds[slot] = 1;
+    return slot;
+  }
+
+  /** Gives up one hold; the last one frees the slot. Returns true then. */
+  release(slot: number): boolean {
+    const holds = this.holds[slot]! - 1;
+    this.holds[slot] = holds;
+    if (holds !== 0) return false;
+    this.free[this.freeCount++] = slot;
+    return true;
+  }
+
+  /** Arena position where a received frame's Ethernet header lies. */
+  frameStart(slot: number): number {
+    return slot * SLOT_STRIDE + SLOT_HEADROOM;
+  }
+
+  /**
+   * Makes `slot` a freshly received frame: `length` octets that lie at `frameStart(slot)`, no offload metadata.
+   * Whoever read a vnet header sets gsoType, gsoSize, checksumStart, checksumOffset afterwards.
+   */
+  receive(slot: number, port: number, length: number): void {
+    this.offset[slot] = slot * SLOT_STRIDE + SLOT_HEADROOM;
+    this.length[slot] = length;
+    this.receivedLength[slot] = length;
+    this.ingressPort[slot] = port;
+    this.gsoType[slot] = 0;
+    this.checksumStart[slot] = 0;
+    this.reason[slot] = 0;
+    this.original[slot] = slot;
+    this.sentCount[slot] = 0;
+    this.copyFailure[slot] = 0;
+  }
+}

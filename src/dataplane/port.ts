@@ -1,0 +1,88 @@
+/**
+ * What a port is, on both of its sides.
+ *
+ * A **port kind** (one file in ports/, one line in ports/registry.ts) opens devices: that happens on the main thread,
+ * which may block, call ioctls and talk rtnetlink. What it opens is described by an `OpenPort`: plain numbers and
+ * strings that can be posted to workers. A **port queue** is what a worker makes of it: the thing frames come from and
+ * go to. Which class serves a queue follows from the queue's `transport`, not from the port's kind.
+ */
+
+/** How octets of a queue are moved. Posted to workers, so: plain data. */
+export type QueueTransport =
+  /** A descriptor where one read is one frame and one write is one frame: a TAP. */
+  | { readonly type: 'tap'; readonly fd: number; readonly vnetHeader: boolean }
+  /** A bound AF_PACKET socket: recvmsg with auxdata, send. */
+  | { readonly type: 'packet'; readonly fd: number; readonly vnetHeader: boolean }
+  /** A connected stream socket: 4-octet big-endian length, frame, and so on. */
+  | { readonly type: 'stream'; readonly fd: number }
+  /** A pair of frame rings in shared memory (dataplane/frame-ring.ts), the far side in this process. */
+  | { readonly type: 'ring'; readonly receive: SharedArrayBuffer; readonly transmit: SharedArrayBuffer; readonly wakeFd: number };
+
+/** What a port can take and will send; decides where segmentation and checksums are done. */
+export interface PortFeatures {
+  /** Takes frames with partial checksums. */
+  readonly checksum: boolean;
+  /** Takes TCP super-frames over IPv4 / IPv6, UDP super-frames. */
+  readonly tcp4: boolean;
+  readonly tcp6: boolean;
+  readonly udp: boolean;
+}
+
+export const NO_OFFLOAD: PortFeatures = { checksum: false, tcp4: false, tcp6: false, udp: false };
+
+/** An opened port, as the main thread keeps it and workers are told of it. Queue i is read by worker i modulo workers. */
+export interface OpenPort {
+  readonly queues: readonly QueueTransport[];
+  readonly features: PortFeatures;
+  readonly mtu: number;
+  /** MAC of the interface itself, if it has one. */
+  readonly mac?: string;
+}
+
+/** Why a port is not up: shown as `port list.reason`. */
+export interface PortAbsence {
+  readonly state: 'waiting' | 'down';
+  /** One clause for an operator: `no interface vnet3`. */
+  readonly reason: string;
+}
+
+/** What a kind needs to know of a port; the config's own names. */
+export interface PortIntent {
+  readonly name: string;
+  readonly kind: string;
+  readonly device: string;
+  readonly path?: string;
+  readonly mtu?: number;
+  readonly queues: number;
+  readonly offload: 'auto' | 'off';
+}
+
+/** What the main thread gives a kind to tell it of changes. */
+export interface PortWatcher {
+  /** The port is there now (again), with these queues. */
+  opened(port: OpenPort): void;
+  /** The port is gone or not usable; descriptors may be closed once the workers have let go (the kind's close is called). */
+  lost(absence: PortAbsence): void;
+  /** MTU or link state changed; queues are the same. */
+  changed(port: OpenPort): void;
+}
+
+/** A port as its kind serves it on the main thread. */
+export interface PortHandle {
+  /** Closes every descriptor of the port and undoes what opening did (a TAP that weft made is removed). Idempotent. */
+  close(): Promise<void>;
+  /** Closes the descriptors reported lost; called after the workers detached. The handle goes on watching. */
+  released(): void;
+}
+
+/** One kind of port. */
+export interface PortKind {
+  readonly kind: string;
+  /** VM ports get storm limits and MAC limits by default; the others are treated as uplinks. */
+  readonly facesVm: boolean;
+  /**
+   * Starts serving the intent. Reports through the watcher, also before it returns. Throws an OperatingError only for
+   * what no waiting mends (missing privilege, missing package); an absent interface is a `lost` with state `waiting`.
+   */
+  open(intent: PortIntent, watcher: PortWatcher): Promise<PortHandle>;
+}
