@@ -1,0 +1,148 @@
+/*
+ * Frame source of the 64-octet workload: Ethernet/IPv4/UDP frames sent on an interface by AF_PACKET, 64 a system call,
+ * past the queueing discipline, as fast as one core can. The sink needs no program: the far interface's own receive
+ * counter says what was delivered, and the destination address is a station that is not the interface itself, so the
+ * far kernel throws each frame away at its first look (PACKET_OTHERHOST).
+ *
+ *   generator send INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED     until it is killed; says "sending"
+ *   generator announce INTERFACE SOURCE_MAC                                 one broadcast, so that switches learn
+ *
+ * FLOWS source ports are used in turn, drawn from SEED. Addresses are those of the documentation.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FRAMES_PER_CALL 64
+#define FLOWS_MAX 4096
+#define FRAME_SIZE_MAX 1514
+
+static void die(const char *what) {
+  perror(what);
+  exit(1);
+}
+
+static void parse_mac(const char *text, uint8_t *mac) {
+  if (sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", mac, mac + 1, mac + 2, mac + 3, mac + 4, mac + 5) != 6) {
+    fprintf(stderr, "generator: %s is not a MAC address\n", text);
+    exit(2);
+  }
+}
+
+static int open_socket(const char *interface) {
+  int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+  if (fd < 0) die("socket(AF_PACKET)");
+  struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(interface)};
+  if (!address.sll_ifindex) die(interface);
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die("bind");
+  int on = 1;
+  if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on) < 0) die("PACKET_QDISC_BYPASS");
+  return fd;
+}
+
+static uint16_t ip_checksum(const uint8_t *header) {
+  uint32_t sum = 0;
+  for (int index = 0; index < 20; index += 2) sum += header[index] << 8 | header[index + 1];
+  sum = (sum & 0xffff) + (sum >> 16);
+  return ~(sum + (sum >> 16));
+}
+
+static uint32_t random_state;
+
+/* xorshift32: the same seed gives the same frames on every machine. */
+static uint32_t random_word(void) {
+  random_state ^= random_state << 13;
+  random_state ^= random_state >> 17;
+  random_state ^= random_state << 5;
+  return random_state;
+}
+
+static void put16(uint8_t *at, uint16_t value) {
+  at[0] = value >> 8;
+  at[1] = value;
+}
+
+/* 192.0.2.1 > 192.0.2.2, UDP without checksum (allowed over IPv4) to the discard port. */
+static void build_frame(uint8_t *frame, unsigned size, const uint8_t *source, const uint8_t *destination) {
+  static const uint8_t addresses[8] = {192, 0, 2, 1, 192, 0, 2, 2};
+  memset(frame, 0xa5, size);
+  memcpy(frame, destination, 6);
+  memcpy(frame + 6, source, 6);
+  put16(frame + 12, ETH_P_IP);
+  uint8_t *ip = frame + 14;
+  memset(ip, 0, 28);
+  ip[0] = 0x45;
+  put16(ip + 2, size - 14);
+  ip[8] = 64;
+  ip[9] = IPPROTO_UDP;
+  memcpy(ip + 12, addresses, 8);
+  put16(ip + 10, ip_checksum(ip));
+  put16(ip + 20, 49152 + random_word() % 16384);
+  put16(ip + 22, 9);
+  put16(ip + 24, size - 34);
+}
+
+static void announce(const char *interface, const char *mac_text) {
+  uint8_t frame[60] = {0}, mac[6], everyone[6] = {255, 255, 255, 255, 255, 255};
+  parse_mac(mac_text, mac);
+  random_state = 1;
+  build_frame(frame, sizeof frame, mac, everyone);
+  int fd = open_socket(interface);
+  if (send(fd, frame, sizeof frame, 0) < 0) die("send");
+}
+
+static void send_frames(char **argv) {
+  static uint8_t frames[FLOWS_MAX][FRAME_SIZE_MAX];
+  static struct iovec vectors[FLOWS_MAX];
+  static struct mmsghdr messages[FLOWS_MAX + FRAMES_PER_CALL];
+  unsigned size = atoi(argv[5]), flows = atoi(argv[6]), next = 0;
+  uint8_t source[6], destination[6];
+  parse_mac(argv[3], source);
+  parse_mac(argv[4], destination);
+  random_state = strtoul(argv[7], NULL, 10) | 1;
+  if (size < 42 || size > FRAME_SIZE_MAX || flows < 1 || flows > FLOWS_MAX) {
+    fprintf(stderr, "generator: size 42 to %d, flows 1 to %d\n", FRAME_SIZE_MAX, FLOWS_MAX);
+    exit(2);
+  }
+  int fd = open_socket(argv[2]);
+  for (unsigned flow = 0; flow < flows; flow++) {
+    build_frame(frames[flow], size, source, destination);
+    vectors[flow] = (struct iovec){frames[flow], size};
+  }
+  /* Wraps without a special case: the first messages are repeated behind the last. */
+  for (unsigned index = 0; index < flows + FRAMES_PER_CALL; index++) {
+    messages[index].msg_hdr.msg_iov = &vectors[index % flows];
+    messages[index].msg_hdr.msg_iovlen = 1;
+  }
+  puts("sending");
+  fflush(stdout);
+  for (;;) {
+    /* ENOBUFS: the interface's queue is full. The frame is lost, which is what overload means; go on with the next. */
+    int sent = sendmmsg(fd, messages + next, FRAMES_PER_CALL, 0);
+    if (sent < 0 && errno != ENOBUFS && errno != EAGAIN && errno != EINTR) die("sendmmsg");
+    next = (next + (sent < 0 ? 1 : sent)) % flows;
+  }
+}
+
+int main(int argc, char **argv) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (argc == 4 && !strcmp(argv[1], "announce")) {
+    announce(argv[2], argv[3]);
+    return 0;
+  }
+  if (argc == 8 && !strcmp(argv[1], "send")) send_frames(argv);
+  fprintf(stderr, "usage: generator send INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED\n"
+                  "       generator announce INTERFACE SOURCE_MAC\n");
+  return 2;
+}
