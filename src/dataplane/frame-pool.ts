@@ -40,6 +40,11 @@ export class FramePool {
   /** Arena position of the octet behind that ethertype. */
   readonly networkHeader: Int32Array;
 
+  /**
+   * 1 while the five fields below are what a guest's virtio-net header said, unchecked, positions relative to `offset`;
+   * parse checks them, makes positions absolute and sets 0.
+   */
+  readonly offloadUnchecked: Int32Array;
   /** What the virtio-net header said, checked: GSO type (0 none, 1 TCPv4, 4 TCPv6, 5 UDP; 0x80 ECN), segment size. */
   readonly gsoType: Int32Array;
   readonly gsoSize: Int32Array;
@@ -47,7 +52,7 @@ export class FramePool {
   readonly checksumStart: Int32Array;
   /** Octets from there to the checksum field. */
   readonly checksumOffset: Int32Array;
-  /** Octets of all headers of a super-frame, from `offset`'s place at reception; recomputed by parse. Absolute end position. */
+  /** Arena position where a super-frame's headers end and its payload begins. */
   readonly headersEnd: Int32Array;
 
   /** Reason number the frame is to be dropped for; 0 while it lives. Stages write it, the runner acts on it. */
@@ -63,6 +68,11 @@ export class FramePool {
   readonly sentCount: Int32Array;
   /** Reason number of the last copy that was not sent. */
   readonly copyFailure: Int32Array;
+  /** Not 0: the switch made this frame itself; it is nobody's received frame. */
+  readonly isGenerated: Int32Array;
+  /** FDB entries of the frame's source and destination, -1 for none; set by lookup. */
+  readonly sourceEntry: Int32Array;
+  readonly destinationEntry: Int32Array;
   /** Octets received, for the ingress port's counters (length changes with tags). */
   readonly receivedLength: Int32Array;
 
@@ -84,6 +94,7 @@ export class FramePool {
     this.priority = field();
     this.ethertype = field();
     this.networkHeader = field();
+    this.offloadUnchecked = field();
     this.gsoType = field();
     this.gsoSize = field();
     this.checksumStart = field();
@@ -95,6 +106,9 @@ export class FramePool {
     this.original = field();
     this.sentCount = field();
     this.copyFailure = field();
+    this.isGenerated = field();
+    this.sourceEntry = field();
+    this.destinationEntry = field();
     this.receivedLength = field();
     this.free = field();
     for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;
@@ -130,18 +144,61 @@ export class FramePool {
 
   /**
    * Makes `slot` a freshly received frame: `length` octets that lie at `frameStart(slot)`, no offload metadata.
-   * Whoever read a vnet header sets gsoType, gsoSize, checksumStart, checksumOffset afterwards.
+   * Whoever read a vnet header that asks for something calls `offload` afterwards.
    */
   receive(slot: number, port: number, length: number): void {
     this.offset[slot] = slot * SLOT_STRIDE + SLOT_HEADROOM;
     this.length[slot] = length;
     this.receivedLength[slot] = length;
     this.ingressPort[slot] = port;
+    this.offloadUnchecked[slot] = 0;
     this.gsoType[slot] = 0;
     this.checksumStart[slot] = 0;
     this.reason[slot] = 0;
     this.original[slot] = slot;
+    this.isGenerated[slot] = 0;
     this.sentCount[slot] = 0;
     this.copyFailure[slot] = 0;
+  }
+
+  /** Keeps what a vnet header said, for parse to check. Positions are relative to the frame. */
+  offload(slot: number, flags: number, gsoType: number, headerLength: number, gsoSize: number, start: number, offset: number): void {
+    this.offloadUnchecked[slot] = 1;
+    this.gsoType[slot] = gsoType;
+    this.gsoSize[slot] = gsoSize;
+    this.headersEnd[slot] = headerLength;
+    this.checksumStart[slot] = (flags & 1) === 0 ? 0 : start;
+    this.checksumOffset[slot] = (flags & 1) === 0 ? -1 : offset;
+  }
+
+  /**
+   * A second slot with the same octets and metadata, held once by the caller and holding `slot`'s original in turn.
+   * -1 when no slot is free. `headroom` octets in front of the frame are not copied.
+   */
+  clone(slot: number): number {
+    const copy = this.allocate();
+    if (copy < 0) return -1;
+    const shift = (copy - slot) * SLOT_STRIDE;
+    const start = this.offset[slot]!;
+    const length = this.length[slot]!;
+    this.octets.copyWithin(start + shift, start, start + length);
+    this.offset[copy] = start + shift;
+    this.length[copy] = length;
+    this.ingressPort[copy] = this.ingressPort[slot]!;
+    this.ingressMember[copy] = this.ingressMember[slot]!;
+    this.network[copy] = this.network[slot]!;
+    this.priority[copy] = this.priority[slot]!;
+    this.ethertype[copy] = this.ethertype[slot]!;
+    this.networkHeader[copy] = this.networkHeader[slot]! + shift;
+    this.offloadUnchecked[copy] = 0;
+    this.gsoType[copy] = this.gsoType[slot]!;
+    this.gsoSize[copy] = this.gsoSize[slot]!;
+    this.checksumStart[copy] = this.checksumStart[slot] === 0 ? 0 : this.checksumStart[slot]! + shift;
+    this.checksumOffset[copy] = this.checksumOffset[slot]!;
+    this.headersEnd[copy] = this.headersEnd[slot]! + shift;
+    this.reason[copy] = 0;
+    this.original[copy] = this.original[slot]!;
+    this.holds[this.original[slot]!]!++;
+    return copy;
   }
 }

@@ -1,0 +1,101 @@
+/**
+ * The last frame that died of each (port, reason, of), per worker, in memory the main thread reads: `weft drops` shows it.
+ * Rows are given out as reasons first occur, at most DROP_SAMPLES_MAX; at most one sample a row and millisecond is kept,
+ * so that a flood of bad frames costs a comparison each. One writer; a row's sequence is odd while it is written. @hot
+ */
+import { DROP_SAMPLE_SIZE, DROP_SAMPLES_MAX, PORTS_MAX } from '../limits.js';
+import { DROP_REASON_COUNT } from './drop-reason.js';
+import type { FramePool } from './frame-pool.js';
+
+/** Words of a row: sequence, port, reason, of, length of the frame, milliseconds (float64), then the octets. */
+const ROW_SIZE = 32 + DROP_SAMPLE_SIZE;
+const ROWS_START = 8;
+const INDEX_START = ROWS_START + DROP_SAMPLES_MAX * ROW_SIZE;
+const INDEX_COUNT = PORTS_MAX * DROP_REASON_COUNT * 2;
+export const DROP_SAMPLES_SIZE = INDEX_START + INDEX_COUNT * 2;
+
+/** One kept frame. */
+export interface DropSample {
+  readonly port: number;
+  readonly reason: number;
+  readonly of: number;
+  /** Octets the whole frame had. */
+  readonly length: number;
+  readonly atMs: number;
+  /** Its first octets. */
+  readonly octets: Uint8Array;
+}
+
+export class DropSamples {
+  private readonly octets: Uint8Array;
+  private readonly words: Int32Array;
+  private readonly times: Float64Array;
+  /** Row number plus one by (port, reason, of); 0: none yet. */
+  private readonly index: Uint16Array;
+
+  constructor(buffer: SharedArrayBuffer | ArrayBuffer = new SharedArrayBuffer(DROP_SAMPLES_SIZE)) {
+    this.octets = new Uint8Array(buffer);
+    this.words = new Int32Array(buffer, 0, INDEX_START >> 2);
+    this.times = new Float64Array(buffer, 0, INDEX_START >> 3);
+    this.index = new Uint16Array(buffer, INDEX_START, INDEX_COUNT);
+  }
+
+  /** Keeps the head of the frame in `slot` as the latest of its kind. */
+  take(pool: FramePool, slot: number, port: number, reason: number, of: number, nowMs: number): void {
+    const key = (port * DROP_REASON_COUNT + reason) * 2 + of;
+    let row = this.index[key]! - 1;
+    if (row < 0) row = this.newRow(key);
+    if (row < 0) return;
+    const position = ROWS_START + row * ROW_SIZE;
+    if (this.times[(position + 24) >> 3] === nowMs) return;
+    const word = position >> 2;
+    const words = this.words;
+    Atomics.add(words, word, 1);
+    words[word + 1] = port;
+    words[word + 2] = reason;
+    words[word + 3] = of;
+    const length = pool.length[slot]!;
+    words[word + 4] = length;
+    this.times[(position + 24) >> 3] = nowMs;
+    const start = pool.offset[slot]!;
+    const kept = length < DROP_SAMPLE_SIZE ? length : DROP_SAMPLE_SIZE;
+    const to = position + 32;
+    for (let index = 0; index < kept; index++) this.octets[to + index] = pool.octets[start + index]!;
+    Atomics.add(words, word, 1);
+  }
+
+  /** All kept frames. For the main thread; a row that is being written is left out. */
+  list(): DropSample[] {
+    const samples: DropSample[] = [];
+    const count = Math.min(Atomics.load(this.words, 0), DROP_SAMPLES_MAX);
+    for (let row = 0; row < count; row++) {
+      const sample = this.read(ROWS_START + row * ROW_SIZE);
+      if (sample !== undefined) samples.push(sample);
+    }
+    return samples;
+  }
+
+  private read(position: number): DropSample | undefined {
+    const word = position >> 2;
+    const before = Atomics.load(this.words, word);
+    if (before === 0 || (before & 1) === 1) return undefined;
+    const length = this.words[word + 4]!;
+    const sample: DropSample = {
+      port: this.words[word + 1]!,
+      reason: this.words[word + 2]!,
+      of: this.words[word + 3]!,
+      length,
+      atMs: this.times[(position + 24) >> 3]!,
+      octets: this.octets.slice(position + 32, position + 32 + Math.min(length, DROP_SAMPLE_SIZE)),
+    };
+    return Atomics.load(this.words, word) === before ? sample : undefined;
+  }
+
+  private newRow(key: number): number {
+    const row = this.words[0]!;
+    if (row >= DROP_SAMPLES_MAX) return -1;
+    this.index[key] = row + 1;
+    Atomics.store(this.words, 0, row + 1);
+    return row;
+  }
+}

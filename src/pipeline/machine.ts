@@ -1,0 +1,134 @@
+/**
+ * Everything a worker's pipeline works on: slots, tables, the snapshot in force, the clock's last reading, and the ports'
+ * queues. All of it is injected, so the same pipeline runs in a worker, in a test, in the simulator and for `weft trace`.
+ *
+ * It also settles frames: a received frame ends exactly once, when its last hold is released, as forwarded (a copy left),
+ * consumed or dropped. Only the runner and the I/O engine's reports come here; stages write verdicts. @hot
+ */
+import {
+  type Counters,
+  DROP_OF_COPY,
+  DROP_OF_FRAME,
+  RX_BYTES,
+  RX_CONSUMED,
+  RX_DROPPED,
+  RX_FORWARDED,
+  RX_FRAMES,
+  TX_BYTES,
+  TX_DROPPED,
+  TX_FRAMES,
+} from '../dataplane/counters.js';
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import type { DropSamples } from '../dataplane/drop-samples.js';
+import type { FramePool } from '../dataplane/frame-pool.js';
+import type { PortQueue, SendReport } from '../dataplane/io-engine.js';
+import type { Kernels } from '../kernels/kernels.js';
+import { PORTS_MAX } from '../limits.js';
+import { Segmenter } from '../wire/gso.js';
+import type { Fdb } from './fdb.js';
+import type { LoopGuard } from './loop-guard.js';
+import type { Snapshot } from './snapshot.js';
+import type { TokenBuckets } from './token-bucket.js';
+
+/** What is shared with other workers, or injected. */
+export interface MachineParts {
+  readonly pool: FramePool;
+  readonly kernels: Kernels;
+  readonly counters: Counters;
+  readonly samples: DropSamples;
+  readonly fdb: Fdb;
+  readonly storm: TokenBuckets;
+  readonly loops: LoopGuard;
+}
+
+export class Machine implements SendReport {
+  readonly pool: FramePool;
+  readonly kernels: Kernels;
+  readonly counters: Counters;
+  readonly samples: DropSamples;
+  readonly fdb: Fdb;
+  readonly storm: TokenBuckets;
+  readonly loops: LoopGuard;
+  readonly segmenter: Segmenter;
+  /** Replaced as one between two batches. */
+  snapshot: Snapshot;
+  /** By port index; undefined while the port has no queue in this worker. */
+  readonly queues: (PortQueue | undefined)[] = new Array(PORTS_MAX).fill(undefined);
+  /** Monotonic milliseconds and seconds, read once a batch. */
+  nowMs = 0;
+  nowSeconds = 0;
+
+  constructor(parts: MachineParts, snapshot: Snapshot) {
+    this.pool = parts.pool;
+    this.kernels = parts.kernels;
+    this.counters = parts.counters;
+    this.samples = parts.samples;
+    this.fdb = parts.fdb;
+    this.storm = parts.storm;
+    this.loops = parts.loops;
+    this.segmenter = new Segmenter(parts.pool, parts.kernels);
+    this.snapshot = snapshot;
+  }
+
+  setTime(monotonicMs: number): void {
+    this.nowMs = monotonicMs;
+    this.nowSeconds = Math.floor(monotonicMs / 1000) | 0;
+  }
+
+  /** Reported by the I/O engine, once for every slot a queue took. */
+  sent(slot: number, port: number, octets: number, reason: number): void {
+    if (reason !== 0) {
+      this.failCopy(slot, port, reason);
+      this.letGo(slot);
+      return;
+    }
+    this.counters.addPort(port, TX_FRAMES, 1);
+    this.counters.addPort(port, TX_BYTES, octets);
+    this.pool.sentCount[this.pool.original[slot]!]!++;
+    this.letGo(slot);
+  }
+
+  /** Counts a copy that can't leave by `port`. Holds are not touched. */
+  failCopy(slot: number, port: number, reason: number): void {
+    this.pool.copyFailure[this.pool.original[slot]!] = reason;
+    this.counters.addDrop(port, reason, DROP_OF_COPY);
+    this.counters.addPort(port, TX_DROPPED, 1);
+    this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY, this.nowMs);
+  }
+
+  /** Gives up one hold of a slot; the last one of a copy lets go of its original, the last one of an original ends it. */
+  letGo(slot: number): void {
+    const pool = this.pool;
+    if (!pool.release(slot)) return;
+    const original = pool.original[slot]!;
+    if (original === slot) this.settle(slot);
+    else if (pool.release(original)) this.settle(original);
+  }
+
+  /** The frame's end. The slot was just freed: its metadata is still what it was. */
+  private settle(slot: number): void {
+    const pool = this.pool;
+    const counters = this.counters;
+    const port = pool.ingressPort[slot]!;
+    if (pool.isGenerated[slot] !== 0) return;
+    counters.addPort(port, RX_FRAMES, 1);
+    counters.addPort(port, RX_BYTES, pool.receivedLength[slot]!);
+    if (pool.sentCount[slot] !== 0) {
+      counters.addPort(port, RX_FORWARDED, 1);
+      return;
+    }
+    let reason = pool.reason[slot]!;
+    if (reason === CONSUMED) {
+      counters.addPort(port, RX_CONSUMED, 1);
+      return;
+    }
+    // No stage dropped it, yet no copy left: the last copy's failure is why.
+    if (reason === 0) reason = pool.copyFailure[slot]! !== 0 ? pool.copyFailure[slot]! : dropReasonNumber.no_port;
+    counters.addPort(port, RX_DROPPED, 1);
+    counters.addDrop(port, reason, DROP_OF_FRAME);
+    this.samples.take(pool, slot, port, reason, DROP_OF_FRAME, this.nowMs);
+  }
+}
+
+/** In a slot's `reason`: the switch itself took the frame (answered it, or it was for a table). */
+export const CONSUMED = -1;

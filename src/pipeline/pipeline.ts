@@ -1,0 +1,111 @@
+/**
+ * A frame's whole life. READ FIRST.
+ *
+ *   receive -> ingress stages, on received frames -> replicate -> egress stages, on copies -> the ports' queues
+ *
+ * A batch of received frames goes through the ingress stages; each writes a drop reason or lets the frame go on. What is
+ * left has a destination: one member, or a flood. `replicate` makes that (slot, member) pairs, and the egress stages take
+ * those to the ports' queues, in rounds of EGRESS_BATCH_SIZE so that a flood to thousands of ports needs no more memory.
+ *
+ * Holds on slots: the runner holds each received frame while it works on it, each copy holds its slot until the queue
+ * reports it. The last hold that goes settles the frame (machine.ts): forwarded, consumed or dropped, counted once. @hot
+ */
+import type { Batch } from '../dataplane/batch.js';
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { EGRESS_BATCH_SIZE } from '../limits.js';
+import { fit } from './egress/fit.js';
+import { egressPolicy } from './egress/policy.js';
+import { tag } from './egress/tag.js';
+import { transmit } from './egress/transmit.js';
+import { EgressBatch } from './egress-batch.js';
+import type { Machine } from './machine.js';
+import { PORT_CLOSED } from './snapshot.js';
+import type { EgressStage, Stage } from './stage.js';
+import { classify } from './stages/classify.js';
+import { controlFrames } from './stages/control-frames.js';
+import { FLOOD, forward } from './stages/forward.js';
+import { learn } from './stages/learn.js';
+import { lookup } from './stages/lookup.js';
+import { parse } from './stages/parse.js';
+import { storm } from './stages/storm.js';
+
+export const ingressStages: readonly Stage[] = [parse, classify, controlFrames, lookup, storm, learn, forward];
+export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, transmit];
+
+/** Told of each stage as it has run; `weft trace` listens. */
+export interface StageListener {
+  ingress(stage: Stage, batch: Batch): void;
+  egress(stage: EgressStage, copies: EgressBatch): void;
+}
+
+export class Pipeline {
+  private readonly machine: Machine;
+  private readonly copies = new EgressBatch(EGRESS_BATCH_SIZE);
+  private readonly listener: StageListener | undefined;
+
+  constructor(machine: Machine, listener?: StageListener) {
+    this.machine = machine;
+    this.listener = listener;
+  }
+
+  /** Takes every frame of the batch to its end or onto a queue. The batch's slots are the runner's to let go. */
+  run(batch: Batch): void {
+    for (let index = 0; index < ingressStages.length; index++) {
+      const stage = ingressStages[index]!;
+      stage.run(this.machine, batch);
+      if (this.listener !== undefined) this.listener.ingress(stage, batch);
+    }
+    for (let index = 0; index < batch.count; index++) this.replicate(batch.slots[index]!);
+    this.leave();
+    for (let index = 0; index < batch.count; index++) this.machine.letGo(batch.slots[index]!);
+    batch.count = 0;
+  }
+
+  /** Makes the frame's copies. Floods skip ports that are closed: nobody is there to miss the frame. */
+  private replicate(slot: number): void {
+    const { pool, snapshot } = this.machine;
+    if (pool.reason[slot] !== 0) return;
+    const destination = pool.destination[slot]!;
+    if (destination !== FLOOD) {
+      this.copy(slot, destination, 0);
+      return;
+    }
+    const network = pool.network[slot]!;
+    const own = pool.ingressMember[slot]!;
+    const start = snapshot.networkStart[network]!;
+    const end = start + snapshot.networkCount[network]!;
+    let copies = 0;
+    for (let index = start; index < end; index++) {
+      const member = snapshot.networkMembers[index]!;
+      if (member === own || snapshot.portMode[snapshot.memberPort[member]!] === PORT_CLOSED) continue;
+      this.copy(slot, member, 1);
+      copies++;
+    }
+    if (copies === 0) pool.reason[slot] = dropReasonNumber.no_port;
+  }
+
+  private copy(slot: number, member: number, shared: number): void {
+    if (this.copies.count === this.copies.capacity) this.leave();
+    this.machine.pool.holds[slot]!++;
+    this.copies.push(slot, member, shared);
+  }
+
+  /** The egress stages on the copies made so far; those that could not leave are counted and let go. */
+  private leave(): void {
+    const { machine, copies } = this;
+    for (let index = 0; index < egressStages.length; index++) {
+      const stage = egressStages[index]!;
+      stage.run(machine, copies);
+      if (this.listener !== undefined) this.listener.egress(stage, copies);
+    }
+    for (let index = 0; index < copies.count; index++) {
+      const reason = copies.reasons[index]!;
+      if (reason === 0) continue;
+      const slot = copies.slots[index]!;
+      const port = machine.snapshot.memberPort[copies.members[index]!]!;
+      if (port >= 0) machine.failCopy(slot, port, reason);
+      machine.letGo(slot);
+    }
+    copies.count = 0;
+  }
+}
