@@ -1,0 +1,25 @@
+/**
+ * Words in frame memory: network byte order exists only behind these functions. Values of 32 bits are signed, so that
+ * V8 keeps them as small integers. Callers have proved that the octets are there. @hot
+ */
+
+export function read16(octets: Uint8Array, position: number): number {
+  return (octets[position] << 8) | octets[position + 1];
+}
+
+/** Signed: compare and store as is, `>>> 0` only to print. */
+export function read32(octets: Uint8Array, position: number): number {
+  return (octets[position] << 24) | (octets[position + 1] << 16) | (octets[position + 2] << 8) | octets[position + 3];
+}
+
+export function write16(octets: Uint8Array, position: number, value: number): void {
+  octets[position] = value >>> 8;
+  octets[position + 1] = value;
+}
+
+export function write32(octets: Uint8Array, position: number, value: number): void {
+  octets[position] = value >>> 24;
+  octets[position + 1] = value >>> 16;
+  octets[position + 2] = value >>> 8;
+  octets[position + 3] = value;
+}
