@@ -21,9 +21,9 @@ import {
   SLOT_STRIDE,
 } from '../limits.js';
 import type { Batch } from './batch.js';
-import { dropReasonNumber } from './drop-reason.js';
 import type { FramePool } from './frame-pool.js';
 import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
+import { isDeviceGone, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
 import {
@@ -534,19 +534,4 @@ export class UringEngine implements IoEngine {
 /** 1 when adding a non-negative number to `before` wrapped to `after`, both read as unsigned words. */
 function carry(before: number, after: number): number {
   return (after ^ 0x8000_0000) < (before ^ 0x8000_0000) ? 1 : 0;
-}
-
-function isDeviceGone(errno: number): boolean {
-  const EBADF = 9;
-  const ENXIO = 6;
-  const ENODEV = 19;
-  const EBADFD = 77;
-  return errno === EBADF || errno === ENXIO || errno === ENODEV || errno === EBADFD || errno === native.ENETDOWN;
-}
-
-function sendFailureReason(errno: number): number {
-  const EMSGSIZE = 90;
-  if (errno === EMSGSIZE) return dropReasonNumber.mtu_exceeded;
-  if (errno === native.EAGAIN || errno === native.ENOBUFS) return dropReasonNumber.tx_full;
-  return dropReasonNumber.port_down;
 }

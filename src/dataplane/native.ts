@@ -33,6 +33,7 @@ const getOption = libc.func('int getsockopt(int fd, int level, int name, void *v
 const sendMessage = libc.func('ssize_t sendmsg(int fd, long message, int flags)');
 const receiveMessage = libc.func('ssize_t recvmsg(int fd, long message, int flags)');
 const sendBytes = libc.func('ssize_t send(int fd, void *bytes, size_t size, int flags)');
+const sendFrom = libc.func('ssize_t send(int fd, long address, size_t size, int flags)');
 const receiveBytes = libc.func('ssize_t recv(int fd, void *bytes, size_t size, int flags)');
 const mapMemory = libc.func('long mmap(long address, size_t size, int protection, int flags, int fd, long offset)');
 const unmapMemory = libc.func('int munmap(long address, size_t size)');
@@ -154,6 +155,10 @@ export function recvmsg(fd: number, message: number, flags: number): number {
 }
 export function send(fd: number, bytes: Uint8Array, flags = 0): number {
   return sendBytes(fd, bytes, bytes.byteLength, flags);
+}
+/** As send, from an absolute address. */
+export function sendAt(fd: number, address: number, size: number, flags: number): number {
+  return sendFrom(fd, address, size, flags);
 }
 export function recv(fd: number, bytes: Uint8Array, flags = 0): number {
   return receiveBytes(fd, bytes, bytes.byteLength, flags);

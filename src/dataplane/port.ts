@@ -75,6 +75,12 @@ export interface PortHandle {
   released(): void;
 }
 
+/** What a kind must remember of a port over a restart of the daemon, kept durably in the state directory. */
+export interface PortMemory {
+  get(key: string): string | undefined;
+  set(key: string, value: string | undefined): void;
+}
+
 /** One kind of port. */
 export interface PortKind {
   readonly kind: string;
@@ -84,5 +90,5 @@ export interface PortKind {
    * Starts serving the intent. Reports through the watcher, also before it returns. Throws an OperatingError only for
    * what no waiting mends (missing privilege, missing package); an absent interface is a `lost` with state `waiting`.
    */
-  open(intent: PortIntent, watcher: PortWatcher): Promise<PortHandle>;
+  open(intent: PortIntent, watcher: PortWatcher, memory: PortMemory): Promise<PortHandle>;
 }
