@@ -47,6 +47,7 @@ export function isGroup(high: number): boolean {
   return (high & 0x0100) !== 0;
 }
 
-export function isBroadcast(high: number, low: number): boolean {
-  return high === 0xffff && low === -1;
+/** Whether the address at `position` is ff:ff:ff:ff:ff:ff. */
+export function isBroadcastAt(octets: Uint8Array, position: number): boolean {
+  return read16(octets, position) === 0xffff && read32(octets, position + 2) === -1;
 }
