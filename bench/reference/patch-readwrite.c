@@ -40,7 +40,6 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: patch-readwrite [--vnet] [--busy] TAP_A TAP_B\n");
     return 2;
   }
-  die_with_parent();
   struct pollfd taps[2] = {
       {.fd = tap_open(argv[argument], vnet_header), .events = POLLIN},
       {.fd = tap_open(argv[argument + 1], vnet_header), .events = POLLIN},

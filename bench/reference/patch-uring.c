@@ -185,7 +185,6 @@ int main(int argc, char **argv) {
     fprintf(stderr, "usage: patch-uring [--vnet] [--busy] TAP_A TAP_B\n");
     return 2;
   }
-  die_with_parent();
   buffer_count = vnet_header ? BUFFERS_VNET : BUFFERS;
   buffer_size = vnet_header ? FRAME_SIZE_MAX : 2048;
   stride = vnet_header ? STRIDE_VNET : STRIDE;

@@ -1,10 +1,13 @@
 /*
- * The two ends of the TCP workloads: a bulk stream as iperf3 makes one, and request/response as netperf's TCP_RR.
+ * The two ends of every workload that needs answers: a TCP stream as iperf3 makes one, request/response as netperf's
+ * TCP_RR, and a train of datagrams that shows a disturbance by what is missing or late.
  *
- *   tcp-peer sink PORT WARMUP_MS WINDOW_MS                receives; measures octets delivered
- *   tcp-peer source ADDRESS PORT                          sends until the sink closes
- *   tcp-peer respond PORT                                 sends back each octet
- *   tcp-peer request ADDRESS PORT WARMUP_MS WINDOW_MS     one octet there, one back; measures each round trip
+ *   peer sink PORT WARMUP_MS WINDOW_MS                  receives; measures octets delivered
+ *   peer source ADDRESS PORT                            sends until the sink closes
+ *   peer respond PORT                                   sends back each octet
+ *   peer request ADDRESS PORT WARMUP_MS WINDOW_MS       one octet there, one back; measures each round trip
+ *   peer echo PORT                                      sends back each datagram, until it is killed
+ *   peer train ADDRESS PORT INTERVAL_US                 a numbered datagram each interval, until SIGTERM; measures loss
  *
  * A listener says "listening". The measuring side says "begin" when its warm-up is over, and the result as one line of
  * JSON at the end, so that the harness can read the switch's CPU time at both moments.
@@ -20,7 +23,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +31,8 @@
 #define BLOCK_SIZE (128 * 1024)
 /* Round trips kept for the percentiles: 100 s at 2.5 us. */
 #define ROUND_TRIPS_MAX 40000000u
+/* How long a train waits for the last echoes. */
+#define TRAIN_PATIENCE_NS 1000000000ull
 #define CONNECT_TRIES 40
 #define CONNECT_TRY_MS 250
 
@@ -101,7 +105,7 @@ static uint64_t drain(int fd, uint64_t until, uint64_t *end) {
     if (size < 0 && errno == EINTR) continue;
     if (size < 0) die("read");
     if (size == 0) {
-      fprintf(stderr, "tcp-peer: the stream ended early\n");
+      fprintf(stderr, "peer: the stream ended early\n");
       exit(1);
     }
     octets += size;
@@ -163,16 +167,70 @@ static void request(char **argv) {
          times[count - 1]);
 }
 
+static void echo(char **argv) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))}, from;
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die("bind");
+  say("listening");
+  for (;;) {
+    socklen_t from_size = sizeof from;
+    ssize_t size = recvfrom(fd, block, sizeof block, 0, (struct sockaddr *)&from, &from_size);
+    if (size > 0) sendto(fd, block, size, 0, (struct sockaddr *)&from, from_size);
+  }
+}
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number) {
+  (void)signal_number;
+  stopped = 1;
+}
+
+struct train {
+  uint64_t sent, received, slowest;
+};
+
+/* Takes every echo that is there; each carries the time it was sent at. */
+static void collect(int fd, struct train *train) {
+  uint64_t sent_at;
+  while (recv(fd, &sent_at, sizeof sent_at, MSG_DONTWAIT) == sizeof sent_at) {
+    uint64_t took = now_ns() - sent_at;
+    train->received++;
+    if (took > train->slowest) train->slowest = took;
+  }
+}
+
+static void train(char **argv) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[3]))};
+  struct timespec pause = {.tv_nsec = atol(argv[4]) * 1000};
+  struct train result = {0};
+  if (inet_pton(AF_INET, argv[2], &address.sin_addr) != 1) die(argv[2]);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) die("connect");
+  signal(SIGTERM, stop);
+  for (; !stopped; nanosleep(&pause, NULL)) {
+    uint64_t sent_at = now_ns();
+    if (send(fd, &sent_at, sizeof sent_at, 0) == sizeof sent_at && ++result.sent == 1) say("begin");
+    collect(fd, &result);
+  }
+  for (uint64_t end = now_ns() + TRAIN_PATIENCE_NS; result.received < result.sent && now_ns() < end; usleep(1000))
+    collect(fd, &result);
+  printf("{\"sent\":%llu,\"received\":%llu,\"slowestNanoseconds\":%llu}\n", (unsigned long long)result.sent,
+         (unsigned long long)result.received, (unsigned long long)result.slowest);
+}
+
 int main(int argc, char **argv) {
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGPIPE, SIG_IGN);
   if (argc == 5 && !strcmp(argv[1], "sink")) sink(argv);
   else if (argc == 4 && !strcmp(argv[1], "source")) source(argv);
   else if (argc == 3 && !strcmp(argv[1], "respond")) respond(argv);
   else if (argc == 6 && !strcmp(argv[1], "request")) request(argv);
+  else if (argc == 3 && !strcmp(argv[1], "echo")) echo(argv);
+  else if (argc == 5 && !strcmp(argv[1], "train")) train(argv);
   else {
-    fprintf(stderr, "usage: tcp-peer sink PORT WARMUP_MS WINDOW_MS | source ADDRESS PORT | respond PORT |\n"
-                    "                request ADDRESS PORT WARMUP_MS WINDOW_MS\n");
+    fprintf(stderr, "usage: peer sink PORT WARMUP_MS WINDOW_MS | source ADDRESS PORT | respond PORT |\n"
+                    "            request ADDRESS PORT WARMUP_MS WINDOW_MS | echo PORT |\n"
+                    "            train ADDRESS PORT INTERVAL_US\n");
     return 2;
   }
   return 0;

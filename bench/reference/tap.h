@@ -10,12 +10,10 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/if_tun.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #ifndef TUN_F_USO4
@@ -30,9 +28,6 @@ static void die(const char *what) {
   perror(what);
   exit(1);
 }
-
-/* The harness may be killed; nothing that it started may outlive it. */
-static void die_with_parent(void) { prctl(PR_SET_PDEATHSIG, SIGKILL); }
 
 /* A new TAP, not persistent: it lives as long as the descriptor. Non-blocking. */
 static int tap_open(const char *name, int vnet_header) {

@@ -1,0 +1,121 @@
+/** What a run leaves: JSON and pictures in bench/results/, and tables on the terminal. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { shown } from './comparison.mjs';
+import { barChart, lineChart } from './plot.mjs';
+import { pipelineTargets } from './targets.mjs';
+
+const results = fileURLToPath(new URL('./results/', import.meta.url));
+
+/** @typedef {Record<string, any>} Results everything of a run, as written to latest.json */
+
+/** @param {Results} run @param {string} directory */
+export function writeResults(run, directory = results) {
+  mkdirSync(directory, { recursive: true });
+  const write = (/** @type {string} */ name, /** @type {string} */ text) => writeFileSync(`${directory}/${name}`, text);
+  write('latest.json', `${JSON.stringify(run, null, 2)}\n`);
+  if (run.comparison?.workloads.length > 0) write('comparison.svg', comparisonPicture(run));
+  if (run.pipeline) write('pipeline.svg', pipelinePicture(run));
+}
+
+/** @param {Results} run */
+function footerOf(run) {
+  const { machine, versions, rounds, seconds, date } = run;
+  return `${date}, ${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}; median of ${rounds} rounds of ${seconds} s, whiskers: lowest and highest`;
+}
+
+/** @param {Results} run */
+function comparisonPicture(run) {
+  const panels = run.comparison.workloads.flatMap((/** @type {any} */ workload) =>
+    workload.metrics
+      .filter((/** @type {any} */ metric) => metric.better !== null)
+      .map((/** @type {any} */ metric) => panelOf(run, workload, metric)),
+  );
+  return barChart(
+    'weft measured beside other switches',
+    panels.filter((/** @type {any} */ panel) => panel.bars.length > 0),
+    footerOf(run),
+  );
+}
+
+/** @param {Results} run @param {any} workload @param {any} metric */
+function panelOf(run, workload, metric) {
+  const bars = Object.entries(metric.bySubject)
+    .filter(([, figures]) => figures !== null)
+    .map(([name, figures]) => ({
+      label: run.comparison.subjects[name].title,
+      emphasis: name === 'weft',
+      value: figures.median,
+      min: figures.min,
+      max: figures.max,
+      text: shown(figures.median),
+    }));
+  return { title: `${workload.title}: ${metric.text}`, note: `${metric.unit}, ${metric.better} is better`, bars };
+}
+
+/** @param {Results} run */
+function pipelinePicture(run) {
+  const pointsOf = (/** @type {any[]} */ rows) => rows.map((row) => ({ x: row.size, y: row.nanoseconds.median }));
+  return lineChart({
+    description: "Cost of a frame in weft's pipeline by table size",
+    title: 'Pipeline on memory ports: cost of a frame',
+    note: 'ns a frame through the whole L2 pipeline with VLANs, without I/O',
+    xLabel: 'entries in the table',
+    yLimit: pipelineTargets.nanosecondsPerFrame,
+    series: [
+      { label: 'FDB entries', emphasis: true, points: pointsOf(run.pipeline.byFdbEntries) },
+      { label: 'ports', emphasis: false, points: pointsOf(run.pipeline.byPorts) },
+    ],
+    footer: footerOf(run),
+  });
+}
+
+/** @param {{ met: boolean, atLeast?: number, atMost?: number }} target */
+const verdict = (target) =>
+  `${target.met ? 'met' : 'MISSED'} (${target.atLeast === undefined ? `at most ${target.atMost}` : `at least ${target.atLeast}`})`;
+
+/** @param {Results} run @param {(line: string) => void} say */
+export function printResults(run, say) {
+  for (const workload of run.comparison?.workloads ?? []) {
+    for (const metric of workload.metrics)
+      if (metric.better !== null || metric.targets.length > 0) printMetric(workload, metric, say);
+  }
+  for (const failure of run.comparison?.failures ?? [])
+    say(`FAILED ${failure.workload} on ${failure.subject}, round ${failure.round + 1}: ${failure.message}`);
+  if (run.manyPorts) {
+    say(`\n${run.manyPorts.portCount} TAP ports on one switch`);
+    for (const target of run.manyPorts.targets)
+      say(`  ${target.name.padEnd(20)} ${shown(target.value).padStart(10)}   ${verdict(target)}`);
+  }
+  if (run.pipeline) printPipeline(run.pipeline, say);
+  for (const { name, reason } of run.absent) say(`left out: ${name}: ${reason}`);
+}
+
+/** @param {any} workload @param {any} metric @param {(line: string) => void} say */
+function printMetric(workload, metric, say) {
+  const rows = Object.entries(metric.bySubject).filter(([, figures]) => figures !== null);
+  if (rows.length === 0) return;
+  say(`\n${workload.title}: ${metric.text} [${metric.unit}]`);
+  for (const [name, figures] of rows) {
+    const ratio = metric.weftTo[name];
+    const target = metric.targets.find((/** @type {any} */ candidate) => (candidate.reference ?? 'weft') === name);
+    say(
+      `  ${name.padEnd(18)} ${shown(figures.median).padStart(10)}  (${shown(figures.min)} .. ${shown(figures.max)})`.padEnd(
+        62,
+      ) +
+        (ratio ? `weft is ${ratio.median.toFixed(2)} x (${ratio.min.toFixed(2)} .. ${ratio.max.toFixed(2)})` : '') +
+        (target ? `  ${verdict(target)}` : ''),
+    );
+  }
+}
+
+/** @param {any} pipeline @param {(line: string) => void} say */
+function printPipeline(pipeline, say) {
+  say('\nPipeline on memory ports [ns a frame]');
+  for (const row of pipeline.byFdbEntries)
+    say(`  ${`${shown(row.size)} FDB entries`.padEnd(22)} ${shown(row.nanoseconds.median)}`);
+  for (const row of pipeline.byPorts)
+    say(`  ${`${shown(row.size)} ports`.padEnd(22)} ${shown(row.nanoseconds.median)}`);
+  for (const row of pipeline.byStage) say(`  ${`stage ${row.stage}`.padEnd(22)} ${shown(row.nanoseconds.median)}`);
+  for (const target of pipeline.targets) say(`  ${target.name.padEnd(22)} ${shown(target.value)}   ${verdict(target)}`);
+}

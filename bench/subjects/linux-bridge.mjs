@@ -1,0 +1,35 @@
+/** The kernel's own bridge between two veth pairs. It has no process: its work is done on its guests' account. */
+import { execFileSync } from 'node:child_process';
+import { DEVICE_A, DEVICE_B, ip } from '../testbed.mjs';
+
+/** @type {import('./subject.mjs').Subject} */
+export const linuxBridge = {
+  name: 'linux-bridge',
+  title: 'Linux bridge, veth (kernel)',
+  absence() {
+    try {
+      execFileSync('ethtool', ['--version'], { stdio: 'ignore' });
+      return null;
+    } catch {
+      return 'ethtool is missing (apt-get install ethtool)';
+    }
+  },
+  async start(testbed, { offload }) {
+    const inside = (/** @type {string[]} */ ...args) => ip('-n', testbed.switchNamespace, ...args);
+    inside('link', 'add', 'br0', 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0');
+    inside('link', 'set', 'br0', 'up');
+    for (const [device, side] of /** @type {const} */ ([
+      [DEVICE_A, 'a'],
+      [DEVICE_B, 'b'],
+    ])) {
+      inside('link', 'add', device, 'type', 'veth', 'peer', 'name', `br-${side}`);
+      inside('link', 'set', `br-${side}`, 'master', 'br0', 'up');
+      testbed.attach(device, side);
+      if (offload) continue;
+      const off = ['-K', device, 'tx', 'off', 'tso', 'off', 'gro', 'off'];
+      execFileSync('ip', ['netns', 'exec', testbed.namespaces[side], 'ethtool', ...off], { stdio: 'ignore' });
+    }
+    // It vanishes with its namespace.
+    return { pids: [], stop: async () => {} };
+  },
+};

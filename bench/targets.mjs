@@ -1,0 +1,33 @@
+/** What weft must reach, as a ratio to a reference measured in the same run, or as an absolute bound. */
+
+/**
+ * @typedef {{ workload: string, metric: string, reference: string | null, atLeast?: number, atMost?: number }} Target
+ * `reference` null: the bound holds for the figure itself.
+ */
+
+/** @type {readonly Target[]} */
+export const targets = [
+  { workload: 'tcp-offload', metric: 'gigabitsPerSecond', reference: 'c-readwrite', atLeast: 0.95 },
+  { workload: 'tcp-plain', metric: 'gigabitsPerSecond', reference: 'c-readwrite', atLeast: 1.3 },
+  { workload: 'tcp-plain', metric: 'gigabitsPerSecond', reference: 'c-uring', atLeast: 0.95 },
+  { workload: 'frames-64', metric: 'framesPerSecond', reference: 'c-readwrite', atLeast: 1.1 },
+  { workload: 'frames-64', metric: 'framesPerSecond', reference: 'c-uring', atLeast: 0.95 },
+  { workload: 'frames-64', metric: 'framesPerCpuSecond', reference: 'c-readwrite', atLeast: 1.1 },
+  { workload: 'frames-64', metric: 'framesPerCpuSecond', reference: 'c-uring', atLeast: 0.95 },
+  { workload: 'rr', metric: 'p50', reference: 'c-readwrite-busy', atMost: 1.15 },
+  { workload: 'rr', metric: 'p99', reference: 'c-readwrite-busy', atMost: 2 },
+  { workload: 'idle', metric: 'corePercent', reference: null, atMost: 0.5 },
+];
+
+/** For many-ports.mjs. */
+export const manyPortsTargets = { readySeconds: 20, addMilliseconds: 50, lost: 0, idleCorePercent: 0.5 };
+/** For pipeline.mjs: ns a frame, and the growth allowed from the smallest table to the largest. */
+export const pipelineTargets = { nanosecondsPerFrame: 120, growth: 1.3 };
+
+/**
+ * @param {{ atLeast?: number, atMost?: number }} target
+ * @param {number} value
+ */
+export function meets(target, value) {
+  return value >= (target.atLeast ?? -Infinity) && value <= (target.atMost ?? Infinity);
+}

@@ -1,0 +1,8 @@
+/** Every workload between two guests. A new one: its file, one line here, and its figures in targets.mjs if it has any. */
+import { frames64 } from './frames.mjs';
+import { idle } from './idle.mjs';
+import { requestResponse } from './request-response.mjs';
+import { tcpOffload, tcpPlain } from './tcp-stream.mjs';
+
+/** @type {readonly import('./workload.mjs').Workload[]} */
+export const workloads = [tcpOffload, tcpPlain, frames64, requestResponse, idle];
