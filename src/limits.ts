@@ -42,6 +42,13 @@ export const RING_COMPLETIONS = 16_384;
 /** VLAN tags that are parsed; what follows is payload. */
 export const VLAN_TAGS_MAX = 2;
 export const IPV6_EXTENSION_HEADERS_MAX = 8;
+/** Tags that offload checks look behind: the two a sender may have put there and the one of the network that carries it. */
+export const OFFLOAD_TAGS_MAX = VLAN_TAGS_MAX + 1;
+/** Least payload octets a segment of a super-frame may have, as in Linux for TCP; smaller only multiplies work. */
+export const TCP_SEGMENT_SIZE_MIN = 48;
+export const UDP_SEGMENT_SIZE_MIN = 8;
+/** Frames one super-frame may become: 65,495 octets of TCP payload in the smallest segments. */
+export const SEGMENTS_MAX = 1365;
 
 /** FDB entries over all networks; a network's own bound is its macLimit. */
 export const FDB_CAPACITY = 1_048_576;
@@ -58,3 +65,40 @@ export const STORM_BURST_MS = 100;
 export const DROP_SAMPLE_SIZE = 128;
 /** (port, reason) pairs with a sample, per worker. */
 export const DROP_SAMPLES_MAX = 4096;
+
+/** The control socket. Octets of one message, and how deep it may nest. */
+export const CONTROL_MESSAGE_SIZE_MAX = 65_536;
+export const CONTROL_DEPTH_MAX = 32;
+/** Clients at once; one more closes the one longest idle without a stream. */
+export const CONTROL_CLIENTS_MAX = 64;
+export const CONTROL_STREAMS_PER_CLIENT_MAX = 8;
+/** Octets of an over-long message that are read and thrown away before its sender is cut off. */
+export const CONTROL_SKIP_MAX = 1024 * 1024;
+/** Octets of one configuration document, and documents being sent in pieces at once (the longest idle gives way). */
+export const CONTROL_DOCUMENT_SIZE_MAX = 16 * 1024 * 1024;
+export const CONTROL_DOCUMENTS_MAX = 4;
+/** Octets of one reply; longer lists are asked for in parts. */
+export const CONTROL_REPLY_SIZE_MAX = 32 * 1024 * 1024;
+/** Octets waiting for one client: above the first its requests wait, above the second its streams end with it. */
+export const CONTROL_OUT_PAUSE = 256 * 1024;
+export const CONTROL_OUT_STREAM_MAX = 1024 * 1024;
+/** Octets waiting for all clients together; above it the client with the most is closed. */
+export const CONTROL_OUT_TOTAL_MAX = 64 * 1024 * 1024;
+/** A client that takes nothing of what waits for it is closed after this long. */
+export const CONTROL_STALL_MS = 30_000;
+/** One client's requests are served this long before the others get their turn. */
+export const CONTROL_SLICE_MS = 1;
+/** Connections to the metrics listener at once. */
+export const METRICS_CONNECTIONS_MAX = 16;
+
+/** The longest a worker sleeps without traffic, in ms: also the period of its heartbeat. */
+export const SLEEP_MAX_MS = 250;
+/** The longest a worker spins after traffic before it sleeps, in ms. */
+export const SPIN_MAX_MS = 0.05;
+/** Frames one stream or ring queue hands over in a breath. */
+export const WATCHED_FRAMES_PER_BREATH = 64;
+/** A worker whose heartbeat is older than this is taken for stuck and replaced. */
+export const WORKER_STUCK_MS = 2000;
+/** Deaths of one worker within WORKER_DEATHS_WINDOW_MS after which it is restarted only once a window. */
+export const WORKER_DEATHS_MAX = 5;
+export const WORKER_DEATHS_WINDOW_MS = 10_000;
