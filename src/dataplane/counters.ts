@@ -50,18 +50,18 @@ export class Counters {
   }
 
   addPort(port: number, field: number, amount: number): void {
-    this.values[WORKER_FIELDS + port * PORT_FIELDS + field]! += amount;
+    this.values[WORKER_FIELDS + port * PORT_FIELDS + field] += amount;
   }
 
   addDrop(port: number, reason: number, of: number): void {
-    this.values[DROPS_START + (port * DROP_REASON_COUNT + reason) * 2 + of]! += 1;
+    this.values[DROPS_START + (port * DROP_REASON_COUNT + reason) * 2 + of] += 1;
   }
 
   portValue(port: number, field: number): number {
-    return this.values[WORKER_FIELDS + port * PORT_FIELDS + field]!;
+    return this.values[WORKER_FIELDS + port * PORT_FIELDS + field];
   }
 
   dropValue(port: number, reason: number, of: number): number {
-    return this.values[DROPS_START + (port * DROP_REASON_COUNT + reason) * 2 + of]!;
+    return this.values[DROPS_START + (port * DROP_REASON_COUNT + reason) * 2 + of];
   }
 }

@@ -27,6 +27,8 @@ export interface DropSample {
 }
 
 export class DropSamples {
+  /** The memory, to be shared with the other side. */
+  readonly buffer: SharedArrayBuffer | ArrayBuffer;
   private readonly octets: Uint8Array;
   private readonly words: Int32Array;
   private readonly times: Float64Array;
@@ -34,6 +36,7 @@ export class DropSamples {
   private readonly index: Uint16Array;
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer = new SharedArrayBuffer(DROP_SAMPLES_SIZE)) {
+    this.buffer = buffer;
     this.octets = new Uint8Array(buffer);
     this.words = new Int32Array(buffer, 0, INDEX_START >> 2);
     this.times = new Float64Array(buffer, 0, INDEX_START >> 3);
@@ -43,7 +46,7 @@ export class DropSamples {
   /** Keeps the head of the frame in `slot` as the latest of its kind. */
   take(pool: FramePool, slot: number, port: number, reason: number, of: number, nowMs: number): void {
     const key = (port * DROP_REASON_COUNT + reason) * 2 + of;
-    let row = this.index[key]! - 1;
+    let row = this.index[key] - 1;
     if (row < 0) row = this.newRow(key);
     if (row < 0) return;
     const position = ROWS_START + row * ROW_SIZE;
@@ -54,13 +57,13 @@ export class DropSamples {
     words[word + 1] = port;
     words[word + 2] = reason;
     words[word + 3] = of;
-    const length = pool.length[slot]!;
+    const length = pool.length[slot];
     words[word + 4] = length;
     this.times[(position + 24) >> 3] = nowMs;
-    const start = pool.offset[slot]!;
+    const start = pool.offset[slot];
     const kept = length < DROP_SAMPLE_SIZE ? length : DROP_SAMPLE_SIZE;
     const to = position + 32;
-    for (let index = 0; index < kept; index++) this.octets[to + index] = pool.octets[start + index]!;
+    for (let index = 0; index < kept; index++) this.octets[to + index] = pool.octets[start + index];
     Atomics.add(words, word, 1);
   }
 
@@ -79,20 +82,20 @@ export class DropSamples {
     const word = position >> 2;
     const before = Atomics.load(this.words, word);
     if (before === 0 || (before & 1) === 1) return undefined;
-    const length = this.words[word + 4]!;
+    const length = this.words[word + 4];
     const sample: DropSample = {
-      port: this.words[word + 1]!,
-      reason: this.words[word + 2]!,
-      of: this.words[word + 3]!,
+      port: this.words[word + 1],
+      reason: this.words[word + 2],
+      of: this.words[word + 3],
       length,
-      atMs: this.times[(position + 24) >> 3]!,
+      atMs: this.times[(position + 24) >> 3],
       octets: this.octets.slice(position + 32, position + 32 + Math.min(length, DROP_SAMPLE_SIZE)),
     };
     return Atomics.load(this.words, word) === before ? sample : undefined;
   }
 
   private newRow(key: number): number {
-    const row = this.words[0]!;
+    const row = this.words[0];
     if (row >= DROP_SAMPLES_MAX) return -1;
     this.index[key] = row + 1;
     Atomics.store(this.words, 0, row + 1);

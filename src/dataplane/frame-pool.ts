@@ -123,14 +123,14 @@ export class FramePool {
   /** A slot held once by the caller, its metadata stale; -1 when none is free. Last freed first: its octets are in cache. */
   allocate(): number {
     if (this.freeCount === 0) return -1;
-    const slot = this.free[--this.freeCount]!;
+    const slot = this.free[--this.freeCount];
     this.holds[slot] = 1;
     return slot;
   }
 
   /** Gives up one hold; the last one frees the slot. Returns true then. */
   release(slot: number): boolean {
-    const holds = this.holds[slot]! - 1;
+    const holds = this.holds[slot] - 1;
     this.holds[slot] = holds;
     if (holds !== 0) return false;
     this.free[this.freeCount++] = slot;
@@ -179,26 +179,26 @@ export class FramePool {
     const copy = this.allocate();
     if (copy < 0) return -1;
     const shift = (copy - slot) * SLOT_STRIDE;
-    const start = this.offset[slot]!;
-    const length = this.length[slot]!;
+    const start = this.offset[slot];
+    const length = this.length[slot];
     this.octets.copyWithin(start + shift, start, start + length);
     this.offset[copy] = start + shift;
     this.length[copy] = length;
-    this.ingressPort[copy] = this.ingressPort[slot]!;
-    this.ingressMember[copy] = this.ingressMember[slot]!;
-    this.network[copy] = this.network[slot]!;
-    this.priority[copy] = this.priority[slot]!;
-    this.ethertype[copy] = this.ethertype[slot]!;
-    this.networkHeader[copy] = this.networkHeader[slot]! + shift;
+    this.ingressPort[copy] = this.ingressPort[slot];
+    this.ingressMember[copy] = this.ingressMember[slot];
+    this.network[copy] = this.network[slot];
+    this.priority[copy] = this.priority[slot];
+    this.ethertype[copy] = this.ethertype[slot];
+    this.networkHeader[copy] = this.networkHeader[slot] + shift;
     this.offloadUnchecked[copy] = 0;
-    this.gsoType[copy] = this.gsoType[slot]!;
-    this.gsoSize[copy] = this.gsoSize[slot]!;
-    this.checksumStart[copy] = this.checksumStart[slot] === 0 ? 0 : this.checksumStart[slot]! + shift;
-    this.checksumOffset[copy] = this.checksumOffset[slot]!;
-    this.headersEnd[copy] = this.headersEnd[slot]! + shift;
+    this.gsoType[copy] = this.gsoType[slot];
+    this.gsoSize[copy] = this.gsoSize[slot];
+    this.checksumStart[copy] = this.checksumStart[slot] === 0 ? 0 : this.checksumStart[slot] + shift;
+    this.checksumOffset[copy] = this.checksumOffset[slot];
+    this.headersEnd[copy] = this.headersEnd[slot] + shift;
     this.reason[copy] = 0;
-    this.original[copy] = this.original[slot]!;
-    this.holds[this.original[slot]!]!++;
+    this.original[copy] = this.original[slot];
+    this.holds[this.original[slot]]++;
     return copy;
   }
 }

@@ -6,7 +6,6 @@
  */
 import { FRAME_SIZE_MAX, SLOT_STRIDE } from '../limits.js';
 import type { Batch } from './batch.js';
-import { dropReasonNumber } from './drop-reason.js';
 import type { FramePool } from './frame-pool.js';
 import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
 import { isDeviceGone, sendFailureReason } from './io-failure.js';
@@ -123,27 +122,27 @@ export class PollEngine implements IoEngine {
     if (this.ready === 0) return;
     this.ready = 0;
     const events = this.pollFds;
-    if (events[1]! >> 16 !== 0) native.read(this.wakeFd, this.scratch.address + SCRATCH_WAKE, 8);
+    if (events[1] >> 16 !== 0) native.read(this.wakeFd, this.scratch.address + SCRATCH_WAKE, 8);
     const count = this.queues.length;
     this.first = count === 0 ? 0 : (this.first + 1) % count;
     for (let turn = 0; turn < count; turn++) {
       const index = (this.first + turn) % count;
-      if (events[(1 + index) * POLLFD_WORDS + 1]! >> 16 !== 0) this.readQueue(this.queues[index]!, batch);
+      if (events[(1 + index) * POLLFD_WORDS + 1] >> 16 !== 0) this.readQueue(this.queues[index], batch);
     }
     for (let index = 0; index < this.watched.length; index++) {
-      if (events[(1 + count + index) * POLLFD_WORDS + 1]! >> 16 !== 0) this.watched[index]!.readable = true;
+      if (events[(1 + count + index) * POLLFD_WORDS + 1] >> 16 !== 0) this.watched[index].readable = true;
     }
   }
 
   sendNow(queue: PollQueue, slot: number): void {
     const pool = this.pool;
-    const position = queue.vnetHeader ? writeVnetHeader(pool, slot) : pool.offset[slot]!;
-    const size = pool.offset[slot]! + pool.length[slot]! - position;
+    const position = queue.vnetHeader ? writeVnetHeader(pool, slot) : pool.offset[slot];
+    const size = pool.offset[slot] + pool.length[slot] - position;
     const result = queue.isPacket
       ? native.sendAt(queue.fd, this.arena + position, size, MSG_DONTWAIT)
       : native.write(queue.fd, this.arena + position, size);
     if (result >= 0) {
-      this.report.sent(slot, queue.port, pool.length[slot]!, 0);
+      this.report.sent(slot, queue.port, pool.length[slot], 0);
       return;
     }
     const errno = native.errno();
@@ -223,7 +222,7 @@ export class PollEngine implements IoEngine {
     this.pollCount = fds.length;
     this.pollFds = new Int32Array(fds.length * POLLFD_WORDS);
     for (let index = 0; index < fds.length; index++) {
-      this.pollFds[index * POLLFD_WORDS] = fds[index]!;
+      this.pollFds[index * POLLFD_WORDS] = fds[index];
       this.pollFds[index * POLLFD_WORDS + 1] = native.POLLIN;
     }
     this.ready = 0;

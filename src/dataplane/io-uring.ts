@@ -180,27 +180,27 @@ export class UringEngine implements IoEngine {
     words[1] = RING_COMPLETIONS;
     words[2] = SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_TASKRUN_FLAG | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
     this.ringFd = native.check('io_uring_setup', native.ioUringSetup(RING_SUBMISSIONS, parameters));
-    const features = words[5]!;
+    const features = words[5];
     if ((features & FEATURE_SINGLE_MMAP) === 0 || (features & FEATURE_EXT_ARG) === 0) {
       native.close(this.ringFd);
       throw new Error('io_uring of this kernel is too old');
     }
-    this.sqEntries = words[0]!;
-    const ringSize = Math.max(words[16]! + words[0]! * 4, words[25]! + words[1]! * 16);
+    this.sqEntries = words[0];
+    const ringSize = Math.max(words[16] + words[0] * 4, words[25] + words[1] * 16);
     this.rings = native.map(this.ringFd, ringSize, 0, true);
-    this.sqeMapping = native.map(this.ringFd, words[0]! * 64, OFFSET_SQES, true);
+    this.sqeMapping = native.map(this.ringFd, words[0] * 64, OFFSET_SQES, true);
     this.ringWords = new Int32Array(this.rings.buffer, 0, ringSize >> 2);
     this.sqes = new Int32Array(this.sqeMapping.buffer);
-    this.sqHead = words[10]! >> 2;
-    this.sqTail = words[11]! >> 2;
-    this.sqMask = this.ringWords[words[12]! >> 2]!;
-    this.sqFlags = words[14]! >> 2;
-    const sqArray = words[16]! >> 2;
+    this.sqHead = words[10] >> 2;
+    this.sqTail = words[11] >> 2;
+    this.sqMask = this.ringWords[words[12] >> 2];
+    this.sqFlags = words[14] >> 2;
+    const sqArray = words[16] >> 2;
     for (let index = 0; index < this.sqEntries; index++) this.ringWords[sqArray + index] = index;
-    this.cqHead = words[20]! >> 2;
-    this.cqTail = words[21]! >> 2;
-    this.cqMask = this.ringWords[words[22]! >> 2]!;
-    this.cqes = words[25]! >> 2;
+    this.cqHead = words[20] >> 2;
+    this.cqTail = words[21] >> 2;
+    this.cqMask = this.ringWords[words[22] >> 2];
+    this.cqes = words[25] >> 2;
 
     this.bufferRings = native.map(-1, QUEUES_MAX * BUFFER_RING_SIZE);
     this.bufferWords = new Int32Array(this.bufferRings.buffer);
@@ -295,11 +295,11 @@ export class UringEngine implements IoEngine {
     let head = this.completed;
     while (head !== tail && batch.count < batch.capacity) {
       const cqe = this.cqes + ((head & this.cqMask) << 2);
-      const purpose = words[cqe + 1]!;
+      const purpose = words[cqe + 1];
       const kind = purpose & FOR_MASK;
-      if (kind === FOR_SEND) this.completeSend(words[cqe]!, purpose & 0xffff, words[cqe + 2]!);
-      else if (kind === FOR_RECEIVE) this.completeReceive(batch, purpose & 0xffff, words[cqe + 2]!, words[cqe + 3]!);
-      else this.completeOther(kind, purpose & 0xffff, words[cqe + 2]!, words[cqe + 3]!);
+      if (kind === FOR_SEND) this.completeSend(words[cqe], purpose & 0xffff, words[cqe + 2]);
+      else if (kind === FOR_RECEIVE) this.completeReceive(batch, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
+      else this.completeOther(kind, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
       head = (head + 1) | 0;
     }
     this.completed = head;
@@ -314,9 +314,9 @@ export class UringEngine implements IoEngine {
       if (((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries) return false;
     }
     const pool = this.pool;
-    const position = queue.vnetHeader ? writeVnetHeader(pool, slot) : pool.offset[slot]!;
-    const size = pool.offset[slot]! + pool.length[slot]! - position;
-    const low = (this.slotAddressLow[slot]! + (position - slot * SLOT_STRIDE)) | 0;
+    const position = queue.vnetHeader ? writeVnetHeader(pool, slot) : pool.offset[slot];
+    const size = pool.offset[slot] + pool.length[slot] - position;
+    const low = (this.slotAddressLow[slot] + (position - slot * SLOT_STRIDE)) | 0;
     const sqe = (this.queued & this.sqMask) << 4;
     const sqes = this.sqes;
     sqes[sqe] = queue.isPacket ? OP_SEND : OP_WRITE;
@@ -324,7 +324,7 @@ export class UringEngine implements IoEngine {
     sqes[sqe + 2] = 0;
     sqes[sqe + 3] = 0;
     sqes[sqe + 4] = low;
-    sqes[sqe + 5] = this.slotAddressHigh[slot]! + carry(this.slotAddressLow[slot]!, low);
+    sqes[sqe + 5] = this.slotAddressHigh[slot] + carry(this.slotAddressLow[slot], low);
     sqes[sqe + 6] = size;
     sqes[sqe + 7] = queue.isPacket ? MSG_DONTWAIT : 0;
     sqes[sqe + 8] = slot;
@@ -346,7 +346,7 @@ export class UringEngine implements IoEngine {
     const queue = this.queues[number]!;
     queue.inFlight--;
     if (result >= 0) {
-      this.report.sent(slot, queue.port, this.pool.length[slot]!, 0);
+      this.report.sent(slot, queue.port, this.pool.length[slot], 0);
       return;
     }
     this.countFailure(result);
@@ -409,8 +409,8 @@ export class UringEngine implements IoEngine {
     const queues = this.starved;
     this.starved = this.refilled;
     for (let index = 0; index < queues.length; index++) {
-      queues[index]!.isStarved = false;
-      this.refill(queues[index]!);
+      queues[index].isStarved = false;
+      this.refill(queues[index]);
     }
     queues.length = 0;
     this.refilled = queues;
@@ -428,9 +428,9 @@ export class UringEngine implements IoEngine {
       const slot = this.pool.allocate();
       if (slot < 0) break;
       const entry = base + ((queue.tail & mask) << 2);
-      const low = (this.slotAddressLow[slot]! + position) | 0;
+      const low = (this.slotAddressLow[slot] + position) | 0;
       this.bufferWords[entry] = low;
-      this.bufferWords[entry + 1] = this.slotAddressHigh[slot]! + carry(this.slotAddressLow[slot]!, low);
+      this.bufferWords[entry + 1] = this.slotAddressHigh[slot] + carry(this.slotAddressLow[slot], low);
       this.bufferWords[entry + 2] = size;
       this.bufferHalves[(entry << 1) + 6] = slot;
       queue.tail = (queue.tail + 1) & 0xffff;
@@ -526,7 +526,7 @@ export class UringEngine implements IoEngine {
     const ring = queue.number * BUFFER_RING_SIZE;
     for (; queue.lent > 0; queue.lent--, this.lentTotal--) {
       queue.tail = (queue.tail - 1) & 0xffff;
-      this.pool.release(this.bufferHalves[ring / 2 + (queue.tail & (RECEIVE_BUFFERS_MAX - 1)) * 8 + 6]!);
+      this.pool.release(this.bufferHalves[ring / 2 + (queue.tail & (RECEIVE_BUFFERS_MAX - 1)) * 8 + 6]);
     }
   }
 }

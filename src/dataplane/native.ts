@@ -21,6 +21,7 @@ const closeFd = libc.func('int close(int fd)');
 const readInto = libc.func('ssize_t read(int fd, long address, size_t size)');
 const writeFrom = libc.func('ssize_t write(int fd, long address, size_t size)');
 const ioctlWith = libc.func('int ioctl(int fd, ulong request, void *argument)');
+const ioctlValue = libc.func('int ioctl(int fd, ulong request, long argument)');
 const pollFds = libc.func('int poll(void *fds, ulong count, int timeoutMs)');
 const eventFd = libc.func('int eventfd(uint initial, int flags)');
 const socketOf = libc.func('int socket(int family, int type, int protocol)');
@@ -60,11 +61,15 @@ export const EFD_NONBLOCK = O_NONBLOCK;
 export const EFD_CLOEXEC = O_CLOEXEC;
 
 export const EPERM = 1;
+export const ENOENT = 2;
 export const EINTR = 4;
 export const EIO = 5;
 export const EAGAIN = 11;
-export const ENOBUFS = 105;
+export const EBUSY = 16;
+export const ENODEV = 19;
 export const EINVAL = 22;
+export const EBADFD = 77;
+export const ENOBUFS = 105;
 export const ECANCELED = 125;
 export const ENETDOWN = 100;
 
@@ -116,12 +121,22 @@ export function write(fd: number, address: number, size: number): number {
 export function ioctl(fd: number, request: number, argument: Uint8Array | Int32Array | null): number {
   return ioctlWith(fd, request, argument);
 }
+/** For requests whose argument is a number, not a pointer to one. */
+export function ioctlInt(fd: number, request: number, value: number): number {
+  return ioctlValue(fd, request, value);
+}
 /** `fds` is an array of struct pollfd: int32 fd, int16 events, int16 revents. */
 export function poll(fds: Int32Array | Uint8Array, count: number, timeoutMs: number): number {
   return pollFds(fds, count, timeoutMs);
 }
 export function eventfd(): number {
   return eventFd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+const eventIncrement = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
+const writeBytes = libc.func('ssize_t write(int fd, void *bytes, size_t size)');
+/** Wakes whoever waits for the eventfd. */
+export function signalEvent(fd: number): void {
+  writeBytes(fd, eventIncrement, 8);
 }
 export function socket(family: number, type: number, protocol: number): number {
   return socketOf(family, type, protocol);

@@ -51,42 +51,42 @@ export function takePacketFrame(pool: FramePool, slot: number, port: number, len
 /** TPID << 16 | TCI of the tag in the control message; 0 when there is none (no TPID is 0). */
 function outOfBandTag(octets: Uint8Array, control: number): number {
   // struct cmsghdr: u64 length, i32 level, i32 type; then tpacket_auxdata, all little-endian here.
-  const level = octets[control + 8]! | (octets[control + 9]! << 8);
+  const level = octets[control + 8] | (octets[control + 9] << 8);
   if (level !== SOL_PACKET || octets[control + 12] !== PACKET_AUXDATA) return 0;
-  const status = octets[control + 16]!;
+  const status = octets[control + 16];
   if ((status & TP_STATUS_VLAN_VALID) === 0) return 0;
-  const tci = octets[control + 32]! | (octets[control + 33]! << 8);
-  const tpid = octets[control + 34]! | (octets[control + 35]! << 8);
+  const tci = octets[control + 32] | (octets[control + 33] << 8);
+  const tpid = octets[control + 34] | (octets[control + 35] << 8);
   return ((status & TP_STATUS_VLAN_TPID_VALID ? tpid : 0x8100) << 16) | tci;
 }
 
 function insertTag(pool: FramePool, slot: number, tag: number): void {
   const octets = pool.octets;
-  const start = pool.offset[slot]! - 4;
+  const start = pool.offset[slot] - 4;
   octets.copyWithin(start, start + 4, start + 16);
   octets[start + 12] = tag >>> 24;
   octets[start + 13] = tag >>> 16;
   octets[start + 14] = tag >>> 8;
   octets[start + 15] = tag;
   pool.offset[slot] = start;
-  pool.length[slot]! += 4;
+  pool.length[slot] += 4;
 }
 
 /** `moved`: octets by which a re-inserted tag moves everything behind the addresses. */
 function takeVnetHeader(pool: FramePool, slot: number, header: number, moved: number): void {
   const octets = pool.octets;
-  const flags = octets[header]!;
-  const gsoType = octets[header + 1]!;
+  const flags = octets[header];
+  const gsoType = octets[header + 1];
   // DATA_VALID alone asks for nothing: the checksums in the frame are right.
   if (((flags & NEEDS_CHECKSUM) | gsoType) === 0) return;
   pool.offload(
     slot,
     flags,
     gsoType,
-    (octets[header + 2]! | (octets[header + 3]! << 8)) + moved,
-    octets[header + 4]! | (octets[header + 5]! << 8),
-    (octets[header + 6]! | (octets[header + 7]! << 8)) + moved,
-    octets[header + 8]! | (octets[header + 9]! << 8),
+    (octets[header + 2] | (octets[header + 3] << 8)) + moved,
+    octets[header + 4] | (octets[header + 5] << 8),
+    (octets[header + 6] | (octets[header + 7] << 8)) + moved,
+    octets[header + 8] | (octets[header + 9] << 8),
   );
 }
 
@@ -98,19 +98,19 @@ const GSO_TYPE_MASK = 0x7f;
  */
 export function writeVnetHeader(pool: FramePool, slot: number): number {
   const octets = pool.octets;
-  const frame = pool.offset[slot]!;
+  const frame = pool.offset[slot];
   const header = frame - VNET_HEADER_SIZE;
-  const checksumStart = pool.checksumStart[slot]!;
+  const checksumStart = pool.checksumStart[slot];
   if (checksumStart === 0) {
     for (let index = header; index < frame; index++) octets[index] = 0;
     return header;
   }
-  const gsoType = pool.gsoType[slot]!;
+  const gsoType = pool.gsoType[slot];
   const isSuper = (gsoType & GSO_TYPE_MASK) !== 0;
-  const headers = isSuper ? pool.headersEnd[slot]! - frame : 0;
-  const gsoSize = isSuper ? pool.gsoSize[slot]! : 0;
+  const headers = isSuper ? pool.headersEnd[slot] - frame : 0;
+  const gsoSize = isSuper ? pool.gsoSize[slot] : 0;
   const start = checksumStart - frame;
-  const offset = pool.checksumOffset[slot]!;
+  const offset = pool.checksumOffset[slot];
   octets[header] = NEEDS_CHECKSUM;
   octets[header + 1] = gsoType;
   octets[header + 2] = headers;

@@ -24,12 +24,12 @@ export class LoopGuard {
   }
 
   isBlocked(port: number, nowMs: number): boolean {
-    return this.times[SUSPECTS + port]! > nowMs;
+    return this.times[SUSPECTS + port] > nowMs;
   }
 
   /** Milliseconds until which the port is blocked; 0 or past when it is not. */
   blockedUntil(port: number): number {
-    return this.times[SUSPECTS + port]!;
+    return this.times[SUSPECTS + port];
   }
 
   unblock(port: number): void {
@@ -42,9 +42,9 @@ export class LoopGuard {
     const word = suspect * WORDS;
     const words = this.words;
     const isKnown = words[word] === networkAndMacHigh && words[word + 1] === macLow;
-    if (!isKnown || nowMs - this.times[suspect]! >= 1000) {
+    if (!isKnown || nowMs - this.times[suspect] >= 1000) {
       // A second window of one and the same trouble keeps the home that the first one found.
-      const keepsHome = isKnown && nowMs - this.times[suspect]! < 2000;
+      const keepsHome = isKnown && nowMs - this.times[suspect] < 2000;
       words[word] = networkAndMacHigh;
       words[word + 1] = macLow;
       if (!keepsHome) words[word + 2] = from;
@@ -52,8 +52,8 @@ export class LoopGuard {
       this.times[suspect] = nowMs;
       return false;
     }
-    words[word + 3]!++;
-    if (words[word + 3]! <= LOOP_MOVES_PER_SECOND || to === words[word + 2]) return false;
+    words[word + 3]++;
+    if (words[word + 3] <= LOOP_MOVES_PER_SECOND || to === words[word + 2]) return false;
     this.times[SUSPECTS + to] = nowMs + LOOP_BLOCK_MS;
     words[word + 3] = 0;
     return true;

@@ -84,13 +84,13 @@ export class Machine implements SendReport {
     }
     this.counters.addPort(port, TX_FRAMES, 1);
     this.counters.addPort(port, TX_BYTES, octets);
-    this.pool.sentCount[this.pool.original[slot]!]!++;
+    this.pool.sentCount[this.pool.original[slot]]++;
     this.letGo(slot);
   }
 
   /** Counts a copy that can't leave by `port`. Holds are not touched. */
   failCopy(slot: number, port: number, reason: number): void {
-    this.pool.copyFailure[this.pool.original[slot]!] = reason;
+    this.pool.copyFailure[this.pool.original[slot]] = reason;
     this.counters.addDrop(port, reason, DROP_OF_COPY);
     this.counters.addPort(port, TX_DROPPED, 1);
     this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY, this.nowMs);
@@ -100,7 +100,7 @@ export class Machine implements SendReport {
   letGo(slot: number): void {
     const pool = this.pool;
     if (!pool.release(slot)) return;
-    const original = pool.original[slot]!;
+    const original = pool.original[slot];
     if (original === slot) this.settle(slot);
     else if (pool.release(original)) this.settle(original);
   }
@@ -109,21 +109,21 @@ export class Machine implements SendReport {
   private settle(slot: number): void {
     const pool = this.pool;
     const counters = this.counters;
-    const port = pool.ingressPort[slot]!;
+    const port = pool.ingressPort[slot];
     if (pool.isGenerated[slot] !== 0) return;
     counters.addPort(port, RX_FRAMES, 1);
-    counters.addPort(port, RX_BYTES, pool.receivedLength[slot]!);
+    counters.addPort(port, RX_BYTES, pool.receivedLength[slot]);
     if (pool.sentCount[slot] !== 0) {
       counters.addPort(port, RX_FORWARDED, 1);
       return;
     }
-    let reason = pool.reason[slot]!;
+    let reason = pool.reason[slot];
     if (reason === CONSUMED) {
       counters.addPort(port, RX_CONSUMED, 1);
       return;
     }
     // No stage dropped it, yet no copy left: the last copy's failure is why.
-    if (reason === 0) reason = pool.copyFailure[slot]! !== 0 ? pool.copyFailure[slot]! : dropReasonNumber.no_port;
+    if (reason === 0) reason = pool.copyFailure[slot] !== 0 ? pool.copyFailure[slot] : dropReasonNumber.no_port;
     counters.addPort(port, RX_DROPPED, 1);
     counters.addDrop(port, reason, DROP_OF_FRAME);
     this.samples.take(pool, slot, port, reason, DROP_OF_FRAME, this.nowMs);

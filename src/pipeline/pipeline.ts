@@ -51,13 +51,13 @@ export class Pipeline {
   /** Takes every frame of the batch to its end or onto a queue. The batch's slots are the runner's to let go. */
   run(batch: Batch): void {
     for (let index = 0; index < ingressStages.length; index++) {
-      const stage = ingressStages[index]!;
+      const stage = ingressStages[index];
       stage.run(this.machine, batch);
       if (this.listener !== undefined) this.listener.ingress(stage, batch);
     }
-    for (let index = 0; index < batch.count; index++) this.replicate(batch.slots[index]!);
+    for (let index = 0; index < batch.count; index++) this.replicate(batch.slots[index]);
     this.leave();
-    for (let index = 0; index < batch.count; index++) this.machine.letGo(batch.slots[index]!);
+    for (let index = 0; index < batch.count; index++) this.machine.letGo(batch.slots[index]);
     batch.count = 0;
   }
 
@@ -65,19 +65,19 @@ export class Pipeline {
   private replicate(slot: number): void {
     const { pool, snapshot } = this.machine;
     if (pool.reason[slot] !== 0) return;
-    const destination = pool.destination[slot]!;
+    const destination = pool.destination[slot];
     if (destination !== FLOOD) {
       this.copy(slot, destination, 0);
       return;
     }
-    const network = pool.network[slot]!;
-    const own = pool.ingressMember[slot]!;
-    const start = snapshot.networkStart[network]!;
-    const end = start + snapshot.networkCount[network]!;
+    const network = pool.network[slot];
+    const own = pool.ingressMember[slot];
+    const start = snapshot.networkStart[network];
+    const end = start + snapshot.networkCount[network];
     let copies = 0;
     for (let index = start; index < end; index++) {
-      const member = snapshot.networkMembers[index]!;
-      if (member === own || snapshot.portMode[snapshot.memberPort[member]!] === PORT_CLOSED) continue;
+      const member = snapshot.networkMembers[index];
+      if (member === own || snapshot.portMode[snapshot.memberPort[member]] === PORT_CLOSED) continue;
       this.copy(slot, member, 1);
       copies++;
     }
@@ -86,7 +86,7 @@ export class Pipeline {
 
   private copy(slot: number, member: number, shared: number): void {
     if (this.copies.count === this.copies.capacity) this.leave();
-    this.machine.pool.holds[slot]!++;
+    this.machine.pool.holds[slot]++;
     this.copies.push(slot, member, shared);
   }
 
@@ -94,15 +94,15 @@ export class Pipeline {
   private leave(): void {
     const { machine, copies } = this;
     for (let index = 0; index < egressStages.length; index++) {
-      const stage = egressStages[index]!;
+      const stage = egressStages[index];
       stage.run(machine, copies);
       if (this.listener !== undefined) this.listener.egress(stage, copies);
     }
     for (let index = 0; index < copies.count; index++) {
-      const reason = copies.reasons[index]!;
+      const reason = copies.reasons[index];
       if (reason === 0) continue;
-      const slot = copies.slots[index]!;
-      const port = machine.snapshot.memberPort[copies.members[index]!]!;
+      const slot = copies.slots[index];
+      const port = machine.snapshot.memberPort[copies.members[index]];
       if (port >= 0) machine.failCopy(slot, port, reason);
       machine.letGo(slot);
     }

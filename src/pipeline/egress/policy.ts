@@ -12,12 +12,12 @@ export const egressPolicy: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { pool, snapshot } = machine;
     for (let index = 0; index < copies.count; index++) {
-      const slot = copies.slots[index]!;
-      const port = snapshot.memberPort[copies.members[index]!]!;
-      const mode = port < 0 ? PORT_CLOSED : snapshot.portMode[port]!;
+      const slot = copies.slots[index];
+      const port = snapshot.memberPort[copies.members[index]];
+      const mode = port < 0 ? PORT_CLOSED : snapshot.portMode[port];
       if (mode === PORT_CLOSED) copies.reasons[index] = dropReasonNumber.port_down;
       else if (machine.loops.isBlocked(port, machine.nowMs)) copies.reasons[index] = dropReasonNumber.loop;
-      else if ((snapshot.portFlags[port]! & snapshot.portFlags[pool.ingressPort[slot]!]! & PORT_ISOLATED) !== 0)
+      else if ((snapshot.portFlags[port] & snapshot.portFlags[pool.ingressPort[slot]] & PORT_ISOLATED) !== 0)
         copies.reasons[index] = dropReasonNumber.isolated;
       else if (mode === PORT_TUNNEL && !isInnerVidAllowed(machine, port, payloadVid(machine, slot)))
         copies.reasons[index] = dropReasonNumber.vlan_not_allowed;
@@ -25,14 +25,14 @@ export const egressPolicy: EgressStage = {
   },
 
   explain(machine: Machine, copies: EgressBatch, index: number, names: Names): string {
-    return `may leave by ${names.port(machine.snapshot.memberPort[copies.members[index]!]!)}`;
+    return `may leave by ${names.port(machine.snapshot.memberPort[copies.members[index]])}`;
   },
 };
 
 /** VID of the tag that the frame, as its network sees it, begins with; 0 when it begins with none. */
 function payloadVid(machine: Machine, slot: number): number {
   const octets = machine.pool.octets;
-  const at = machine.pool.offset[slot]! + 12;
-  const type = (octets[at]! << 8) | octets[at + 1]!;
-  return type === 0x8100 || type === 0x88a8 ? ((octets[at + 2]! << 8) | octets[at + 3]!) & 0x0fff : 0;
+  const at = machine.pool.offset[slot] + 12;
+  const type = (octets[at] << 8) | octets[at + 1];
+  return type === 0x8100 || type === 0x88a8 ? ((octets[at + 2] << 8) | octets[at + 3]) & 0x0fff : 0;
 }

@@ -18,15 +18,15 @@ export const tag: EgressStage = {
     let clone = -1;
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
-      const wanted = snapshot.memberTag[copies.members[index]!]!;
+      const wanted = snapshot.memberTag[copies.members[index]];
       if (wanted === 0) continue;
-      const slot = copies.slots[index]!;
+      const slot = copies.slots[index];
       if (copies.shared[index] === 0) {
         pushMemberTag(machine, slot, wanted);
         continue;
       }
       if (clonedFrom === slot && clonedTag === wanted) {
-        pool.holds[clone]!++;
+        pool.holds[clone]++;
       } else {
         clone = pool.clone(slot);
         clonedFrom = clone < 0 ? -1 : slot;
@@ -44,13 +44,13 @@ export const tag: EgressStage = {
   },
 
   explain(machine: Machine, copies: EgressBatch, index: number): string {
-    const wanted = machine.snapshot.memberTag[copies.members[index]!]!;
+    const wanted = machine.snapshot.memberTag[copies.members[index]];
     return wanted === 0 ? 'leaves untagged' : `leaves with VID ${wanted & 0xfff}, TPID 0x${(wanted >>> 16).toString(16)}`;
   },
 };
 
 function pushMemberTag(machine: Machine, slot: number, wanted: number): void {
   const pool = machine.pool;
-  pool.offset[slot] = pushTag(pool.octets, pool.offset[slot]!, wanted >>> 16, (wanted & 0x0fff) | pool.priority[slot]!);
-  pool.length[slot]! += 4;
+  pool.offset[slot] = pushTag(pool.octets, pool.offset[slot], wanted >>> 16, (wanted & 0x0fff) | pool.priority[slot]);
+  pool.length[slot] += 4;
 }

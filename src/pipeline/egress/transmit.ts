@@ -5,14 +5,11 @@
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { PortQueue } from '../../dataplane/io-engine.js';
+import { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
 import { PORT_TAKES_CHECKSUM, PORT_TAKES_TCP4, PORT_TAKES_TCP6, PORT_TAKES_UDP } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
-
-const GSO_TYPE_MASK = 0x7f;
-const GSO_TCP4 = 1;
-const GSO_TCP6 = 4;
 
 export const transmit: EgressStage = {
   name: 'transmit',
@@ -21,8 +18,8 @@ export const transmit: EgressStage = {
     const { pool, snapshot, queues } = machine;
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
-      const port = snapshot.memberPort[copies.members[index]!]!;
-      const slot = copies.slots[index]!;
+      const port = snapshot.memberPort[copies.members[index]];
+      const slot = copies.slots[index];
       const queue = queues[port];
       if (queue === undefined) copies.reasons[index] = dropReasonNumber.port_down;
       else if (pool.checksumStart[slot] === 0 || takesOffload(machine, port, slot)) {
@@ -32,31 +29,31 @@ export const transmit: EgressStage = {
   },
 
   explain(machine: Machine, copies: EgressBatch, index: number, names: Names): string {
-    const port = machine.snapshot.memberPort[copies.members[index]!]!;
-    const slot = copies.slots[index]!;
+    const port = machine.snapshot.memberPort[copies.members[index]];
+    const slot = copies.slots[index];
     const isWhole = machine.pool.checksumStart[slot] === 0 || takesOffload(machine, port, slot);
     return `to ${names.port(port)}${isWhole ? '' : ', segmented and summed in software'}`;
   },
 };
 
 function takesOffload(machine: Machine, port: number, slot: number): boolean {
-  const type = machine.pool.gsoType[slot]! & GSO_TYPE_MASK;
+  const type = machine.pool.gsoType[slot] & GSO_TYPE_MASK;
   const feature =
-    type === 0
+    type === GSO_NONE
       ? PORT_TAKES_CHECKSUM
       : type === GSO_TCP4
         ? PORT_TAKES_TCP4
         : type === GSO_TCP6
           ? PORT_TAKES_TCP6
           : PORT_TAKES_UDP;
-  return (machine.snapshot.portFlags[port]! & feature) !== 0;
+  return (machine.snapshot.portFlags[port] & feature) !== 0;
 }
 
 /** Returns the copy's drop reason, 0 when it was given to the queue (its hold is then used up). */
 function sendInSoftware(machine: Machine, copies: EgressBatch, index: number, queue: PortQueue): number {
   const pool = machine.pool;
-  const slot = copies.slots[index]!;
-  if ((pool.gsoType[slot]! & GSO_TYPE_MASK) !== 0) {
+  const slot = copies.slots[index];
+  if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) {
     const reason = sendSegments(machine, slot, queue);
     if (reason === 0) machine.letGo(slot);
     return reason;
@@ -82,7 +79,8 @@ function sendSegments(machine: Machine, slot: number, queue: PortQueue): number 
     let reason: number = dropReasonNumber.no_slot;
     if (own >= 0) {
       segmenter.segment(segment, own);
-      pool.holds[pool.original[slot]!]!++;
+      pool.original[own] = pool.original[slot];
+      pool.holds[pool.original[slot]]++;
       if (queue.send(own)) continue;
       machine.letGo(own);
       reason = dropReasonNumber.tx_full;

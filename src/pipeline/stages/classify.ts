@@ -19,15 +19,15 @@ export const classify: Stage = {
   run(machine: Machine, batch: Batch): void {
     const pool = machine.pool;
     for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index]!;
+      const slot = batch.slots[index];
       if (pool.reason[slot] === 0) pool.reason[slot] = classifyFrame(machine, slot);
     }
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
     const pool = machine.pool;
-    const priority = pool.priority[slot]! >>> 13;
-    return `enters network ${names.network(pool.network[slot]!)}${priority === 0 ? '' : ` with priority ${priority}`}`;
+    const priority = pool.priority[slot] >>> 13;
+    return `enters network ${names.network(pool.network[slot])}${priority === 0 ? '' : ` with priority ${priority}`}`;
   },
 };
 
@@ -35,43 +35,43 @@ export const classify: Stage = {
 function classifyFrame(machine: Machine, slot: number): number {
   const pool = machine.pool;
   const snapshot = machine.snapshot;
-  const port = pool.ingressPort[slot]!;
-  const mode = snapshot.portMode[port]!;
+  const port = pool.ingressPort[slot];
+  const mode = snapshot.portMode[port];
   if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
   if (machine.loops.isBlocked(port, machine.nowMs)) return dropReasonNumber.loop;
 
   const octets = pool.octets;
-  const start = pool.offset[slot]!;
-  const outer = (octets[start + 12]! << 8) | octets[start + 13]!;
+  const start = pool.offset[slot];
+  const outer = (octets[start + 12] << 8) | octets[start + 13];
   const isTagged = outer === 0x8100 || outer === 0x88a8;
-  const control = isTagged ? (octets[start + 14]! << 8) | octets[start + 15]! : 0;
+  const control = isTagged ? (octets[start + 14] << 8) | octets[start + 15] : 0;
   const vid = control & VID_MASK;
   if (vid === VID_RESERVED) return dropReasonNumber.bad_vlan_tag;
 
-  let member = snapshot.portUntaggedMember[port]!;
+  let member = snapshot.portUntaggedMember[port];
   if (mode === PORT_TUNNEL) {
     if (!isInnerVidAllowed(machine, port, vid)) return dropReasonNumber.vlan_not_allowed;
   } else {
     if (vid !== 0) {
-      const table = snapshot.portVidTable[port]!;
-      member = table < 0 ? -1 : snapshot.vidMembers[(table << 12) + vid]!;
+      const table = snapshot.portVidTable[port];
+      member = table < 0 ? -1 : snapshot.vidMembers[(table << 12) + vid];
     }
     if (member < 0) return dropReasonNumber.vlan_not_allowed;
     if (isTagged) {
       pool.offset[slot] = popTag(octets, start);
-      pool.length[slot]! -= 4;
+      pool.length[slot] -= 4;
     }
   }
   pool.priority[slot] = control & PRIORITY_MASK;
   pool.ingressMember[slot] = member;
-  pool.network[slot] = snapshot.memberNetwork[member]!;
+  pool.network[slot] = snapshot.memberNetwork[member];
   return 0;
 }
 
 /** Whether a tunnel port carries frames with this inner VID; 0 stands for untagged and priority-tagged ones. */
 export function isInnerVidAllowed(machine: Machine, port: number, vid: number): boolean {
   const snapshot = machine.snapshot;
-  if ((snapshot.portFlags[port]! & PORT_INNER_VIDS) === 0) return true;
-  const word = snapshot.innerVids[(snapshot.portInnerVids[port]! << 7) + (vid >> 5)]!;
+  if ((snapshot.portFlags[port] & PORT_INNER_VIDS) === 0) return true;
+  const word = snapshot.innerVids[(snapshot.portInnerVids[port] << 7) + (vid >> 5)];
   return ((word >>> (vid & 31)) & 1) === 1;
 }

@@ -29,12 +29,12 @@ export const controlFrames: Stage = {
     const pool = machine.pool;
     const octets = pool.octets;
     for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index]!;
+      const slot = batch.slots[index];
       // All of these addresses begin with 01; most frames are done after this comparison.
-      if (octets[pool.offset[slot]!] !== 0x01 || pool.reason[slot] !== 0) continue;
+      if (octets[pool.offset[slot]] !== 0x01 || pool.reason[slot] !== 0) continue;
       const protocol = controlProtocol(pool, slot);
       if (protocol === 0) continue;
-      if ((machine.snapshot.portControlFrames[pool.ingressPort[slot]!]! & protocol) !== 0) continue;
+      if ((machine.snapshot.portControlFrames[pool.ingressPort[slot]] & protocol) !== 0) continue;
       pool.reason[slot] = protocol === CONTROL_OTHER ? dropReasonNumber.reserved_group : dropReasonNumber.control_frame;
     }
   },
@@ -47,10 +47,10 @@ export const controlFrames: Stage = {
 /** The CONTROL_… bit of the protocol, 0 for a frame that is none. */
 function controlProtocol(pool: FramePool, slot: number): number {
   const octets = pool.octets;
-  const at = pool.offset[slot]!;
-  const type = pool.ethertype[slot]!;
-  const first = (octets[at]! << 16) | (octets[at + 1]! << 8) | octets[at + 2]!;
-  const last = (octets[at + 3]! << 16) | (octets[at + 4]! << 8) | octets[at + 5]!;
+  const at = pool.offset[slot];
+  const type = pool.ethertype[slot];
+  const first = (octets[at] << 16) | (octets[at + 1] << 8) | octets[at + 2];
+  const last = (octets[at + 3] << 16) | (octets[at + 4] << 8) | octets[at + 5];
   if (first === 0x01000c) {
     if (last === 0xcccccd) return CONTROL_STP;
     return last === 0xcccccc ? CONTROL_OTHER : 0;

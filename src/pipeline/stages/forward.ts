@@ -16,9 +16,9 @@ export const forward: Stage = {
   run(machine: Machine, batch: Batch): void {
     const { pool, fdb } = machine;
     for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index]!;
+      const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
-      let entry = pool.destinationEntry[slot]!;
+      let entry = pool.destinationEntry[slot];
       if (entry < 0) entry = findAgain(machine, slot);
       if (entry < 0) {
         pool.destination[slot] = FLOOD;
@@ -32,22 +32,22 @@ export const forward: Stage = {
 
   explain(machine: Machine, slot: number, names: Names): string {
     const { pool, snapshot } = machine;
-    const destination = pool.destination[slot]!;
-    if (destination !== FLOOD) return `destination is behind ${names.port(snapshot.memberPort[destination]!)}`;
-    const network = pool.network[slot]!;
-    const kind = (pool.octets[pool.offset[slot]!]! & 1) !== 0 ? 'group address' : 'unknown destination';
-    return `${kind}: to all ${snapshot.networkCount[network]! - 1} other members of ${names.network(network)}`;
+    const destination = pool.destination[slot];
+    if (destination !== FLOOD) return `destination is behind ${names.port(snapshot.memberPort[destination])}`;
+    const network = pool.network[slot];
+    const kind = (pool.octets[pool.offset[slot]] & 1) !== 0 ? 'group address' : 'unknown destination';
+    return `${kind}: to all ${snapshot.networkCount[network] - 1} other members of ${names.network(network)}`;
   },
 };
 
 /** A unicast destination that was unknown at lookup may have been learned from an earlier frame of the same batch. */
 function findAgain(machine: Machine, slot: number): number {
   const { pool, fdb } = machine;
-  const at = pool.offset[slot]!;
-  if ((pool.octets[at]! & 1) !== 0) return -1;
-  const network = pool.network[slot]!;
+  const at = pool.offset[slot];
+  if ((pool.octets[at] & 1) !== 0) return -1;
+  const network = pool.network[slot];
   const macHigh = macHighAt(pool.octets, at);
   const macLow = macLowAt(pool.octets, at);
-  const age = machine.snapshot.networkMacAge[network]!;
+  const age = machine.snapshot.networkMacAge[network];
   return fdb.findHashed(fdb.hash(network, macHigh, macLow), network, macHigh, macLow, machine.nowSeconds, age);
 }

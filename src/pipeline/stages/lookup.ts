@@ -21,10 +21,10 @@ export const lookup: Stage = {
     const octets = pool.octets;
     const count = batch.count;
     for (let index = 0; index < count; index++) {
-      const slot = batch.slots[index]!;
+      const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
-      const at = pool.offset[slot]!;
-      const network = pool.network[slot]!;
+      const at = pool.offset[slot];
+      const network = pool.network[slot];
       const source = fdb.hash(network, macHighAt(octets, at + 6), macLowAt(octets, at + 6));
       const destination = fdb.hash(network, macHighAt(octets, at), macLowAt(octets, at));
       sourceHashes[index] = source;
@@ -32,25 +32,25 @@ export const lookup: Stage = {
       touched ^= fdb.touchBucket(source) ^ fdb.touchBucket(destination);
     }
     for (let index = 0; index < count; index++) {
-      if (pool.reason[batch.slots[index]!] !== 0) continue;
-      touched ^= fdb.touchEntry(sourceHashes[index]!) ^ fdb.touchEntry(destinationHashes[index]!);
+      if (pool.reason[batch.slots[index]] !== 0) continue;
+      touched ^= fdb.touchEntry(sourceHashes[index]) ^ fdb.touchEntry(destinationHashes[index]);
     }
     for (let index = 0; index < count; index++) {
-      const slot = batch.slots[index]!;
+      const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
-      const at = pool.offset[slot]!;
-      const network = pool.network[slot]!;
-      const age = machine.snapshot.networkMacAge[network]!;
+      const at = pool.offset[slot];
+      const network = pool.network[slot];
+      const age = machine.snapshot.networkMacAge[network];
       const now = machine.nowSeconds;
-      pool.sourceEntry[slot] = fdb.findHashed(sourceHashes[index]!, network, macHighAt(octets, at + 6), macLowAt(octets, at + 6), now, age);
+      pool.sourceEntry[slot] = fdb.findHashed(sourceHashes[index], network, macHighAt(octets, at + 6), macLowAt(octets, at + 6), now, age);
       // Group addresses are never learned, so they are never found.
-      pool.destinationEntry[slot] = fdb.findHashed(destinationHashes[index]!, network, macHighAt(octets, at), macLowAt(octets, at), now, age);
+      pool.destinationEntry[slot] = fdb.findHashed(destinationHashes[index], network, macHighAt(octets, at), macLowAt(octets, at), now, age);
     }
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
     const { pool, fdb } = machine;
-    const where = (entry: number) => (entry < 0 ? 'unknown' : `behind ${names.port(machine.snapshot.memberPort[fdb.memberOf(entry)]!)}`);
-    return `source ${where(pool.sourceEntry[slot]!)}, destination ${where(pool.destinationEntry[slot]!)}`;
+    const where = (entry: number) => (entry < 0 ? 'unknown' : `behind ${names.port(machine.snapshot.memberPort[fdb.memberOf(entry)])}`);
+    return `source ${where(pool.sourceEntry[slot])}, destination ${where(pool.destinationEntry[slot])}`;
   },
 };

@@ -19,17 +19,17 @@ export const parse: Stage = {
   run(machine: Machine, batch: Batch): void {
     const pool = machine.pool;
     for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index]!;
-      const length = pool.length[slot]!;
+      const slot = batch.slots[index];
+      const length = pool.length[slot];
       if (length < FRAME_SIZE_MIN) pool.reason[slot] = dropReasonNumber.runt;
       else if (length >= FRAME_SIZE_MAX) pool.reason[slot] = dropReasonNumber.too_long;
-      else pool.reason[slot] = parseEthernet(pool, slot, pool.offset[slot]!, length);
+      else pool.reason[slot] = parseEthernet(pool, slot, pool.offset[slot], length);
     }
   },
 
   explain(machine: Machine, slot: number): string {
     const pool = machine.pool;
-    const type = pool.ethertype[slot]!.toString(16).padStart(4, '0');
+    const type = pool.ethertype[slot].toString(16).padStart(4, '0');
     const offload = pool.gsoType[slot] !== 0 ? `, super-frame in segments of ${pool.gsoSize[slot]}` : '';
     return `${pool.length[slot]} octets, ethertype 0x${type}${offload}`;
   },
@@ -38,20 +38,20 @@ export const parse: Stage = {
 /** Returns the drop reason's number, 0 for a frame that may go on. */
 function parseEthernet(pool: FramePool, slot: number, start: number, length: number): number {
   const octets = pool.octets;
-  if ((octets[start + 6]! & 1) !== 0) return dropReasonNumber.group_source;
-  const sourceLow = octets[start + 8]! | octets[start + 9]! | octets[start + 10]! | octets[start + 11]!;
-  if ((sourceLow | octets[start + 6]! | octets[start + 7]!) === 0) return dropReasonNumber.zero_source;
+  if ((octets[start + 6] & 1) !== 0) return dropReasonNumber.group_source;
+  const sourceLow = octets[start + 8] | octets[start + 9] | octets[start + 10] | octets[start + 11];
+  if ((sourceLow | octets[start + 6] | octets[start + 7]) === 0) return dropReasonNumber.zero_source;
 
   let at = start + 12;
-  let ethertype = (octets[at]! << 8) | octets[at + 1]!;
+  let ethertype = (octets[at] << 8) | octets[at + 1];
   if (ethertype === TPID_CUSTOMER || ethertype === TPID_SERVICE) {
     if (length < FRAME_SIZE_MIN + 4) return dropReasonNumber.runt;
     at += 4;
-    ethertype = (octets[at]! << 8) | octets[at + 1]!;
+    ethertype = (octets[at] << 8) | octets[at + 1];
     // The second tag is payload that a stage may want to look behind; when it is cut off there is nothing behind it.
     if ((ethertype === TPID_CUSTOMER || ethertype === TPID_SERVICE) && length >= FRAME_SIZE_MIN + 8) {
       at += 4;
-      ethertype = (octets[at]! << 8) | octets[at + 1]!;
+      ethertype = (octets[at] << 8) | octets[at + 1];
     }
   }
   pool.ethertype[slot] = ethertype;

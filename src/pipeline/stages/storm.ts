@@ -16,22 +16,22 @@ export const storm: Stage = {
     const pool = machine.pool;
     const octets = pool.octets;
     for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index]!;
+      const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
-      const at = pool.offset[slot]!;
-      const isGroup = (octets[at]! & 1) !== 0;
-      if (!isGroup && pool.destinationEntry[slot]! >= 0) continue;
+      const at = pool.offset[slot];
+      const isGroup = (octets[at] & 1) !== 0;
+      if (!isGroup && pool.destinationEntry[slot] >= 0) continue;
       const kind = !isGroup ? STORM_UNKNOWN_UNICAST : isBroadcastAt(octets, at) ? STORM_BROADCAST : STORM_MULTICAST;
-      const bucket = pool.ingressPort[slot]! * 3 + kind;
-      const rate = machine.snapshot.portStormRate[bucket]!;
+      const bucket = pool.ingressPort[slot] * 3 + kind;
+      const rate = machine.snapshot.portStormRate[bucket];
       if (rate !== 0 && !machine.storm.take(bucket, rate, machine.nowMs)) pool.reason[slot] = dropReasonNumber.storm;
     }
   },
 
   explain(machine: Machine, slot: number): string {
     const pool = machine.pool;
-    const isGroup = (pool.octets[pool.offset[slot]!]! & 1) !== 0;
-    if (!isGroup && pool.destinationEntry[slot]! >= 0) return 'known unicast: no limit applies';
+    const isGroup = (pool.octets[pool.offset[slot]] & 1) !== 0;
+    if (!isGroup && pool.destinationEntry[slot] >= 0) return 'known unicast: no limit applies';
     return `${isGroup ? 'group' : 'unknown unicast'} frame within the port's limits`;
   },
 };

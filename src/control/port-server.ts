@@ -1,0 +1,182 @@
+/**
+ * The ports of the running switch: opens them through their kinds, gives their queues to the workers, follows devices that
+ * come and go, and closes what is removed only when no worker uses it any more. Main thread only.
+ *
+ *   absent --opened--> attached --lost--> detaching --all workers let go--> absent (kind told: released)
+ *                          \--removed--> detaching --all workers let go--> closed
+ */
+import type { OpenPort, PortAbsence, PortHandle, PortIntent, PortKind, PortMemory, PortWatcher } from '../dataplane/port.js';
+import type { WorkerOrder } from '../dataplane/worker-protocol.js';
+import { OperatingError } from '../errors.js';
+import type { Snapshot } from '../pipeline/snapshot.js';
+
+/** What the port server needs of the workers. */
+export interface WorkerOrders {
+  readonly count: number;
+  order(index: number, order: WorkerOrder<Snapshot>): void;
+}
+
+/** A port as `port list` and the compiler see it. */
+export interface PortStatus {
+  readonly state: 'up' | 'down' | 'waiting';
+  readonly reason?: string;
+  readonly open?: OpenPort;
+}
+
+interface ServedPort {
+  readonly intent: PortIntent;
+  readonly index: number;
+  handle: PortHandle | undefined;
+  status: PortStatus;
+  /** Workers that were given the port's queues and have not said that they let go of them. */
+  attachedTo: Set<number>;
+  whenDetached: (() => void)[];
+}
+
+export class PortServer {
+  private readonly kinds: ReadonlyMap<string, PortKind>;
+  private readonly workers: WorkerOrders;
+  private readonly memoryOf: (port: string) => PortMemory;
+  private readonly changed: (index: number) => void;
+  private readonly ports = new Map<number, ServedPort>();
+
+  /** `changed` is called after a port came, went or changed: a new snapshot is due. */
+  constructor(
+    kinds: ReadonlyMap<string, PortKind>,
+    workers: WorkerOrders,
+    memoryOf: (port: string) => PortMemory,
+    changed: (index: number) => void,
+  ) {
+    this.kinds = kinds;
+    this.workers = workers;
+    this.memoryOf = memoryOf;
+    this.changed = changed;
+  }
+
+  status(index: number): PortStatus {
+    return this.ports.get(index)?.status ?? { state: 'down', reason: 'not there' };
+  }
+
+  intent(index: number): PortIntent | undefined {
+    return this.ports.get(index)?.intent;
+  }
+
+  /** Starts serving a port. Throws an OperatingError for what no waiting mends; the port is not served then. */
+  async add(index: number, intent: PortIntent): Promise<void> {
+    const kind = this.kinds.get(intent.kind);
+    if (kind === undefined) throw new OperatingError(`this version has no port kind ${intent.kind}`, { code: 'no-kernel-feature' });
+    const port: ServedPort = {
+      intent,
+      index,
+      handle: undefined,
+      status: { state: 'waiting', reason: 'opening' },
+      attachedTo: new Set(),
+      whenDetached: [],
+    };
+    this.ports.set(index, port);
+    try {
+      port.handle = await kind.open(intent, this.watcher(port), this.memoryOf(intent.name));
+    } catch (error) {
+      this.ports.delete(index);
+      throw error;
+    }
+  }
+
+  /** Stops serving a port: resolves when no worker uses it and its descriptors are closed. The snapshot closed it before. */
+  async remove(index: number): Promise<void> {
+    const port = this.ports.get(index);
+    if (port === undefined) return;
+    await this.detach(port);
+    this.ports.delete(index);
+    await port.handle?.close();
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.ports.keys()].map((index) => this.remove(index)));
+  }
+
+  /** Orders that give a restarted worker the ports that are up. */
+  ordersFor(worker: number): WorkerOrder<Snapshot>[] {
+    const orders: WorkerOrder<Snapshot>[] = [];
+    for (const port of this.ports.values()) {
+      const order = port.status.open === undefined ? undefined : this.attachOrder(port, port.status.open, worker);
+      if (order !== undefined) orders.push(order);
+    }
+    return orders;
+  }
+
+  /** A worker says that it uses the port's descriptors no more. */
+  workerLetGo(worker: number, index: number): void {
+    const port = this.ports.get(index);
+    if (port === undefined || !port.attachedTo.delete(worker) || port.attachedTo.size > 0) return;
+    for (const resolve of port.whenDetached.splice(0)) resolve();
+  }
+
+  /** A worker died: what it held it holds no more, and its successor is given `ordersFor`. */
+  workerDied(worker: number): void {
+    for (const port of this.ports.values()) {
+      if (port.status.open === undefined) this.workerLetGo(worker, port.index);
+    }
+  }
+
+  /** A worker found the port's device failing. */
+  deviceFailed(index: number, errnoName: string): void {
+    const port = this.ports.get(index);
+    if (port?.status.open !== undefined) this.lose(port, { state: 'down', reason: `the device failed: ${errnoName}` });
+  }
+
+  private watcher(port: ServedPort): PortWatcher {
+    return {
+      opened: (open) => this.attach(port, open),
+      lost: (absence) => this.lose(port, absence),
+      changed: (open) => {
+        port.status = { state: 'up', open };
+        this.changed(port.index);
+      },
+    };
+  }
+
+  private attach(port: ServedPort, open: OpenPort): void {
+    port.status = { state: 'up', open };
+    for (let worker = 0; worker < this.workers.count; worker++) {
+      const order = this.attachOrder(port, open, worker);
+      if (order === undefined) continue;
+      port.attachedTo.add(worker);
+      this.workers.order(worker, order);
+    }
+    this.changed(port.index);
+  }
+
+  /**
+   * What a worker does with a port: it receives from the queues that are its own (queue q is worker q modulo workers),
+   * and sends by its own queue if it has one, else by a shared one. A stream can't be shared: one worker has it.
+   */
+  private attachOrder(port: ServedPort, open: OpenPort, worker: number): WorkerOrder<Snapshot> | undefined {
+    const own = open.queues.filter((_, queue) => queue % this.workers.count === worker);
+    if (own.length > 0) return { type: 'attach', port: port.index, transports: own, receives: true };
+    const shared = open.queues[worker % open.queues.length];
+    if (shared === undefined || (shared.type !== 'tap' && shared.type !== 'packet')) return undefined;
+    return { type: 'attach', port: port.index, transports: [shared], receives: false };
+  }
+
+  private lose(port: ServedPort, absence: PortAbsence): void {
+    const wasOpen = port.status.open !== undefined;
+    port.status = absence;
+    this.changed(port.index);
+    if (!wasOpen) return;
+    this.detach(port).then(
+      () => port.handle?.released(),
+      () => undefined,
+    );
+  }
+
+  private detach(port: ServedPort): Promise<void> {
+    const { status } = port;
+    if (status.open !== undefined) port.status = { state: 'down', reason: 'being removed' };
+    if (port.attachedTo.size === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      port.whenDetached.push(resolve);
+      for (const worker of port.attachedTo) this.workers.order(worker, { type: 'detach', port: port.index });
+    });
+  }
+}

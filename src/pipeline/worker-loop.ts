@@ -1,0 +1,111 @@
+/**
+ * A worker's loop, one pass of which is a breath: take what the kernel finished, run the pipeline on it, hand over what it
+ * made, and sleep only when nothing is left. Sleeping and waking cost some 10 us, so after traffic the worker first spins
+ * for a short while; how long it adapts, and without traffic it does not spin at all. @hot
+ */
+import { Batch } from '../dataplane/batch.js';
+import type { Clock } from '../dataplane/clock.js';
+import {
+  type Counters,
+  WORKER_BREATHS,
+  WORKER_BUSY_NS,
+  WORKER_EPOCH,
+  WORKER_FRAMES,
+  WORKER_LAST_BREATH_MS,
+  WORKER_RECEIVED_BATCHES,
+  WORKER_SLOTS_FREE,
+} from '../dataplane/counters.js';
+import type { IoEngine, WatchedQueue } from '../dataplane/io-engine.js';
+import { BATCH_SIZE, SLEEP_MAX_MS, SPIN_MAX_MS, WATCHED_FRAMES_PER_BREATH } from '../limits.js';
+import type { Machine } from './machine.js';
+import { Pipeline } from './pipeline.js';
+
+/** Looks at the worker's orders; true when there are some, which ends spinning and sleeping. */
+export interface Orders {
+  isPending(): boolean;
+}
+
+export class WorkerLoop {
+  readonly machine: Machine;
+  readonly watched: WatchedQueue[] = [];
+  private readonly engine: IoEngine;
+  private readonly orders: Orders;
+  private readonly clock: Clock;
+  private readonly counters: Counters;
+  private readonly pipeline: Pipeline;
+  private readonly batch = new Batch(BATCH_SIZE);
+  private spinMs = 0;
+  private idleMs = 0;
+  private startedMs: number;
+
+  constructor(machine: Machine, engine: IoEngine, orders: Orders, clock: Clock) {
+    this.machine = machine;
+    this.engine = engine;
+    this.orders = orders;
+    this.clock = clock;
+    this.counters = machine.counters;
+    this.pipeline = new Pipeline(machine);
+    this.startedMs = clock();
+  }
+
+  /** One breath. Returns frames taken in. */
+  breathe(): number {
+    const now = this.clock();
+    this.machine.setTime(now);
+    const batch = this.batch;
+    this.engine.receive(batch);
+    this.receiveWatched(batch);
+    const frames = batch.count;
+    if (frames !== 0) this.pipeline.run(batch);
+    for (let index = 0; index < this.watched.length; index++) this.watched[index].flush();
+    this.count(frames, now);
+    if (frames !== 0 || this.engine.hasWork()) this.engine.submit(0);
+    else this.rest(now);
+    return frames;
+  }
+
+  private receiveWatched(batch: Batch): void {
+    for (let index = 0; index < this.watched.length && batch.count < batch.capacity; index++) {
+      const queue = this.watched[index];
+      if (queue.readable) queue.receive(batch, Math.min(WATCHED_FRAMES_PER_BREATH, batch.capacity - batch.count));
+    }
+  }
+
+  /** Hands over what is queued, then spins, then sleeps, until there is work, an order, or SLEEP_MAX_MS have passed. */
+  private rest(now: number): void {
+    const { engine, orders, clock } = this;
+    engine.submit(0);
+    let after = now;
+    if (this.spinMs > 0) {
+      const until = now + this.spinMs;
+      while (!engine.hasWork() && !orders.isPending() && after < until) after = clock();
+    }
+    if (engine.hasWork() || orders.isPending() || this.isAnyReadable()) {
+      this.idleMs += after - now;
+      return;
+    }
+    engine.submit(SLEEP_MAX_MS);
+    const woken = clock();
+    this.idleMs += woken - now;
+    // A sleep that was short would have been better spent spinning; one that was long makes spinning not worth it.
+    if (woken - now < SPIN_MAX_MS) this.spinMs = SPIN_MAX_MS;
+    else this.spinMs = this.spinMs < SPIN_MAX_MS / 8 ? 0 : this.spinMs / 2;
+  }
+
+  private isAnyReadable(): boolean {
+    for (let index = 0; index < this.watched.length; index++) if (this.watched[index].readable) return true;
+    return false;
+  }
+
+  private count(frames: number, now: number): void {
+    const values = this.counters.values;
+    values[WORKER_BREATHS] += 1;
+    values[WORKER_LAST_BREATH_MS] = now;
+    values[WORKER_BUSY_NS] = (now - this.startedMs - this.idleMs) * 1e6;
+    values[WORKER_SLOTS_FREE] = this.machine.pool.available;
+    values[WORKER_EPOCH] = this.machine.snapshot.epoch;
+    if (frames === 0) return;
+    values[WORKER_FRAMES] += frames;
+    values[WORKER_RECEIVED_BATCHES] += 1;
+  }
+}

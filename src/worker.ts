@@ -1,0 +1,188 @@
+/**
+ * A worker thread's composition root: makes the pool, the engine and the machine of one dataplane worker from what the
+ * main thread shares with it, then breathes until told to stop. Hosted by Piscina as one long task; it never returns to
+ * the event loop, so orders are read with receiveMessageOnPort between two breaths.
+ */
+import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { monotonicMs } from './dataplane/clock.js';
+import { Counters } from './dataplane/counters.js';
+import { DropSamples } from './dataplane/drop-samples.js';
+import { FramePool } from './dataplane/frame-pool.js';
+import type { IoEngine, PortQueue, SendReport, WatchedQueue } from './dataplane/io-engine.js';
+import { PollEngine } from './dataplane/io-poll.js';
+import { UringEngine } from './dataplane/io-uring.js';
+import type { QueueTransport } from './dataplane/port.js';
+import { makeWatchedQueue } from './dataplane/watched-queues.js';
+import {
+  type IoChoice,
+  STATE_EPOCH,
+  STATE_PENDING,
+  STATE_RING_FD,
+  STATE_STOP,
+  STATE_WAKE_FD,
+  type WorkerOrder,
+  type WorkerReport,
+} from './dataplane/worker-protocol.js';
+import { Kernels } from './kernels/kernels.js';
+import { type FdbMemory, openFdb } from './pipeline/fdb.js';
+import { LoopGuard } from './pipeline/loop-guard.js';
+import { Machine } from './pipeline/machine.js';
+import type { Snapshot } from './pipeline/snapshot.js';
+import { TokenBuckets } from './pipeline/token-bucket.js';
+import { WorkerLoop } from './pipeline/worker-loop.js';
+
+/** What the main thread gives a new worker. */
+export interface WorkerStart {
+  readonly index: number;
+  readonly io: IoChoice;
+  readonly orders: MessagePort;
+  readonly state: SharedArrayBuffer;
+  readonly counters: SharedArrayBuffer;
+  readonly samples: SharedArrayBuffer;
+  readonly storm: SharedArrayBuffer;
+  readonly loops: SharedArrayBuffer;
+  readonly fdb: FdbMemory;
+  readonly snapshot: Snapshot;
+}
+
+/** The Piscina task: returns when STATE_STOP is set, throws on a defect. */
+export function runWorker(start: WorkerStart): void {
+  const worker = new DataplaneWorker(start);
+  try {
+    worker.run();
+  } finally {
+    worker.close();
+  }
+}
+
+/** A port that is being detached and its queues that the kernel may still use. */
+interface Leaving {
+  readonly port: number;
+  readonly queues: readonly PortQueue[];
+}
+
+class DataplaneWorker {
+  private readonly orders: MessagePort;
+  private readonly state: Int32Array;
+  private readonly machine: Machine;
+  private readonly engine: IoEngine;
+  private readonly loop: WorkerLoop;
+  private readonly attached = new Map<number, PortQueue[]>();
+  private leaving: Leaving[] = [];
+
+  constructor(start: WorkerStart) {
+    this.orders = start.orders;
+    this.state = new Int32Array(start.state);
+    const pool = new FramePool();
+    this.machine = new Machine(
+      {
+        pool,
+        kernels: new Kernels(pool.memory),
+        counters: new Counters(start.counters),
+        samples: new DropSamples(start.samples),
+        fdb: openFdb(start.fdb, start.index),
+        storm: new TokenBuckets(start.storm),
+        loops: new LoopGuard(start.loops),
+      },
+      start.snapshot,
+    );
+    const failed = (port: number, errno: number) => this.tell({ type: 'failed', port, errno });
+    const { engine, reason } = chooseEngine(start.io, pool, this.machine, failed);
+    this.engine = engine;
+    Atomics.store(this.state, STATE_WAKE_FD, engine.wakeFd);
+    Atomics.store(this.state, STATE_RING_FD, engine instanceof UringEngine ? engine.ringFd : -1);
+    this.loop = new WorkerLoop(this.machine, engine, { isPending: () => Atomics.load(this.state, STATE_PENDING) !== 0 }, monotonicMs);
+    Atomics.store(this.state, STATE_EPOCH, start.snapshot.epoch);
+    this.tell({ type: 'started', io: engine.kind, ioReason: reason });
+  }
+
+  run(): void {
+    while (Atomics.load(this.state, STATE_STOP) === 0) {
+      this.loop.breathe();
+      if (Atomics.exchange(this.state, STATE_PENDING, 0) !== 0) this.readOrders();
+      if (this.leaving.length !== 0) this.checkLeaving();
+    }
+  }
+
+  close(): void {
+    Atomics.store(this.state, STATE_WAKE_FD, -1);
+    Atomics.store(this.state, STATE_RING_FD, -1);
+    this.engine.close();
+  }
+
+  private tell(report: WorkerReport): void {
+    this.orders.postMessage(report);
+  }
+
+  private readOrders(): void {
+    for (let received = receiveMessageOnPort(this.orders); received; received = receiveMessageOnPort(this.orders)) {
+      this.obey(received.message as WorkerOrder<Snapshot>);
+    }
+  }
+
+  private obey(order: WorkerOrder<Snapshot>): void {
+    if (order.type === 'snapshot') {
+      this.machine.snapshot = order.snapshot;
+      Atomics.store(this.state, STATE_EPOCH, order.snapshot.epoch);
+    } else if (order.type === 'attach') this.attach(order.port, order.transports, order.receives);
+    else this.detach(order.port);
+  }
+
+  /** The port sends by its first queue; the others only receive. */
+  private attach(port: number, transports: readonly QueueTransport[], receives: boolean): void {
+    const queues = transports.map((transport) => this.openQueue(port, transport, receives));
+    this.attached.set(port, queues);
+    this.machine.queues[port] = queues[0];
+  }
+
+  private openQueue(port: number, transport: QueueTransport, receives: boolean): PortQueue {
+    if (transport.type === 'tap' || transport.type === 'packet') return this.engine.attach(port, transport, receives);
+    const queue = makeWatchedQueue(port, transport, this.machine.pool, this.machine, (errno: number) =>
+      this.tell({ type: 'failed', port, errno }),
+    );
+    this.engine.watch(queue);
+    this.loop.watched.push(queue);
+    return queue;
+  }
+
+  private detach(port: number): void {
+    const queues = this.attached.get(port) ?? [];
+    this.attached.delete(port);
+    this.machine.queues[port] = undefined;
+    for (const queue of queues) {
+      const watched = this.loop.watched.indexOf(queue as WatchedQueue);
+      if (watched >= 0) {
+        this.loop.watched.splice(watched, 1);
+        this.engine.unwatch(queue as WatchedQueue);
+      } else this.engine.detach(queue);
+    }
+    this.leaving.push({ port, queues: queues.filter((queue) => !('readable' in queue)) });
+  }
+
+  /** Queues whose buffers the kernel has given back are told to the main thread, which may close their descriptors. */
+  private checkLeaving(): void {
+    this.engine.submit(0);
+    const staying: Leaving[] = [];
+    for (const one of this.leaving) {
+      if (one.queues.every((queue) => this.engine.isIdle(queue))) this.tell({ type: 'detached', port: one.port });
+      else staying.push(one);
+    }
+    this.leaving = staying;
+  }
+}
+
+function chooseEngine(
+  choice: IoChoice,
+  pool: FramePool,
+  report: SendReport,
+  failed: (port: number, errno: number) => void,
+): { engine: IoEngine; reason: string } {
+  if (choice === 'poll') return { engine: new PollEngine(pool, report, failed), reason: 'asked for by --io poll' };
+  try {
+    const engine = new UringEngine(pool, report, failed);
+    return { engine, reason: choice === 'uring' ? 'asked for by --io uring' : 'the kernel has io_uring' };
+  } catch (error) {
+    if (choice === 'uring') throw error;
+    return { engine: new PollEngine(pool, report, failed), reason: `no io_uring: ${(error as Error).message}` };
+  }
+}
