@@ -27,8 +27,9 @@ export const MEMBERS_MAX = 65_536;
 /** Trunk ports with a VID table of their own (16 KiB each). */
 export const TRUNKS_MAX = PORTS_MAX;
 
-/** Buffers lent to the kernel for one queue's reception: the most, and the least a crowded worker gives. Powers of two. */
-export const RECEIVE_BUFFERS_MAX = 128;
+/** Buffers lent to the kernel for one queue's reception: the most, and the least a crowded worker gives. The ring of
+ * 256 descriptors fills one page, which is what io_uring wants. */
+export const RECEIVE_BUFFERS_MAX = 256;
 export const RECEIVE_BUFFERS_MIN = 8;
 /** Share of a worker's slots that may be lent for reception; the rest is for copies and for frames on their way out. */
 export const RECEIVE_SLOTS_SHARE = 0.75;

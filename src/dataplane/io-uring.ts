@@ -73,6 +73,7 @@ const FOR_WAKE = 4 << 16;
 const FOR_CANCEL = 5 << 16;
 const FOR_MASK = 0xff << 16;
 
+/** A page each, as the kernel wants rings to begin at one. */
 const BUFFER_RING_SIZE = RECEIVE_BUFFERS_MAX * 16;
 /** Queues whose buffer rings fit into the one mapping made at start; address space only until used. */
 const QUEUES_MAX = 16_384;

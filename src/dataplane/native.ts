@@ -18,8 +18,8 @@ const libc = koffi.load('libc.so.6');
 const syscall6 = libc.func('long syscall(long nr, long a, long b, long c, long d, long e, long f)');
 const openPath = libc.func('int open(const char *path, int flags, int mode)');
 const closeFd = libc.func('int close(int fd)');
-const readInto = libc.func('ssize_t read(int fd, long address, size_t size)');
-const writeFrom = libc.func('ssize_t write(int fd, long address, size_t size)');
+const readInto = libc.func('long read(int fd, long address, size_t size)');
+const writeFrom = libc.func('long write(int fd, long address, size_t size)');
 const ioctlWith = libc.func('int ioctl(int fd, ulong request, void *argument)');
 const ioctlValue = libc.func('int ioctl(int fd, ulong request, long argument)');
 const pollFds = libc.func('int poll(void *fds, ulong count, int timeoutMs)');
@@ -31,11 +31,11 @@ const listenOn = libc.func('int listen(int fd, int backlog)');
 const acceptFrom = libc.func('int accept4(int fd, void *address, void *size, int flags)');
 const setOption = libc.func('int setsockopt(int fd, int level, int name, void *value, uint size)');
 const getOption = libc.func('int getsockopt(int fd, int level, int name, void *value, void *size)');
-const sendMessage = libc.func('ssize_t sendmsg(int fd, long message, int flags)');
-const receiveMessage = libc.func('ssize_t recvmsg(int fd, long message, int flags)');
-const sendBytes = libc.func('ssize_t send(int fd, void *bytes, size_t size, int flags)');
-const sendFrom = libc.func('ssize_t send(int fd, long address, size_t size, int flags)');
-const receiveBytes = libc.func('ssize_t recv(int fd, void *bytes, size_t size, int flags)');
+const sendMessage = libc.func('long sendmsg(int fd, long message, int flags)');
+const receiveMessage = libc.func('long recvmsg(int fd, long message, int flags)');
+const sendBytes = libc.func('long send(int fd, void *bytes, size_t size, int flags)');
+const sendFrom = libc.func('long send(int fd, long address, size_t size, int flags)');
+const receiveBytes = libc.func('long recv(int fd, void *bytes, size_t size, int flags)');
 const mapMemory = libc.func('long mmap(long address, size_t size, int protection, int flags, int fd, long offset)');
 const unmapMemory = libc.func('int munmap(long address, size_t size)');
 const truncateFd = libc.func('int ftruncate(int fd, long size)');
@@ -133,7 +133,7 @@ export function eventfd(): number {
   return eventFd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 }
 const eventIncrement = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
-const writeBytes = libc.func('ssize_t write(int fd, void *bytes, size_t size)');
+const writeBytes = libc.func('long write(int fd, void *bytes, size_t size)');
 /** Wakes whoever waits for the eventfd. */
 export function signalEvent(fd: number): void {
   writeBytes(fd, eventIncrement, 8);
