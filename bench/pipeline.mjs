@@ -1,6 +1,184 @@
-export function pipelineAbsence() {
-  return 'not there yet';
+/**
+ * What the pipeline costs without any I/O: nanoseconds a frame, by table size and by stage. In this process, one thread,
+ * on the code in dist/. The clock is read around each batch's run and reports; making the frames (the kernel's work
+ * otherwise) is not counted.
+ */
+import { existsSync } from 'node:fs';
+import { loadSwitch, PipelineScene } from './pipeline-scene.mjs';
+import { spread } from './statistics.mjs';
+import { pipelineTargets } from './targets.mjs';
+
+const entry = new URL('../dist/pipeline/pipeline.js', import.meta.url);
+
+/** Stations in the FDB. The smallest conversation has two. */
+const FDB_ENTRIES = [2, 10, 100, 1_000, 10_000, 100_000, 1_000_000];
+const PORTS = [2, 10, 100, 1_000];
+const SMOKE_FDB_ENTRIES = [2, 1_000];
+const SMOKE_PORTS = [2, 16];
+/** What the other dimension stands at while one varies. */
+const PORTS_FIXED = 2;
+const FDB_ENTRIES_FIXED = 2_000;
+
+export const pipelineAbsence = () => (existsSync(entry) ? null : 'dist/pipeline is not built (npm run build)');
+
+/**
+ * @typedef {{ frames: number, warmupFrames: number }} Volume
+ * @typedef {{ name: string, scene: PipelineScene, pipeline: any }} Bench
+ */
+
+/** @param {{ smoke: boolean, seed: number, rounds: number }} plan */
+export async function measurePipeline({ smoke, seed, rounds }) {
+  const modules = await loadSwitch();
+  const volume = smoke ? { frames: 20_000, warmupFrames: 20_000 } : { frames: 1_000_000, warmupFrames: 1_000_000 };
+  const shapes = (
+    /** @type {number[]} */ sizes,
+    /** @type {(size: number) => { ports: number, stations: number }} */ shapeOf,
+  ) => sizes.map((size) => ({ size, shape: shapeOf(size), /** @type {number[]} */ rounds: [] }));
+  const byFdbEntries = shapes(smoke ? SMOKE_FDB_ENTRIES : FDB_ENTRIES, (size) => ({
+    ports: PORTS_FIXED,
+    stations: size,
+  }));
+  const byPorts = shapes(smoke ? SMOKE_PORTS : PORTS, (size) => ({ ports: size, stations: FDB_ENTRIES_FIXED }));
+
+  for (let round = 0; round < rounds; round++) {
+    for (const row of [...byFdbEntries, ...byPorts])
+      row.rounds.push(measureFrames(modules, { ...row.shape, seed }, volume));
+  }
+  const rowsOf = (/** @type {typeof byPorts} */ rows) =>
+    rows.map((row) => ({ size: row.size, nanoseconds: spread(row.rounds) }));
+  const figures = { byFdbEntries: rowsOf(byFdbEntries), byPorts: rowsOf(byPorts) };
+  return { ...figures, byStage: measureStages(modules, seed, volume, rounds), targets: judge(figures) };
 }
-export async function measurePipeline(_plan) {
-  throw new Error('not there yet');
+
+/**
+ * Nanoseconds a frame in a fresh scene.
+ * @param {import('./pipeline-scene.mjs').SwitchModules} modules
+ * @param {{ ports: number, stations: number, seed: number }} shape
+ * @param {Volume} volume
+ */
+function measureFrames(modules, shape, volume) {
+  const scene = new PipelineScene(modules, shape);
+  const pipeline = new modules.pipeline.Pipeline(scene.machine);
+  prepare(scene, pipeline, volume);
+  return (timedRun(scene, pipeline, volume.frames) * 1e6) / volume.frames;
+}
+
+/**
+ * Learns every station, and sees to it that all are known and every frame arrives: a bench of drops measures nothing.
+ * @param {PipelineScene} scene @param {any} pipeline @param {Volume} volume
+ */
+function prepare(scene, pipeline, volume) {
+  scene.learnAll(pipeline);
+  const before = sentFrames(scene);
+  timedRun(scene, pipeline, volume.warmupFrames);
+  const sent = sentFrames(scene) - before;
+  if (sent !== roundUp(volume.warmupFrames, scene.batch.capacity))
+    throw new Error(`pipeline bench: ${sent} copies of ${volume.warmupFrames} frames left; every frame should, once`);
+  if (scene.pool.available !== scene.pool.slotCount) throw new Error('pipeline bench: slots were lost');
+}
+
+/** Runs at least so many frames, in whole batches. Returns milliseconds. @param {PipelineScene} scene @param {any} pipeline @param {number} frames */
+function timedRun(scene, pipeline, frames) {
+  const { batch, machine } = scene;
+  let spent = 0;
+  for (let done = 0; done < frames; done += batch.capacity) {
+    scene.receiveBatch();
+    const begin = performance.now();
+    machine.setTime(begin);
+    pipeline.run(batch);
+    scene.complete();
+    spent += performance.now() - begin;
+  }
+  return (spent * frames) / roundUp(frames, batch.capacity);
+}
+
+/** @param {number} value @param {number} step */
+const roundUp = (value, step) => Math.ceil(value / step) * step;
+
+/** @param {PipelineScene} scene */
+function sentFrames(scene) {
+  let sum = 0;
+  for (let port = 0; port <= scene.trunk; port++)
+    sum += scene.counters.portValue(port, scene.modules.counters.TX_FRAMES);
+  return sum;
+}
+
+/**
+ * Share of each stage, by the listener that `weft trace` uses. `runner`: replicating, counting and letting go.
+ * @param {import('./pipeline-scene.mjs').SwitchModules} modules @param {number} seed @param {Volume} volume @param {number} rounds
+ */
+function measureStages(modules, seed, volume, rounds) {
+  const { ingressStages, egressStages, Pipeline } = modules.pipeline;
+  const scene = new PipelineScene(modules, { ports: PORTS_FIXED, stations: FDB_ENTRIES_FIXED, seed });
+  const clock = new StageClock([...ingressStages, ...egressStages].map((stage) => stage.name));
+  const pipeline = new Pipeline(scene.machine, clock);
+  prepare(scene, pipeline, volume);
+  /** @type {Map<string, number[]>} */
+  const samples = new Map([...clock.spent.keys(), 'runner'].map((name) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    clock.reset();
+    const total = timedStages(scene, pipeline, clock, volume.frames);
+    let stages = 0;
+    for (const [name, spent] of clock.spent) {
+      stages += spent;
+      samples.get(name)?.push((spent * 1e6) / volume.frames);
+    }
+    samples.get('runner')?.push(((total - stages) * 1e6) / volume.frames);
+  }
+  return [...samples].map(([stage, values]) => ({ stage, nanoseconds: spread(values) }));
+}
+
+/** @param {PipelineScene} scene @param {any} pipeline @param {StageClock} clock @param {number} frames */
+function timedStages(scene, pipeline, clock, frames) {
+  let total = 0;
+  for (let done = 0; done < frames; done += scene.batch.capacity) {
+    scene.receiveBatch();
+    clock.start();
+    const begin = clock.last;
+    pipeline.run(scene.batch);
+    scene.complete();
+    total += performance.now() - begin;
+  }
+  return total;
+}
+
+/** Adds up what passes between two stages' ends. What the runner does between stages falls to the next one. */
+class StageClock {
+  /** @param {string[]} names */
+  constructor(names) {
+    this.spent = new Map(names.map((name) => [name, 0]));
+    this.last = 0;
+  }
+
+  reset() {
+    for (const name of this.spent.keys()) this.spent.set(name, 0);
+  }
+
+  start() {
+    this.last = performance.now();
+  }
+
+  /** @param {{ name: string }} stage */
+  ingress(stage) {
+    const now = performance.now();
+    this.spent.set(stage.name, (this.spent.get(stage.name) ?? 0) + now - this.last);
+    this.last = now;
+  }
+
+  /** @param {{ name: string }} stage */
+  egress(stage) {
+    this.ingress(stage);
+  }
+}
+
+/** @param {{ byFdbEntries: { size: number, nanoseconds: import('./statistics.mjs').Spread }[], byPorts: { size: number, nanoseconds: import('./statistics.mjs').Spread }[] }} figures */
+function judge({ byFdbEntries, byPorts }) {
+  const growth = (/** @type {typeof byPorts} */ rows) =>
+    rows[rows.length - 1].nanoseconds.median / rows[0].nanoseconds.median;
+  const { nanosecondsPerFrame, growth: growthMax } = pipelineTargets;
+  return [
+    { name: 'nanoseconds per frame', atMost: nanosecondsPerFrame, value: byFdbEntries[0].nanoseconds.median },
+    { name: 'growth with FDB entries', atMost: growthMax, value: growth(byFdbEntries) },
+    { name: 'growth with ports', atMost: growthMax, value: growth(byPorts) },
+  ].map((target) => ({ ...target, met: target.value <= target.atMost }));
 }

@@ -1,0 +1,111 @@
+/**
+ * The benchmark in its shortest form, so that it doesn't rot: every subject that this machine has, every workload, a
+ * fraction of a second each. Says nothing of speed.
+ */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const TIMEOUT_MS = 150_000;
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const directory = mkdtempSync(join(tmpdir(), 'weft-bench-smoke-'));
+
+interface Spread {
+  readonly median: number;
+}
+interface Results {
+  readonly machine: { readonly cores: number; readonly kernel: string };
+  readonly versions: { readonly node: string; readonly weft: string };
+  readonly seed: number;
+  readonly absent: readonly { readonly name: string }[];
+  readonly comparison: {
+    readonly failures: readonly unknown[];
+    readonly workloads: readonly {
+      readonly name: string;
+      readonly metrics: readonly {
+        readonly name: string;
+        readonly bySubject: Readonly<Record<string, Spread | null>>;
+      }[];
+    }[];
+  };
+  readonly manyPorts: {
+    readonly portCount: number;
+    readonly portsUp: number;
+    readonly train: { readonly sent: number; readonly lost: number };
+  };
+  readonly pipeline: { readonly byFdbEntries: readonly { readonly nanoseconds: Spread }[] };
+}
+
+/** Runs the harness; its output is the message when it fails. */
+function runBenchmark(args: readonly string[]): Promise<{ status: number | null; output: string }> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [join(root, 'bench/run.mjs'), ...args], { cwd: root });
+    let output = '';
+    child.stdout.on('data', (text) => {
+      output += text;
+    });
+    child.stderr.on('data', (text) => {
+      output += text;
+    });
+    child.on('close', (status) => resolve({ status, output }));
+  });
+}
+
+describe('the benchmark', () => {
+  let results: Results;
+
+  beforeAll(async () => {
+    if (process.getuid?.() !== 0)
+      throw new Error('The benchmark needs root for namespaces and TAPs: run the tests with sudo.');
+    const { status, output } = await runBenchmark(['--smoke', '--results', directory]);
+    expect(status, output).toBe(0);
+    results = JSON.parse(readFileSync(join(directory, 'latest.json'), 'utf8'));
+  }, TIMEOUT_MS);
+
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+  it('measures weft and the C patch panels under every workload', () => {
+    const main = new Map(results.comparison.workloads.map((workload) => [workload.name, workload.metrics[0]]));
+    expect([...main.keys()]).toEqual(['tcp-offload', 'tcp-plain', 'frames-64', 'rr', 'idle']);
+    for (const [name, metric] of main) {
+      for (const subject of ['weft', 'c-readwrite', 'c-readwrite-busy', 'c-uring']) {
+        const figure = metric?.bySubject[subject]?.median ?? Number.NaN;
+        if (name === 'idle') expect(figure, `${name} ${subject}`).toBeGreaterThanOrEqual(0);
+        else expect(figure, `${name} ${subject}`).toBeGreaterThan(0);
+      }
+    }
+    expect(results.comparison.failures).toEqual([]);
+  });
+
+  it('starts a switch with many ports and adds one without losing a datagram between two others', () => {
+    expect(results.manyPorts.portsUp).toBe(results.manyPorts.portCount + 1);
+    expect(results.manyPorts.train.sent).toBeGreaterThan(0);
+    expect(results.manyPorts.train.lost).toBe(0);
+  });
+
+  it('measures the pipeline on memory ports', () => {
+    for (const row of results.pipeline.byFdbEntries) expect(row.nanoseconds.median).toBeGreaterThan(0);
+  });
+
+  it('says what machine, versions and seed the figures belong to', () => {
+    expect(results.machine.cores).toBeGreaterThan(0);
+    expect(results.versions.node).toBe(process.version);
+    expect(results.seed).toBeGreaterThan(0);
+  });
+
+  it('draws the figures', () => {
+    expect(readFileSync(join(directory, 'comparison.svg'), 'utf8')).toMatch(
+      /^<svg [\s\S]*C patch panel, io_uring[\s\S]*<\/svg>\n$/,
+    );
+    expect(readFileSync(join(directory, 'pipeline.svg'), 'utf8')).toMatch(/^<svg [\s\S]*FDB entries[\s\S]*<\/svg>\n$/);
+  });
+
+  it('refuses an unknown name with the names there are', async () => {
+    const { status, output } = await runBenchmark(['--only', 'no-such-switch']);
+    expect(status).toBe(2);
+    expect(output).toContain('--only knows no no-such-switch; there are weft,');
+  });
+});
