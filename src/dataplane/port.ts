@@ -37,6 +37,8 @@ export interface OpenPort {
   readonly mtu: number;
   /** MAC of the interface itself, if it has one. */
   readonly mac?: string;
+  /** One clause: why nothing can pass just now though the queues are open (`tap1 is administratively down`, no carrier). */
+  readonly linkDown?: string;
 }
 
 /** Why a port is not up: shown as `port list.reason`. */

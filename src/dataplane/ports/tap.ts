@@ -1,46 +1,47 @@
 /**
- * TAP ports: the switch holds the descriptor, the kernel end belongs to a VM or container and may be moved to another
- * network namespace while running; the descriptor stays attached. Runs on the main thread.
+ * TAP ports: the switch holds the descriptors, the kernel end belongs to a VM or container and may be moved to another
+ * network namespace, or renamed, while running; the descriptors stay attached. Runs on the main thread.
  *
- * A TAP that weft made is persistent, so it outlives a killed daemon, and is removed with its port wherever its end lies;
- * one that was there before stays. What weft made is told by `made` files in the state directory (PortMemory), because
- * after kill -9 the device looks the same either way.
+ * A TAP that weft made is persistent, so that it outlives a killed daemon, and is removed with its port wherever its end
+ * lies; one that was there before stays. After kill -9 a device looks the same either way, and one whose end was moved is
+ * not found by name: TUNSETIFF would silently make a second one. So what a later daemon must know is kept in PortMemory
+ * (TapRecord). Whether the kernel end is up is the guest's business: it is reported (`linkDown`), never changed, and a
+ * write meanwhile is a counted copy drop (EIO, `port_down`).
  *
- * Sources: linux/if_tun.h, Documentation/networking/tuntap.rst.
+ *   attached --device deleted--> lost --workers let go (released)--> absent --remade or found--> attached
+ *
+ * What a guest can do here: move, rename, down, re-MTU or delete its own kernel end. Each costs one look a second.
  */
-import { existsSync } from 'node:fs';
 import { OperatingError } from '../../errors.js';
 import { QUEUES_PER_PORT_MAX } from '../../limits.js';
+import {
+  HERE,
+  type InterfaceState,
+  type NamespaceFd,
+  namespaceInode,
+  queryInterface,
+  setInterfaceMtu,
+} from '../interface.js';
 import * as native from '../native.js';
-import { interfaceMtu, setInterfaceMtu } from '../interface.js';
-import { NO_OFFLOAD, type OpenPort, type PortFeatures, type PortHandle, type PortIntent, type PortKind, type PortMemory, type PortWatcher } from '../port.js';
-import { VNET_HEADER_SIZE } from '../receive-layout.js';
+import type { OpenPort, PortFeatures, PortHandle, PortIntent, PortKind, PortMemory, PortWatcher } from '../port.js';
+import { openTapQueues, setTapOffload, setTapPersistent, tapName, tapNamespace } from './tap-device.js';
+import { TapRecord } from './tap-record.js';
 
-const TUNSETIFF = 0x4004_54ca;
-const TUNSETPERSIST = 0x4004_54cb;
-const TUNSETOFFLOAD = 0x4004_54d0;
-const TUNSETVNETHDRSZ = 0x4004_54d8;
-const TUNGETDEVNETNS = 0x54e3;
-const IFF_TAP = 0x0002;
-const IFF_MULTI_QUEUE = 0x0100;
-const IFF_NO_PI = 0x1000;
-const IFF_VNET_HDR = 0x4000;
-const OFFLOAD_CHECKSUM = 1;
-const OFFLOAD_TSO4 = 2;
-const OFFLOAD_TSO6 = 4;
-const OFFLOAD_TSO_ECN = 8;
-const OFFLOAD_USO4 = 0x20;
-const OFFLOAD_USO6 = 0x40;
-
-/** How long after a TAP was deleted from outside it is made again. */
-const REMAKE_MS = 1000;
+/** How often a device that is absent or was moved away is looked at. One that is deleted is back within this. */
+const LOOK_MS = 1000;
 
 export const tap: PortKind = {
   kind: 'tap',
   facesVm: true,
   async open(intent, watcher, memory) {
+    if (intent.queues > QUEUES_PER_PORT_MAX) {
+      throw new OperatingError(`a port has at most ${QUEUES_PER_PORT_MAX} queues`, {
+        code: 'limit',
+        fix: 'ask for fewer',
+      });
+    }
     const port = new TapPort(intent, watcher, memory);
-    port.attach();
+    port.start();
     return port;
   },
 };
@@ -48,78 +49,162 @@ export const tap: PortKind = {
 class TapPort implements PortHandle {
   private readonly intent: PortIntent;
   private readonly watcher: PortWatcher;
-  private readonly memory: PortMemory;
+  private readonly record: TapRecord;
   private fds: number[] = [];
+  private features: PortFeatures | undefined;
+  /** What the watcher was told last; undefined while the port is lost or absent. */
+  private opened: OpenPort | undefined;
+  private absence = '';
   private timer: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(intent: PortIntent, watcher: PortWatcher, memory: PortMemory) {
     this.intent = intent;
     this.watcher = watcher;
-    this.memory = memory;
+    this.record = new TapRecord(memory);
   }
 
-  /** Makes or attaches the device and reports it; what waiting may mend is reported as lost and tried again. */
-  attach(): void {
+  /** Throws only for what no waiting mends. */
+  start(): void {
+    this.timer = setInterval(() => this.look(), LOOK_MS);
+    this.timer.unref();
     try {
-      this.watcher.opened(this.openQueues());
+      this.attach();
     } catch (error) {
-      this.closeQueues();
-      if (!(error instanceof OperatingError) || error.code === 'no-privilege' || error.code === 'no-kernel-feature') throw error;
-      this.watcher.lost({ state: 'down', reason: error.message });
-      this.retry();
+      if (!(error instanceof OperatingError) || error.code === 'no-privilege') {
+        clearInterval(this.timer);
+        throw error;
+      }
+      this.absent(error);
     }
   }
 
-  /** The device failed under us: it was deleted. The workers have let go of its descriptors. */
+  /** The workers have let go of the descriptors: the device was deleted, or failed under them. */
   released(): void {
+    this.opened = undefined;
     this.closeQueues();
-    if (!this.closed) this.retry();
+    if (!this.closed) this.tryAttach();
   }
 
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    clearTimeout(this.timer);
+    clearInterval(this.timer);
     const first = this.fds[0];
-    if (first !== undefined && this.memory.get('made') === 'yes') setPersistent(first, false);
-    this.memory.set('made', undefined);
+    if (first !== undefined && this.record.isMade && tapName(first) !== undefined) setTapPersistent(first, false);
+    this.record.forget();
     this.closeQueues();
   }
 
-  private retry(): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => {
-      try {
-        this.attach();
-      } catch (error) {
-        this.watcher.lost({ state: 'down', reason: (error as Error).message });
-      }
-    }, REMAKE_MS);
-    this.timer.unref();
+  private look(): void {
+    if (this.fds.length === 0) this.tryAttach();
+    else if (this.opened !== undefined) this.examine(this.fds[0]!, this.opened);
+    // Otherwise it is lost, and the workers have not let go yet.
   }
 
-  private openQueues(): OpenPort {
-    const { device, queues } = this.intent;
-    if (queues > QUEUES_PER_PORT_MAX) throw new OperatingError(`a port has at most ${QUEUES_PER_PORT_MAX} queues`, { code: 'limit' });
-    const existed = native.ifNameToIndex(device) !== 0;
-    const vnetHeader = true;
-    const wanted = this.intent.offload === 'auto';
-    for (let index = 0; index < queues; index++) this.fds.push(openQueue(device, queues > 1, existed));
+  private tryAttach(): void {
+    try {
+      this.attach();
+    } catch (error) {
+      this.absent(error as Error);
+    }
+  }
+
+  /** Tells of a new reason once, not every second. */
+  private absent(error: Error): void {
+    this.closeQueues();
+    if (this.absence === error.message) return;
+    this.absence = error.message;
+    this.watcher.lost({ state: 'down', reason: error.message });
+  }
+
+  private lose(error: Error): void {
+    this.opened = undefined;
+    this.absence = error.message;
+    this.watcher.lost({ state: 'down', reason: error.message });
+  }
+
+  private attach(): void {
+    const found = this.record.find(this.intent.device);
+    if (found === undefined) this.record.forget();
+    try {
+      this.openAt(found?.name ?? this.intent.device, found?.namespace ?? HERE);
+    } finally {
+      if (found !== undefined && found.namespace !== HERE) native.close(found.namespace);
+    }
+    this.absence = '';
+    this.watcher.opened(this.opened!);
+  }
+
+  private openAt(name: string, namespace: NamespaceFd): void {
+    const isNew = queryInterface(name, namespace) === undefined;
+    if (isNew) this.record.making(name);
+    try {
+      this.fds = openTapQueues(name, this.intent.queues, namespace);
+    } catch (error) {
+      if (isNew) this.record.forget();
+      throw error;
+    }
     const first = this.fds[0]!;
-    if (!existed) this.memory.set('made', 'yes');
-    if (!existed) setPersistent(first, true);
-    const features = wanted ? setOffload(first) : (native.ioctlInt(first, TUNSETOFFLOAD, 0), NO_OFFLOAD);
-    if (this.intent.mtu !== undefined) setInterfaceMtu(device, this.intent.mtu);
+    if (isNew) setTapPersistent(first, true);
+    this.features = setTapOffload(first, this.intent.offload);
+    if (this.intent.mtu !== undefined) setInterfaceMtu(name, this.intent.mtu, namespace);
+    const state = queryInterface(name, namespace);
+    if (state === undefined) throw gone(this.intent.device);
+    this.record.located(namespaceInode(namespace), state);
+    this.opened = this.describe(state);
+  }
+
+  /** Asks the device itself, not rtnetlink, for its end may lie in another namespace. */
+  private examine(fd: number, opened: OpenPort): void {
+    const name = tapName(fd);
+    const namespace = name === undefined ? undefined : tapNamespace(fd);
+    if (name === undefined || namespace === undefined) {
+      // We held it and saw it go, so it exists nowhere else: it may be made again at home.
+      this.record.forget();
+      this.lose(gone(this.intent.device));
+      return;
+    }
+    try {
+      const inode = namespaceInode(namespace);
+      const state = queryInterface(name, inode === namespaceInode(HERE) ? HERE : namespace);
+      if (state === undefined) return; // moved or renamed since we asked: the next look finds it
+      this.record.located(inode, state);
+      this.tell(this.describe(state), opened);
+    } finally {
+      native.close(namespace);
+    }
+  }
+
+  private tell(now: OpenPort, before: OpenPort): void {
+    if (now.mtu === before.mtu && now.mac === before.mac && now.linkDown === before.linkDown) return;
+    this.opened = now;
+    this.watcher.changed(now);
+  }
+
+  private describe(state: InterfaceState): OpenPort {
+    const linkDown = linkDownReason(state);
     return {
-      queues: this.fds.map((fd) => ({ type: 'tap', fd, vnetHeader })),
-      features,
-      mtu: interfaceMtu(device),
+      queues: this.fds.map((fd) => ({ type: 'tap', fd, vnetHeader: true })),
+      features: this.features!,
+      mtu: state.mtu,
+      mac: state.mac,
+      ...(linkDown === undefined ? {} : { linkDown }),
     };
   }
 
   private closeQueues(): void {
     for (const fd of this.fds) native.close(fd);
     this.fds = [];
+    this.opened = undefined;
   }
+}
+
+function gone(device: string): OperatingError {
+  return new OperatingError(`${device} was deleted`, { code: 'no-device', errno: 'EBADFD' });
+}
+
+function linkDownReason(state: InterfaceState): string | undefined {
+  if (!state.isUp) return `${state.name} is administratively down`;
+  return state.hasCarrier ? undefined : `${state.name} has no carrier`;
 }
