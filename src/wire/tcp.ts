@@ -33,3 +33,6 @@ export function tcpPayloadStart(octets: Uint8Array, position: number, end: numbe
   if (size < TCP_HEADER_SIZE_MIN || position + size > end) return -1;
   return position + size;
 }
+
+/** One letter a flag, lowest bit first; `W` is CWR, `E` is ECE. */
+export const TCP_FLAG_LETTERS = 'FSRPAUEW';
