@@ -1,0 +1,32 @@
+/** Every command, in the order of `weft --help`. Adding a command: one file, one line here. */
+import type { Command, RpcMethod } from '../command.js';
+import { completionCommands } from './completion.js';
+import { configCommands } from './config.js';
+import { daemonCommands } from './daemon.js';
+import { demoCommands } from './demo.js';
+import { dropsCommands } from './drops.js';
+import { fdbCommands } from './fdb.js';
+import { networkCommands } from './network.js';
+import { portCommands } from './port.js';
+import { statsCommands } from './stats.js';
+import { statusCommands } from './status.js';
+import { topCommands } from './top.js';
+import { traceCommands } from './trace.js';
+
+export const commands: readonly Command[] = [
+  ...daemonCommands,
+  ...configCommands,
+  ...statusCommands,
+  ...topCommands,
+  ...portCommands,
+  ...networkCommands,
+  ...fdbCommands,
+  ...statsCommands,
+  ...dropsCommands,
+  ...traceCommands,
+  ...demoCommands,
+  ...completionCommands,
+];
+
+/** The methods of the control socket. */
+export const rpcMethods: readonly RpcMethod[] = commands.flatMap((command) => command.methods);

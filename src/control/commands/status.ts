@@ -1,0 +1,47 @@
+/** `weft status`: is it well, and what does it do now. */
+import { z } from 'zod';
+import { remoteCommand } from '../remote-command.js';
+import type { StatusResult } from '../shapes.js';
+import { durationText, formatFields, plural, rateText, shareText } from '../table-text.js';
+
+function renderWorkers(status: StatusResult): (readonly [string, string])[] {
+  return status.workers.map((worker) => {
+    const restarts = worker.restarts === 0 ? '' : `, ${plural(worker.restarts, 'restart')}`;
+    const exit = worker.lastExit === undefined ? '' : ` (last: ${worker.lastExit})`;
+    return [`worker ${worker.index}`, `${worker.state}, busy ${shareText(worker.busyShare)}${restarts}${exit}`];
+  });
+}
+
+function render(status: StatusResult): string {
+  const { ports, rates, fdb, kept } = status;
+  return formatFields([
+    ['weft', `${status.version}, pid ${status.pid}, up ${durationText(status.uptimeSeconds)}`],
+    ['state', status.ready ? 'ready' : 'not ready: not every worker forwards by the configuration asked for'],
+    ['I/O', `${status.io}: ${status.ioReason}`],
+    ...renderWorkers(status),
+    ['ports', `${ports.up} up, ${ports.down} down, ${ports.waiting} waiting`],
+    ['received', rateText(rates.rx)],
+    ['sent', rateText(rates.tx)],
+    ['FDB', `${fdb.entries} of ${fdb.capacity} addresses`],
+    ...(kept === undefined
+      ? []
+      : [['kept', `${plural(kept.connections, 'connection')}, ${plural(kept.fdb, 'address', 'addresses')}`] as const]),
+  ]);
+}
+
+export const statusCommands = [
+  remoteCommand({
+    words: 'status',
+    summary: 'Show version, workers, I/O engine, ports and traffic now.',
+    description: [
+      'Prints one look at the running switch: whether it is ready, which I/O engine moves its frames and why that one, what each worker does, how many ports are up, and what crosses the switch now (averaged over about a second).',
+    ],
+    examples: [
+      { command: 'weft status', shows: 'the summary for a person' },
+      { command: 'weft status --json | jq .ready', shows: 'whether it is ready, for a script' },
+    ],
+    params: z.strictObject({}),
+    serve: (control) => control.status(),
+    render,
+  }),
+];

@@ -1,0 +1,217 @@
+/**
+ * What the control socket answers and `--json` prints: the stable field names that tools outside this repository rely
+ * on. Fields may be added, never renamed or removed. Times are seconds, sizes octets, counters exact integers.
+ * Types only; nothing here runs.
+ */
+import type { DropReason } from '../dataplane/drop-reason.js';
+
+export type PortState = 'up' | 'down' | 'waiting';
+
+/** What one direction carries now, averaged over about a second. */
+export interface Rate {
+  readonly framesPerSecond: number;
+  readonly bitsPerSecond: number;
+}
+
+export interface WorkerStatus {
+  readonly index: number;
+  readonly state: 'running' | 'starting' | 'failed';
+  readonly restarts: number;
+  /** Why the worker's predecessor ended. */
+  readonly lastExit?: string;
+  readonly framesPerSecond: number;
+  /** Share of the last second spent working, 0 to 1. */
+  readonly busyShare: number;
+  /** Seconds since the worker last finished a breath. */
+  readonly lastBreathSeconds: number;
+}
+
+export interface StatusResult {
+  readonly version: string;
+  readonly uptimeSeconds: number;
+  readonly pid: number;
+  /** Every worker forwards by the configuration that was asked for. */
+  readonly ready: boolean;
+  readonly io: 'uring' | 'poll';
+  readonly ioReason: string;
+  readonly workers: readonly WorkerStatus[];
+  readonly ports: { readonly up: number; readonly down: number; readonly waiting: number };
+  /** All ports together: what was received and what was sent. */
+  readonly rates: { readonly rx: Rate; readonly tx: Rate };
+  readonly fdb: { readonly entries: number; readonly capacity: number };
+  /** Number of the snapshot that all workers forward by. */
+  readonly epoch: number;
+  /** What a restarted daemon took over from its predecessor. */
+  readonly kept?: { readonly connections: number; readonly fdb: number };
+}
+
+export interface PortStats {
+  readonly name: string;
+  /** frames = forwarded + consumed + dropped, exactly. */
+  readonly rx: {
+    readonly frames: number;
+    readonly bytes: number;
+    readonly forwarded: number;
+    readonly consumed: number;
+    readonly dropped: number;
+  };
+  readonly tx: {
+    readonly frames: number;
+    readonly bytes: number;
+    readonly generated: number;
+    readonly dropped: number;
+  };
+  /** Addresses that were not learned because a limit was reached. */
+  readonly notLearned: number;
+  /** Stations that moved to this port from another one. */
+  readonly stationMoves: number;
+}
+
+export interface WorkerStats {
+  readonly index: number;
+  readonly breaths: number;
+  readonly frames: number;
+  /** Batches received; frames / batches is the mean batch size. */
+  readonly batches: number;
+  readonly busySeconds: number;
+  readonly slotsFree: number;
+  readonly lastBreathSeconds: number;
+}
+
+export interface StatsResult {
+  readonly ports: readonly PortStats[];
+  readonly workers: readonly WorkerStats[];
+}
+
+export interface TrunkMember {
+  readonly network: string;
+  readonly vlan: number;
+}
+
+export interface PortRow {
+  readonly name: string;
+  readonly kind: string;
+  readonly device: string;
+  /** The access or tunnelled network; null on a trunk. */
+  readonly network: string | null;
+  readonly trunk?: readonly TrunkMember[];
+  readonly native?: string;
+  readonly state: PortState;
+  /** Why it is not up: `no interface vnet3`. */
+  readonly reason?: string;
+  readonly mtu: number;
+  readonly mac?: string;
+  readonly rxFrames: number;
+  readonly rxBytes: number;
+  readonly txFrames: number;
+  readonly txBytes: number;
+  readonly rxDrops: number;
+  readonly txDrops: number;
+}
+
+/** One value of JSON. */
+export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
+export type JsonObject = { readonly [key: string]: JsonValue };
+
+/** A port with its configuration and what happens at it now. */
+export interface PortDetail extends PortRow {
+  readonly rates: { readonly rx: Rate; readonly tx: Rate };
+  /** The port's section of the running configuration. */
+  readonly config: JsonObject;
+  readonly fdbEntries: number;
+  readonly drops: readonly DropRow[];
+}
+
+export interface NetworkRow {
+  readonly name: string;
+  readonly type: string;
+  readonly id?: number;
+  readonly mtu: number;
+  readonly ports: readonly string[];
+  readonly remotes?: readonly string[];
+}
+
+export interface NetworkDetail extends NetworkRow {
+  readonly config: JsonObject;
+  readonly fdb: { readonly entries: number; readonly limit: number };
+}
+
+export interface FdbRow {
+  readonly network: string;
+  readonly mac: string;
+  readonly port: string;
+  /** Address of the remote tunnel endpoint the station is behind. */
+  readonly remote?: string;
+  readonly static: boolean;
+  readonly ageSeconds: number;
+}
+
+export interface DropRow {
+  readonly reason: DropReason;
+  readonly port: string;
+  /** The received frame itself, or one copy of it that could not leave by `port`. */
+  readonly of: 'frame' | 'copy';
+  readonly count: number;
+  /** The reason in one sentence. */
+  readonly text: string;
+  readonly rule?: string;
+  /** The last frame that died of it: its first octets, and how many seconds ago. */
+  readonly lastFrame?: { readonly hex: string; readonly atSeconds: number };
+}
+
+export interface TraceStage {
+  readonly stage: string;
+  readonly decision: string;
+  readonly rule?: string;
+  /** What was decided and why, in a sentence. */
+  readonly text: string;
+  readonly changes?: readonly string[];
+}
+
+export interface TraceResult {
+  readonly verdict: 'forward' | 'flood' | 'drop' | 'consume';
+  readonly reason?: DropReason;
+  readonly rule?: string;
+  readonly outputs: readonly {
+    readonly port: string;
+    /** Tags from the outside in, as `802.1Q vid 10 pcp 0`. */
+    readonly tags: readonly string[];
+    readonly remote?: string;
+  }[];
+  readonly stages: readonly TraceStage[];
+}
+
+export interface ConfigChange {
+  readonly path: string;
+  readonly op: 'add' | 'change' | 'remove';
+  readonly from?: JsonValue;
+  readonly to?: JsonValue;
+}
+
+/** What `apply`, `config diff` and every add/set/remove answer. */
+export interface ChangeResult {
+  readonly changes: readonly ConfigChange[];
+  readonly applied: boolean;
+}
+
+export interface HealthResult {
+  readonly healthy: boolean;
+  readonly workers: readonly {
+    readonly index: number;
+    readonly breathing: boolean;
+    readonly lastBreathSeconds: number;
+  }[];
+}
+
+/** One fault, as it stands in `errors` and in a refusal's `data`. */
+export interface FaultShape {
+  readonly code: string;
+  readonly message: string;
+  readonly path?: string;
+  readonly line?: number;
+  readonly fix?: string;
+}
+
+export interface ErrorsShape {
+  readonly errors: readonly FaultShape[];
+}
