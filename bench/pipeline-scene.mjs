@@ -63,21 +63,32 @@ class Outbox {
   }
 }
 
+/** @type {any} */
+let pool = null;
+
+/** One arena for all scenes: each gives every slot back, and address space for dozens of arenas is not always there. */
+function sharedPool(/** @type {SwitchModules} */ modules) {
+  pool ??= new modules.pool.FramePool(POOL_SLOTS);
+  return pool;
+}
+
 export class PipelineScene {
   /**
    * @param {SwitchModules} modules
-   * @param {{ ports: number, stations: number, seed: number }} shape ports: at least 2; stations: an even number
+   * @param {{ ports: number, stations: number, talkingPairs?: number, seed: number }} shape ports: at least 2; stations:
+   *   an even number; talkingPairs: how many of them send, evenly spread (all of them when absent)
    */
-  constructor(modules, { ports, stations, seed }) {
+  constructor(modules, { ports, stations, talkingPairs = stations / 2, seed }) {
     const { BATCH_SIZE, PORTS_MAX, EGRESS_BATCH_SIZE } = modules.limits;
     this.modules = modules;
     this.accessPorts = ports - 1;
     this.trunk = ports - 1;
     this.networks = Math.min(this.accessPorts, NETWORKS_MAX);
     this.pairs = stations / 2;
+    this.talkingPairs = Math.min(talkingPairs, this.pairs);
     this.seed = seed;
     this.random = seed | 1;
-    this.pool = new modules.pool.FramePool(POOL_SLOTS);
+    this.pool = sharedPool(modules);
     this.batch = new modules.batch.Batch(BATCH_SIZE);
     this.outbox = new Outbox(PORTS_MAX + EGRESS_BATCH_SIZE);
     this.counters = new modules.counters.Counters();
@@ -94,7 +105,7 @@ export class PipelineScene {
         counters,
         kernels: new modules.kernels.Kernels(pool.memory),
         samples: new modules.samples.DropSamples(new SharedArrayBuffer(modules.samples.DROP_SAMPLES_SIZE)),
-        fdb: makeFdb(modules),
+        fdb: makeFdb(modules, this.seed),
         storm: new modules.buckets.TokenBuckets(new SharedArrayBuffer(modules.buckets.TOKEN_BUCKETS_SIZE)),
         loops: new modules.loops.LoopGuard(new SharedArrayBuffer(modules.loops.LOOP_GUARD_SIZE)),
       },
@@ -164,16 +175,17 @@ export class PipelineScene {
     this.batch.push(slot);
   }
 
-  /** Fills the batch with frames of random pairs in random directions. */
+  /** Fills the batch with frames of random talking pairs in random directions. */
   receiveBatch() {
-    const { batch, pairs } = this;
+    const { batch, talkingPairs } = this;
+    const distance = Math.floor(this.pairs / talkingPairs);
     let random = this.random;
     while (!batch.full) {
       // xorshift32, inlined: a call would be a tenth of what is measured.
       random ^= random << 13;
       random ^= random >>> 17;
       random ^= random << 5;
-      this.receive((random >>> 1) % pairs, (random & 1) === 0);
+      this.receive(((random >>> 1) % talkingPairs) * distance, (random & 1) === 0);
     }
     this.random = random;
   }
@@ -215,7 +227,7 @@ function writeMac(octets, at, station) {
   write16(octets, at + 4, low);
 }
 
-/** An FDB of its own for each scene. @param {SwitchModules} modules */
-function makeFdb(modules) {
-  return modules.fdb.openFdb(modules.fdb.makeFdbMemory(), 0);
+/** An FDB of its own for each scene, seeded so that runs repeat. @param {SwitchModules} modules @param {number} seed */
+function makeFdb(modules, seed) {
+  return new modules.fdb.Fdb(new SharedArrayBuffer(modules.fdb.fdbSize()), 1, { seed: [seed, seed + 1] });
 }

@@ -63,7 +63,8 @@ function pipelinePicture(run) {
     xLabel: 'entries in the table',
     yLimit: pipelineTargets.nanosecondsPerFrame,
     series: [
-      { label: 'FDB entries', emphasis: true, points: pointsOf(run.pipeline.byFdbEntries) },
+      { label: 'FDB entries, all talking', emphasis: true, points: pointsOf(run.pipeline.byFdbEntries) },
+      { label: 'FDB entries, few talking', emphasis: true, points: pointsOf(run.pipeline.byFdbEntriesFewTalk) },
       { label: 'ports', emphasis: false, points: pointsOf(run.pipeline.byPorts) },
     ],
     footer: footerOf(run),
@@ -112,10 +113,12 @@ function printMetric(workload, metric, say) {
 /** @param {any} pipeline @param {(line: string) => void} say */
 function printPipeline(pipeline, say) {
   say('\nPipeline on memory ports [ns a frame]');
-  for (const row of pipeline.byFdbEntries)
-    say(`  ${`${shown(row.size)} FDB entries`.padEnd(22)} ${shown(row.nanoseconds.median)}`);
-  for (const row of pipeline.byPorts)
-    say(`  ${`${shown(row.size)} ports`.padEnd(22)} ${shown(row.nanoseconds.median)}`);
-  for (const row of pipeline.byStage) say(`  ${`stage ${row.stage}`.padEnd(22)} ${shown(row.nanoseconds.median)}`);
-  for (const target of pipeline.targets) say(`  ${target.name.padEnd(22)} ${shown(target.value)}   ${verdict(target)}`);
+  const rows = (/** @type {any[]} */ list, /** @type {string} */ what) => {
+    for (const row of list) say(`  ${`${shown(row.size)} ${what}`.padEnd(40)} ${shown(row.nanoseconds.median)}`);
+  };
+  rows(pipeline.byFdbEntries, 'FDB entries, all talking');
+  rows(pipeline.byFdbEntriesFewTalk, 'FDB entries, few talking');
+  rows(pipeline.byPorts, 'ports');
+  for (const row of pipeline.byStage) say(`  ${`stage ${row.stage}`.padEnd(40)} ${shown(row.nanoseconds.median)}`);
+  for (const target of pipeline.targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
