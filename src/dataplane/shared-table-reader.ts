@@ -1,0 +1,299 @@
+/**
+ * The memory of a shared table and everything that may be done to it without the lock. shared-table.ts says how the table
+ * works and what readers may rely on; it adds the writers. @hot
+ */
+import { randomBytes } from 'node:crypto';
+import { SeededHash } from './seeded-hash.js';
+
+/** lastSeen of an entry that never ages. */
+export const NEVER_AGES = 0x7fffffff;
+/** Longest chain. At one entry per two buckets a chain of 16 has a probability of 1e-19. */
+export const CHAIN_MAX = 64;
+
+const MAGIC = 0x54425731;
+export const HEADER_WORDS = 64;
+const H_MAGIC = 0;
+const H_CAPACITY = 1;
+const H_KEY_WORDS = 2;
+const H_VALUE_WORDS = 3;
+const H_GROUP_COUNT = 4;
+const H_SEED0 = 5;
+const H_SEED1 = 6;
+export const H_LOCK = 16;
+export const H_FREE = 17;
+/** Entries from this number on were never used. 0 in zeroed memory stands for 1. */
+export const H_FRESH = 18;
+export const H_USED = 19;
+export const H_SWEEP = 20;
+export const H_REBUILDS = 21;
+
+export const STAMP = 0;
+export const NEXT = 1;
+export const LAST_SEEN = 2;
+export const KEY = 3;
+
+export const COLD_WORDS = 4;
+export const GROUP = 0;
+export const PREVIOUS = 1;
+export const FOLLOWING = 2;
+export const LISTED = 3;
+
+export const GROUP_WORDS = 4;
+export const COUNT = 0;
+export const FIRST = 1;
+export const LAST = 2;
+
+/** x86 keeps the order of loads among themselves and of stores among themselves; elsewhere a reader confirms by Atomics. */
+const LOADS_KEEP_ORDER = process.arch === 'x64' || process.arch === 'ia32';
+
+export interface TableShape {
+  readonly capacity: number;
+  /** 32-bit words of a key, 2 to 16. */
+  readonly keyWords: number;
+  readonly valueWords: number;
+  readonly groupCount: number;
+}
+
+interface Layout {
+  readonly bucketCount: number;
+  readonly entryWords: number;
+  /** Positions in words from the table's start. */
+  readonly buckets: number;
+  readonly hot: number;
+  readonly cold: number;
+  readonly groups: number;
+  readonly end: number;
+}
+
+function layoutOf(shape: TableShape): Layout {
+  const whole = (words: number) => Math.ceil(words / 16) * 16;
+  let bucketCount = 2;
+  while (bucketCount < shape.capacity * 2) bucketCount *= 2;
+  const needed = KEY + shape.keyWords + shape.valueWords;
+  const entryWords = needed <= 8 ? 8 : whole(needed);
+  const buckets = HEADER_WORDS;
+  const hot = buckets + whole(bucketCount);
+  const cold = hot + whole((shape.capacity + 1) * entryWords);
+  const groups = cold + whole((shape.capacity + 1) * COLD_WORDS);
+  const end = groups + whole(shape.groupCount * GROUP_WORDS);
+  return { bucketCount, entryWords, buckets, hot, cold, groups, end };
+}
+
+/** Octets of memory a table of this shape takes; a multiple of 64. */
+export function sharedTableSize(shape: TableShape): number {
+  return layoutOf(shape).end * 4;
+}
+
+export class TableReader {
+  readonly shape: TableShape;
+  /** Value words of the entry that `find` or `findPair` returned last. */
+  readonly found: Int32Array;
+  readonly hash: SeededHash;
+  protected readonly header: Int32Array;
+  protected readonly buckets: Int32Array;
+  protected readonly bucketMask: number;
+  protected readonly hot: Int32Array;
+  /** The same words as `hot` by another array, so that no compiler merges a reader's second load with its first. */
+  private readonly hotAgain: Int32Array;
+  protected readonly entryWords: number;
+  protected readonly valueAt: number;
+  protected readonly cold: Int32Array;
+  protected readonly groups: Int32Array;
+
+  /**
+   * A table over `memory` from `byteOffset` (a multiple of 64). Zeroed memory is made a table with a seed from the
+   * operating system, or `seed` in a simulation; that must be done by one thread before others attach. Throws when the
+   * memory holds a table of another shape. After a crash call `recover` before anything else.
+   */
+  constructor(memory: ArrayBufferLike, byteOffset: number, shape: TableShape, seed?: readonly [number, number]) {
+    const layout = layoutOf(shape);
+    const words = (from: number, to: number) => new Int32Array(memory, byteOffset + from * 4, to - from);
+    this.shape = shape;
+    this.header = words(0, HEADER_WORDS);
+    this.buckets = words(layout.buckets, layout.buckets + layout.bucketCount);
+    this.bucketMask = layout.bucketCount - 1;
+    this.hot = words(layout.hot, layout.cold);
+    this.hotAgain = words(layout.hot, layout.cold);
+    this.cold = words(layout.cold, layout.groups);
+    this.groups = words(layout.groups, layout.end);
+    this.entryWords = layout.entryWords;
+    this.valueAt = KEY + shape.keyWords;
+    this.found = new Int32Array(shape.valueWords);
+    if (this.header[H_MAGIC] === 0) this.initialise(seed);
+    else this.verify();
+    this.hash = new SeededHash(this.header[H_SEED0]!, this.header[H_SEED1]!);
+  }
+
+  private initialise(seed: readonly [number, number] | undefined): void {
+    const random = randomBytes(8);
+    this.header[H_CAPACITY] = this.shape.capacity;
+    this.header[H_KEY_WORDS] = this.shape.keyWords;
+    this.header[H_VALUE_WORDS] = this.shape.valueWords;
+    this.header[H_GROUP_COUNT] = this.shape.groupCount;
+    this.header[H_SEED0] = seed?.[0] ?? random.readInt32LE(0);
+    this.header[H_SEED1] = seed?.[1] ?? random.readInt32LE(4);
+    this.header[H_FRESH] = 1;
+    Atomics.store(this.header, H_MAGIC, MAGIC);
+  }
+
+  private verify(): void {
+    const { header, shape } = this;
+    const fits =
+      header[H_MAGIC] === MAGIC &&
+      header[H_CAPACITY] === shape.capacity &&
+      header[H_KEY_WORDS] === shape.keyWords &&
+      header[H_VALUE_WORDS] === shape.valueWords &&
+      header[H_GROUP_COUNT] === shape.groupCount;
+    if (!fits) throw new Error('shared table: the memory holds a table of another shape');
+  }
+
+  // ---- readers -------------------------------------------------------------------------------------------------
+
+  /**
+   * `touchBucket` and then `touchEntry`, each for a whole batch of hashes before the first `find`, load what the finds
+   * will need, so that the cache misses of the batch overlap. What they return only has to be used by somebody, or the
+   * compiler drops the load.
+   */
+  touchBucket(hash: number): number {
+    return this.buckets[hash & this.bucketMask]!;
+  }
+
+  touchEntry(hash: number): number {
+    return this.hot[this.buckets[hash & this.bucketMask]! * this.entryWords]!;
+  }
+
+  /** The entry with this key of two words, its value in `found`; or -1. A path of its own: 8 ns less than the loop. */
+  findPair(hash: number, word0: number, word1: number): number {
+    const { hot, hotAgain, entryWords } = this;
+    let entry = this.buckets[hash & this.bucketMask]!;
+    for (let step = 0; entry !== 0 && step < CHAIN_MAX; step++) {
+      const at = entry * entryWords;
+      const stamp = hot[at]!;
+      if (hot[at + KEY + 1] === word1 && hot[at + KEY] === word0) {
+        if (!LOADS_KEEP_ORDER) {
+          this.pair[0] = word0;
+          this.pair[1] = word1;
+          return this.confirmOrdered(entry, this.pair, 0);
+        }
+        const found = this.found;
+        const valueAt = at + this.valueAt;
+        for (let word = 0; word < found.length; word++) found[word] = hotAgain[valueAt + word]!;
+        return (stamp & 1) === 1 && hotAgain[at] === stamp ? entry : -1;
+      }
+      entry = hot[at + NEXT]!;
+    }
+    return -1;
+  }
+
+  private readonly pair = new Int32Array(2);
+
+  /** The entry with this key, its value in `found`; or -1. */
+  find(hash: number, key: Int32Array, start: number): number {
+    const { hot, entryWords } = this;
+    let entry = this.buckets[hash & this.bucketMask]!;
+    for (let step = 0; entry !== 0 && step < CHAIN_MAX; step++) {
+      const at = entry * entryWords;
+      const stamp = hot[at]!;
+      if (this.keyIs(hot, at + KEY, key, start)) {
+        if (!LOADS_KEEP_ORDER) return this.confirmOrdered(entry, key, start);
+        for (let word = 0; word < this.found.length; word++) this.found[word] = hot[at + this.valueAt + word]!;
+        return (stamp & 1) === 1 && this.hotAgain[at] === stamp ? entry : -1;
+      }
+      entry = hot[at + NEXT]!;
+    }
+    return -1;
+  }
+
+  private keyIs(hot: Int32Array, at: number, key: Int32Array, start: number): boolean {
+    for (let word = 0; word < this.shape.keyWords; word++) if (hot[at + word] !== key[start + word]) return false;
+    return true;
+  }
+
+  /** As the end of `find`, where plain loads may pass each other: each load an acquiring one. */
+  private confirmOrdered(entry: number, key: Int32Array, start: number): number {
+    const at = entry * this.entryWords;
+    const stamp = Atomics.load(this.hot, at);
+    if ((stamp & 1) === 0) return -1;
+    for (let word = 0; word < this.shape.keyWords; word++)
+      if (Atomics.load(this.hot, at + KEY + word) !== key[start + word]) return -1;
+    for (let word = 0; word < this.found.length; word++)
+      this.found[word] = Atomics.load(this.hot, at + this.valueAt + word);
+    return Atomics.load(this.hot, at) === stamp ? entry : -1;
+  }
+
+  lastSeen(entry: number): number {
+    return this.hot[entry * this.entryWords + LAST_SEEN]!;
+  }
+
+  /** Notes that the entry was seen; stores at most once a second. Entries that never age stay so. */
+  refresh(entry: number, nowSeconds: number): void {
+    const at = entry * this.entryWords + LAST_SEEN;
+    const last = this.hot[at]!;
+    if (last !== nowSeconds && last !== NEVER_AGES) this.hot[at] = nowSeconds;
+  }
+
+  /** Copies key and value words of a live entry to `into` from 0, and says whether they belong together. */
+  read(entry: number, into: Int32Array): boolean {
+    const at = entry * this.entryWords;
+    const stamp = Atomics.load(this.hot, at);
+    if ((stamp & 1) === 0) return false;
+    const count = this.shape.keyWords + this.shape.valueWords;
+    for (let word = 0; word < count; word++) into[word] = Atomics.load(this.hot, at + KEY + word);
+    return Atomics.load(this.hot, at) === stamp;
+  }
+
+  keyWord(entry: number, word: number): number {
+    return this.hot[entry * this.entryWords + KEY + word]!;
+  }
+
+  valueWord(entry: number, word: number): number {
+    return this.hot[entry * this.entryWords + this.valueAt + word]!;
+  }
+
+  groupOf(entry: number): number {
+    return this.cold[entry * COLD_WORDS + GROUP]!;
+  }
+
+  groupCount(group: number): number {
+    return this.groups[group * GROUP_WORDS + COUNT]!;
+  }
+
+  /** First entry of a group's list, or -1. */
+  firstOf(group: number): number {
+    return this.groups[group * GROUP_WORDS + FIRST]! || -1;
+  }
+
+  /** Live entries. */
+  get used(): number {
+    return this.header[H_USED]!;
+  }
+
+  get full(): boolean {
+    return this.header[H_USED]! >= this.shape.capacity;
+  }
+
+  /** Times the table was rebuilt after a writer's death. */
+  get rebuilds(): number {
+    return this.header[H_REBUILDS]!;
+  }
+
+  /** Number behind the last entry ever used: entries 1 .. limit-1 may be live. */
+  get entryLimit(): number {
+    return this.header[H_FRESH]!;
+  }
+
+  isLive(entry: number): boolean {
+    return (this.hot[entry * this.entryWords]! & 1) === 1;
+  }
+
+  /** Entries a search for this hash has to pass at most; for tests and metrics. */
+  chainLength(hash: number): number {
+    let length = 0;
+    let entry = this.buckets[hash & this.bucketMask]!;
+    while (entry !== 0 && length < CHAIN_MAX) {
+      length++;
+      entry = this.hot[entry * this.entryWords + NEXT]!;
+    }
+    return length;
+  }
+}

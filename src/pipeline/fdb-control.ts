@@ -1,0 +1,247 @@
+/**
+ * What the main thread does with the FDB: static entries, flushing, listing, counts, a copy for `weft trace`, and repair
+ * after a crash. It takes the same lock as the workers do when they learn, for 256 entries at a time, so that they get
+ * their turn; unlike them it tries again for a while when it does not get it.
+ */
+import { NEVER_AGES } from '../dataplane/shared-table.js';
+import { OperatingError } from '../errors.js';
+import { FDB_CAPACITY, MEMBERS_MAX, WORKERS_MAX } from '../limits.js';
+import { Fdb, type FdbOptions, fdbSize, MEMBER_MASK, S_EVICTED, S_EXPIRED, S_LEARNED, S_MOVED, STATIC } from './fdb.js';
+
+/** The main thread's number as an owner of locks; workers have theirs from 1. */
+export const MAIN_OWNER = WORKERS_MAX + 1;
+
+export interface FdbEntry {
+  readonly network: number;
+  readonly macHigh: number;
+  readonly macLow: number;
+  readonly member: number;
+  readonly remote: number;
+  readonly isStatic: boolean;
+  /** Seconds since it was seen; 0 for a static entry. */
+  readonly ageSeconds: number;
+}
+
+export interface FdbSelector {
+  readonly network?: number;
+  readonly port?: number;
+  readonly member?: number;
+}
+
+export interface FdbCounts {
+  /** Entries, static ones included; perhaps some expired ones that were not swept yet. */
+  readonly entries: number;
+  readonly capacity: number;
+  /** Since the memory was made, modulo 2^32. */
+  readonly learned: number;
+  readonly moved: number;
+  readonly expired: number;
+  /** Learned entries that gave way to others because a limit was reached. */
+  readonly evicted: number;
+  /** Repairs after a worker died while it was learning. */
+  readonly rebuilds: number;
+}
+
+const FLUSH_ROUND = 256;
+/** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
+const LOCK_TRIES = 1_000_000;
+
+export class FdbControl extends Fdb {
+  private readonly memory: ArrayBufferLike;
+  private readonly options: FdbOptions;
+
+  constructor(memory: ArrayBufferLike, options: FdbOptions = {}) {
+    super(memory, MAIN_OWNER, options);
+    this.memory = memory;
+    this.options = options;
+  }
+
+  private lock(): void {
+    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) if (this.table.tryLock(this.owner)) return;
+    throw new OperatingError(`the FDB is being written by thread ${this.table.lockOwner}, which does not finish`, {
+      code: 'busy',
+      fix: 'try again in a second; a worker that hangs is replaced by then',
+    });
+  }
+
+  /** Adds a static entry, or makes a learned one static. False when the table is full of static entries. */
+  addStatic(network: number, macHigh: number, macLow: number, member: number, port: number): boolean {
+    this.lock();
+    const word0 = (network << 16) | macHigh;
+    const hash = this.table.hash.pair(word0, macLow);
+    const old = this.table.findPair(hash, word0, macLow);
+    if (old !== -1) this.drop(old);
+    let entry = -1;
+    if (!this.table.full || this.evict(this.ofAll, 0, -1)) {
+      this.key[0] = word0;
+      this.key[1] = macLow;
+      this.value[0] = member | STATIC;
+      this.value[1] = 0;
+      this.adoptMember(member, port, network);
+      entry = this.table.insert(hash, this.key, this.value, MEMBERS_MAX + member, NEVER_AGES);
+    }
+    this.table.unlock(this.owner);
+    return entry !== -1;
+  }
+
+  /** Removes an entry of either kind. False: there is none. */
+  remove(network: number, macHigh: number, macLow: number): boolean {
+    this.lock();
+    const word0 = (network << 16) | macHigh;
+    const entry = this.table.findPair(this.table.hash.pair(word0, macLow), word0, macLow);
+    if (entry !== -1) this.drop(entry);
+    this.table.unlock(this.owner);
+    return entry !== -1;
+  }
+
+  /** Forgets the learned entries that match all of the selector (nothing given: all). Returns how many. */
+  flush(selector: FdbSelector = {}): number {
+    const { network, port, member: only } = selector;
+    const end = only === undefined ? MEMBERS_MAX : only + 1;
+    let forgotten = 0;
+    for (let member = only ?? 0; member < end; member++) {
+      if (this.table.groupCount(member) === 0) continue;
+      if (network !== undefined && this.memberNetwork[member] !== network) continue;
+      if (port !== undefined && this.memberPort[member] !== port) continue;
+      forgotten += this.drain(member);
+    }
+    return forgotten;
+  }
+
+  /** The member is no more: forgets all its entries, static ones too. Call it before its number is given to another. */
+  releaseMember(member: number): number {
+    return this.drain(member) + this.drain(MEMBERS_MAX + member);
+  }
+
+  /** Empties a group, letting workers in between. Ends although they may go on learning into it. */
+  private drain(group: number): number {
+    let forgotten = 0;
+    for (let left = this.table.groupCount(group); left > 0; left -= FLUSH_ROUND) {
+      this.lock();
+      for (let round = 0; round < FLUSH_ROUND && round < left; round++) {
+        const entry = this.table.firstOf(group);
+        if (entry === -1) break;
+        this.drop(entry);
+        forgotten++;
+      }
+      this.table.unlock(this.owner);
+    }
+    return forgotten;
+  }
+
+  /** Every entry that is not expired, in no order; one that changes meanwhile may be left out. */
+  *list(nowSeconds: number, networkMacAge: Int32Array, network?: number): Generator<FdbEntry> {
+    const words = new Int32Array(4);
+    for (let entry = 1; entry < this.table.entryLimit; entry++) {
+      if (!this.table.read(entry, words)) continue;
+      const entryNetwork = words[0]! >>> 16;
+      if (network !== undefined && entryNetwork !== network) continue;
+      if (this.table.isExpired(entry, nowSeconds, networkMacAge, 16)) continue;
+      const isStatic = (words[2]! & STATIC) !== 0;
+      yield {
+        network: entryNetwork,
+        macHigh: words[0]! & 0xffff,
+        macLow: words[1]!,
+        member: words[2]! & MEMBER_MASK,
+        remote: words[3]!,
+        isStatic,
+        ageSeconds: isStatic ? 0 : Math.max(0, nowSeconds - this.table.lastSeen(entry)),
+      };
+    }
+  }
+
+  /** Learned addresses behind a port, in a network, behind a member. Static ones are not among them. */
+  learnedByPort(port: number): number {
+    return this.portLearned[port]!;
+  }
+
+  learnedInNetwork(network: number): number {
+    return this.networkLearned[network]!;
+  }
+
+  learnedByMember(member: number): number {
+    return this.table.groupCount(member);
+  }
+
+  counts(): FdbCounts {
+    const total = (statistic: number) => this.statistics[statistic]! >>> 0;
+    return {
+      entries: this.table.used,
+      capacity: this.table.shape.capacity,
+      learned: total(S_LEARNED),
+      moved: total(S_MOVED),
+      expired: total(S_EXPIRED),
+      evicted: total(S_EVICTED),
+      rebuilds: this.table.rebuilds,
+    };
+  }
+
+  /** An Fdb over a copy of the memory, for `weft trace` to learn into. Workers do not learn while it is made (20 ms). */
+  copy(): FdbControl {
+    const { byteOffset = 0, capacity = FDB_CAPACITY } = this.options;
+    this.lock();
+    const copied = this.memory.slice(byteOffset, byteOffset + fdbSize(capacity));
+    this.table.unlock(this.owner);
+    const copy = new FdbControl(copied, { capacity });
+    copy.table.unlock(this.owner);
+    return copy;
+  }
+
+  /** A worker died. If it was learning, everything that it may have left half done is derived again from the entries. */
+  breakLock(workerIndex: number): boolean {
+    if (!this.table.breakLock(workerIndex + 1, this.owner)) return false;
+    this.recount();
+    this.table.unlock(this.owner);
+    return true;
+  }
+
+  /** Before any worker starts: makes memory that an earlier process left sound again, whatever it died of. */
+  recover(): void {
+    this.table.recover(this.owner);
+    this.recount();
+    this.table.unlock(this.owner);
+  }
+
+  /** Counts and ranks all entries again. Where a member is was noted before its first entry was made. */
+  private recount(): void {
+    this.portLearned.fill(0);
+    this.networkLearned.fill(0);
+    this.byNetwork.clear();
+    this.ofAll.clear();
+    for (let entry = 1; entry < this.table.entryLimit; entry++) if (this.table.isLive(entry)) this.count(entry, 1);
+  }
+
+  /**
+   * Takes over the entries of an FDB that an earlier process left, whose members and networks had other numbers:
+   * `memberNow` gives the number of an old member, -1 when it is gone; `place` says where a member is now. Learned
+   * entries only; the configuration has the static ones. Returns how many were taken.
+   */
+  adopt(old: FdbControl, memberNow: (oldMember: number) => number, place: FdbPlace): number {
+    const words = new Int32Array(4);
+    const order = [];
+    for (let entry = 1; entry < old.table.entryLimit; entry++) {
+      if (old.table.read(entry, words) && (words[2]! & STATIC) === 0) order.push(entry);
+    }
+    order.sort((a, b) => old.table.lastSeen(a) - old.table.lastSeen(b));
+    let taken = 0;
+    this.lock();
+    for (const entry of order) {
+      old.table.read(entry, words);
+      const member = memberNow(words[2]! & MEMBER_MASK);
+      if (member < 0 || this.table.full) continue;
+      const word0 = (place.memberNetwork[member]! << 16) | (words[0]! & 0xffff);
+      const hash = this.table.hash.pair(word0, words[1]!);
+      if (this.table.findPair(hash, word0, words[1]!) !== -1) continue;
+      this.add(hash, word0, words[1]!, member, words[3]!, old.table.lastSeen(entry), place.memberPort[member]!);
+      taken++;
+    }
+    this.table.unlock(this.owner);
+    return taken;
+  }
+}
+
+/** Where members are: two rows of a Snapshot. */
+export interface FdbPlace {
+  readonly memberPort: Int32Array;
+  readonly memberNetwork: Int32Array;
+}
