@@ -3,9 +3,11 @@
  * logarithmic axis. Colours follow the reader's light or dark scheme; the background stays transparent.
  */
 
-const WIDTH = 860;
-const LABEL_WIDTH = 230;
-const VALUE_WIDTH = 130;
+const WIDTH = 960;
+const COLUMN_GAP = 40;
+const COLUMN_WIDTH = (WIDTH - COLUMN_GAP) / 2;
+const LABEL_WIDTH = 190;
+const VALUE_WIDTH = 85;
 const BAR_HEIGHT = 18;
 const BAR_GAP = 7;
 const PANEL_HEADER = 46;
@@ -55,40 +57,51 @@ function documentOf(height, description, parts) {
  */
 
 /**
- * One panel of bars below the other.
+ * Panels of bars, two beside each other; null leaves a place empty.
  * @param {string} description
- * @param {Panel[]} panels
+ * @param {(Panel | null)[]} panels
  * @param {string} footer
  */
 export function barChart(description, panels, footer) {
   const parts = [];
   let top = 8;
-  for (const panel of panels) {
-    parts.push(`<text class="title" x="0" y="${top + 14}">${escaped(panel.title)}</text>`);
-    parts.push(`<text class="note" x="0" y="${top + 33}">${escaped(panel.note)}</text>`);
-    top += PANEL_HEADER;
-    const longest = Math.max(...panel.bars.map((bar) => bar.max));
-    const scale = (WIDTH - LABEL_WIDTH - VALUE_WIDTH) / longest;
-    for (const bar of panel.bars) {
-      parts.push(...barParts(bar, top, scale));
-      top += BAR_HEIGHT + BAR_GAP;
+  for (let index = 0; index < panels.length; index += 2) {
+    let height = 0;
+    for (const column of [0, 1]) {
+      const panel = panels[index + column];
+      if (!panel) continue;
+      parts.push(...panelParts(panel, column * (COLUMN_WIDTH + COLUMN_GAP), top));
+      height = Math.max(height, PANEL_HEADER + panel.bars.length * (BAR_HEIGHT + BAR_GAP));
     }
-    top += PANEL_GAP;
+    top += height + PANEL_GAP;
   }
   parts.push(`<text class="note" x="0" y="${top + 4}">${escaped(footer)}</text>`);
   return documentOf(top + 16, description, parts);
 }
 
-/** @param {Bar} bar @param {number} top @param {number} scale */
-function barParts(bar, top, scale) {
+/** @param {Panel} panel @param {number} left @param {number} top */
+function panelParts(panel, left, top) {
+  const longest = Math.max(...panel.bars.map((bar) => bar.max));
+  const scale = (COLUMN_WIDTH - LABEL_WIDTH - VALUE_WIDTH) / longest;
+  return [
+    `<text class="title" x="${left}" y="${top + 14}">${escaped(panel.title)}</text>`,
+    `<text class="note" x="${left}" y="${top + 33}">${escaped(panel.note)}</text>`,
+    ...panel.bars.flatMap((bar, index) =>
+      barParts(bar, left + LABEL_WIDTH, top + PANEL_HEADER + index * (BAR_HEIGHT + BAR_GAP), scale),
+    ),
+  ];
+}
+
+/** @param {Bar} bar @param {number} left where the bar starts @param {number} top @param {number} scale */
+function barParts(bar, left, top, scale) {
   const kind = bar.emphasis ? ' weft' : '';
   const middle = top + BAR_HEIGHT / 2;
-  const [low, high] = [rounded(LABEL_WIDTH + bar.min * scale), rounded(LABEL_WIDTH + bar.max * scale)];
+  const [low, high] = [rounded(left + bar.min * scale), rounded(left + bar.max * scale)];
   return [
-    `<text class="${kind.trim()}" x="${LABEL_WIDTH - 10}" y="${middle + 4.5}" text-anchor="end">${escaped(bar.label)}</text>`,
-    `<rect class="bar${kind}" x="${LABEL_WIDTH}" y="${top}" width="${rounded(bar.value * scale)}" height="${BAR_HEIGHT}" rx="2"/>`,
+    `<text class="${kind.trim()}" x="${left - 8}" y="${middle + 4.5}" text-anchor="end">${escaped(bar.label)}</text>`,
+    `<rect class="bar${kind}" x="${left}" y="${top}" width="${rounded(bar.value * scale)}" height="${BAR_HEIGHT}" rx="2"/>`,
     `<path class="whisker" d="M${low} ${middle - 4}v8M${low} ${middle}H${high}M${high} ${middle - 4}v8"/>`,
-    `<text class="${kind.trim()}" x="${high + 8}" y="${middle + 4.5}">${escaped(bar.text)}</text>`,
+    `<text class="${kind.trim()}" x="${high + 7}" y="${middle + 4.5}">${escaped(bar.text)}</text>`,
   ];
 }
 

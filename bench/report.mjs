@@ -19,23 +19,19 @@ export function writeResults(run, directory = results) {
 }
 
 /** @param {Results} run */
-function footerOf(run) {
-  const { machine, versions, rounds, seconds, date } = run;
-  return `${date}, ${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}; median of ${rounds} rounds of ${seconds} s, whiskers: lowest and highest`;
+function takenOn({ machine, versions, date }) {
+  return `${date}, ${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}`;
 }
 
-/** @param {Results} run */
+/** One row a workload: its main metric, and the second beside it. @param {Results} run */
 function comparisonPicture(run) {
-  const panels = run.comparison.workloads.flatMap((/** @type {any} */ workload) =>
-    workload.metrics
-      .filter((/** @type {any} */ metric) => metric.better !== null)
-      .map((/** @type {any} */ metric) => panelOf(run, workload, metric)),
-  );
-  return barChart(
-    'weft measured beside other switches',
-    panels.filter((/** @type {any} */ panel) => panel.bars.length > 0),
-    footerOf(run),
-  );
+  const panels = run.comparison.workloads.flatMap((/** @type {any} */ workload) => {
+    const compared = workload.metrics.filter((/** @type {any} */ metric) => metric.better !== null);
+    const row = compared.slice(0, 2).map((/** @type {any} */ metric) => panelOf(run, workload, metric));
+    return row.length === 1 ? [...row, null] : row;
+  });
+  const footer = `${takenOn(run)}; median of ${run.rounds} rounds of ${run.seconds} s, whiskers: lowest and highest`;
+  return barChart('weft measured beside other switches', panels, footer);
 }
 
 /** @param {Results} run @param {any} workload @param {any} metric */
@@ -50,7 +46,7 @@ function panelOf(run, workload, metric) {
       max: figures.max,
       text: shown(figures.median),
     }));
-  return { title: `${workload.title}: ${metric.text}`, note: `${metric.unit}, ${metric.better} is better`, bars };
+  return { title: workload.title, note: `${metric.text}, ${metric.unit}; ${metric.better} is better`, bars };
 }
 
 /** @param {Results} run */
@@ -67,7 +63,7 @@ function pipelinePicture(run) {
       { label: 'FDB entries, few talking', emphasis: true, points: pointsOf(run.pipeline.byFdbEntriesFewTalk) },
       { label: 'ports', emphasis: false, points: pointsOf(run.pipeline.byPorts) },
     ],
-    footer: footerOf(run),
+    footer: `${takenOn(run)}; median of ${run.rounds} rounds`,
   });
 }
 

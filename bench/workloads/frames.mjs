@@ -22,9 +22,9 @@ export const frames64 = {
     { name: 'framesPerSecond', unit: 'frames/s', better: 'higher', text: 'frames delivered to the far guest' },
     {
       name: 'framesPerCpuSecond',
-      unit: 'frames per CPU-second',
+      unit: 'frames/CPU-s',
       better: 'higher',
-      text: "frames delivered per second of the switch's CPU time",
+      text: 'frames by CPU time of the switch',
     },
     {
       name: 'offeredPerSecond',

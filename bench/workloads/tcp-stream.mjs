@@ -21,9 +21,9 @@ function tcpStream(name, title, offload) {
       { name: 'gigabitsPerSecond', unit: 'Gbit/s', better: 'higher', text: 'payload delivered' },
       {
         name: 'gigabitsPerCpuSecond',
-        unit: 'Gbit per CPU-second',
+        unit: 'Gbit/CPU-s',
         better: 'higher',
-        text: "payload per second of the switch's CPU time",
+        text: 'payload by CPU time of the switch',
       },
       machineCores,
     ],
