@@ -70,9 +70,10 @@ export class FramePool {
   readonly copyFailure: Int32Array;
   /** Not 0: the switch made this frame itself; it is nobody's received frame. */
   readonly isGenerated: Int32Array;
-  /** FDB entries of the frame's source and destination, -1 for none; set by lookup. */
+  /** FDB entry of the frame's source, and the members source and destination are behind; -1: unknown. Set by lookup. */
   readonly sourceEntry: Int32Array;
-  readonly destinationEntry: Int32Array;
+  readonly sourceMember: Int32Array;
+  readonly destinationMember: Int32Array;
   /** Octets received, for the ingress port's counters (length changes with tags). */
   readonly receivedLength: Int32Array;
 
@@ -108,7 +109,8 @@ export class FramePool {
     this.copyFailure = field();
     this.isGenerated = field();
     this.sourceEntry = field();
-    this.destinationEntry = field();
+    this.sourceMember = field();
+    this.destinationMember = field();
     this.receivedLength = field();
     this.free = field();
     for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;

@@ -14,18 +14,13 @@ export const forward: Stage = {
   name: 'forward',
 
   run(machine: Machine, batch: Batch): void {
-    const { pool, fdb } = machine;
+    const pool = machine.pool;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
-      let entry = pool.destinationEntry[slot];
-      if (entry < 0) entry = findAgain(machine, slot);
-      if (entry < 0) {
-        pool.destination[slot] = FLOOD;
-        continue;
-      }
-      const member = fdb.memberOf(entry);
-      pool.destination[slot] = member;
+      let member = pool.destinationMember[slot];
+      if (member < 0) member = findAgain(machine, slot);
+      pool.destination[slot] = member < 0 ? FLOOD : member;
       if (member === pool.ingressMember[slot]) pool.reason[slot] = dropReasonNumber.hairpin;
     }
   },
@@ -40,14 +35,17 @@ export const forward: Stage = {
   },
 };
 
-/** A unicast destination that was unknown at lookup may have been learned from an earlier frame of the same batch. */
+/**
+ * A unicast destination that was unknown at lookup may have been learned from an earlier frame of the same batch.
+ * Returns its member, -1 when it is still unknown.
+ */
 function findAgain(machine: Machine, slot: number): number {
   const { pool, fdb } = machine;
   const at = pool.offset[slot];
   if ((pool.octets[at] & 1) !== 0) return -1;
   const network = pool.network[slot];
-  const macHigh = macHighAt(pool.octets, at);
-  const macLow = macLowAt(pool.octets, at);
   const age = machine.snapshot.networkMacAge[network];
-  return fdb.findHashed(fdb.hash(network, macHigh, macLow), network, macHigh, macLow, machine.nowSeconds, age);
+  const macHigh = macHighAt(pool.octets, at);
+  const found = fdb.find(network, macHigh, macLowAt(pool.octets, at), machine.nowSeconds, age);
+  return found < 0 ? -1 : fdb.foundMember;
 }

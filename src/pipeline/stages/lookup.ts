@@ -42,15 +42,18 @@ export const lookup: Stage = {
       const network = pool.network[slot];
       const age = machine.snapshot.networkMacAge[network];
       const now = machine.nowSeconds;
-      pool.sourceEntry[slot] = fdb.findHashed(sourceHashes[index], network, macHighAt(octets, at + 6), macLowAt(octets, at + 6), now, age);
+      const source = fdb.findHashed(sourceHashes[index], network, macHighAt(octets, at + 6), macLowAt(octets, at + 6), now, age);
+      pool.sourceEntry[slot] = source;
+      pool.sourceMember[slot] = source < 0 ? -1 : fdb.foundMember;
       // Group addresses are never learned, so they are never found.
-      pool.destinationEntry[slot] = fdb.findHashed(destinationHashes[index], network, macHighAt(octets, at), macLowAt(octets, at), now, age);
+      const found = fdb.findHashed(destinationHashes[index], network, macHighAt(octets, at), macLowAt(octets, at), now, age);
+      pool.destinationMember[slot] = found < 0 ? -1 : fdb.foundMember;
     }
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
-    const { pool, fdb } = machine;
-    const where = (entry: number) => (entry < 0 ? 'unknown' : `behind ${names.port(machine.snapshot.memberPort[fdb.memberOf(entry)])}`);
-    return `source ${where(pool.sourceEntry[slot])}, destination ${where(pool.destinationEntry[slot])}`;
+    const { pool, snapshot } = machine;
+    const where = (member: number) => (member < 0 ? 'unknown' : `behind ${names.port(snapshot.memberPort[member])}`);
+    return `source ${where(pool.sourceMember[slot])}, destination ${where(pool.destinationMember[slot])}`;
   },
 };

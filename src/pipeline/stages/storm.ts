@@ -20,7 +20,7 @@ export const storm: Stage = {
       if (pool.reason[slot] !== 0) continue;
       const at = pool.offset[slot];
       const isGroup = (octets[at] & 1) !== 0;
-      if (!isGroup && pool.destinationEntry[slot] >= 0) continue;
+      if (!isGroup && pool.destinationMember[slot] >= 0) continue;
       const kind = !isGroup ? STORM_UNKNOWN_UNICAST : isBroadcastAt(octets, at) ? STORM_BROADCAST : STORM_MULTICAST;
       const bucket = pool.ingressPort[slot] * 3 + kind;
       const rate = machine.snapshot.portStormRate[bucket];
@@ -31,7 +31,7 @@ export const storm: Stage = {
   explain(machine: Machine, slot: number): string {
     const pool = machine.pool;
     const isGroup = (pool.octets[pool.offset[slot]] & 1) !== 0;
-    if (!isGroup && pool.destinationEntry[slot] >= 0) return 'known unicast: no limit applies';
+    if (!isGroup && pool.destinationMember[slot] >= 0) return 'known unicast: no limit applies';
     return `${isGroup ? 'group' : 'unknown unicast'} frame within the port's limits`;
   },
 };

@@ -1,0 +1,227 @@
+/**
+ * Sums what the workers count: ports, drops and workers as the control socket shows them, and rates over about a second.
+ * Reads the workers' counter pages directly, so values are as fresh as the last breath. Main thread.
+ *
+ * A port's numbers begin at zero when its index is given out (`begin`), although the pages count on: an index that a
+ * removed port had is used again.
+ */
+import { monotonicMs } from '../dataplane/clock.js';
+import {
+  type Counters,
+  DROP_OF_COPY,
+  DROP_OF_FRAME,
+  NOT_LEARNED,
+  PORT_FIELDS,
+  RX_BYTES,
+  RX_CONSUMED,
+  RX_DROPPED,
+  RX_FORWARDED,
+  RX_FRAMES,
+  STATION_MOVES,
+  TX_BYTES,
+  TX_DROPPED,
+  TX_FRAMES,
+  TX_GENERATED,
+  WORKER_BREATHS,
+  WORKER_BUSY_NS,
+  WORKER_FRAMES,
+  WORKER_LAST_BREATH_MS,
+  WORKER_RECEIVED_BATCHES,
+  WORKER_SLOTS_FREE,
+} from '../dataplane/counters.js';
+import { DROP_REASON_COUNT, dropReasons, dropReasonText } from '../dataplane/drop-reason.js';
+import type { DropSample } from '../dataplane/drop-samples.js';
+import type { WorkerSeat } from '../dataplane/worker-pool.js';
+import type { DropRow, PortStats, Rate, WorkerStats, WorkerStatus } from './shapes.js';
+
+/** Counters of one port, by field (counters.ts), and its drops by reason and `of`. */
+interface Reading {
+  readonly fields: Float64Array;
+  readonly drops: Float64Array;
+}
+
+interface RateSample {
+  readonly atMs: number;
+  readonly ports: ReadonlyMap<number, Float64Array>;
+  readonly workers: readonly { frames: number; busyNs: number }[];
+}
+
+const NO_RATE: Rate = { framesPerSecond: 0, bitsPerSecond: 0 };
+
+export class Statistics {
+  private readonly seats: () => readonly WorkerSeat[];
+  private readonly baselines = new Map<number, Reading>();
+  private previous: RateSample | undefined;
+  private latest: RateSample | undefined;
+
+  constructor(seats: () => readonly WorkerSeat[]) {
+    this.seats = seats;
+  }
+
+  /** The index is a new port's now: its numbers begin here. */
+  begin(index: number): void {
+    this.baselines.set(index, this.total(index));
+  }
+
+  /** Forgets a removed port. */
+  end(index: number): void {
+    this.baselines.delete(index);
+  }
+
+  /** Takes a sample for the rates; called about once a second. */
+  sample(): void {
+    const ports = new Map<number, Float64Array>();
+    for (const index of this.baselines.keys()) ports.set(index, this.total(index).fields);
+    const workers = this.seats().map(({ counters }) => ({
+      frames: counters.values[WORKER_FRAMES],
+      busyNs: counters.values[WORKER_BUSY_NS],
+    }));
+    this.previous = this.latest;
+    this.latest = { atMs: monotonicMs(), ports, workers };
+  }
+
+  port(index: number, name: string): PortStats {
+    const { fields } = this.since(index);
+    return {
+      name,
+      rx: {
+        frames: fields[RX_FRAMES],
+        bytes: fields[RX_BYTES],
+        forwarded: fields[RX_FORWARDED],
+        consumed: fields[RX_CONSUMED],
+        dropped: fields[RX_DROPPED],
+      },
+      tx: {
+        frames: fields[TX_FRAMES],
+        bytes: fields[TX_BYTES],
+        generated: fields[TX_GENERATED],
+        dropped: fields[TX_DROPPED],
+      },
+      notLearned: fields[NOT_LEARNED],
+      stationMoves: fields[STATION_MOVES],
+    };
+  }
+
+  /** Rows of one port whose count is not zero. */
+  drops(index: number, name: string, samples: ReadonlyMap<number, DropSample>): DropRow[] {
+    const { drops } = this.since(index);
+    const rows: DropRow[] = [];
+    for (let reason = 1; reason < DROP_REASON_COUNT; reason++) {
+      for (const of of [DROP_OF_FRAME, DROP_OF_COPY]) {
+        const count = drops[reason * 2 + of];
+        if (count !== 0) rows.push(dropRow(name, reason, of, count, samples.get(sampleKey(index, reason, of))));
+      }
+    }
+    return rows;
+  }
+
+  /** The latest sample of each (port, reason, of) over all workers. */
+  dropSamples(): Map<number, DropSample> {
+    const latest = new Map<number, DropSample>();
+    for (const { samples } of this.seats()) {
+      for (const sample of samples.list()) {
+        const key = sampleKey(sample.port, sample.reason, sample.of);
+        const known = latest.get(key);
+        if (known === undefined || known.atMs < sample.atMs) latest.set(key, sample);
+      }
+    }
+    return latest;
+  }
+
+  portRates(index: number): { rx: Rate; tx: Rate } {
+    const now = this.latest?.ports.get(index);
+    const then = this.previous?.ports.get(index);
+    const seconds = this.sampleSeconds();
+    if (now === undefined || then === undefined || seconds === 0) return { rx: NO_RATE, tx: NO_RATE };
+    const rate = (frames: number, bytes: number): Rate => ({
+      framesPerSecond: (now[frames] - then[frames]) / seconds,
+      bitsPerSecond: ((now[bytes] - then[bytes]) * 8) / seconds,
+    });
+    return { rx: rate(RX_FRAMES, RX_BYTES), tx: rate(TX_FRAMES, TX_BYTES) };
+  }
+
+  workerStatus(): WorkerStatus[] {
+    const seconds = this.sampleSeconds();
+    return this.seats().map((seat) => {
+      const now = this.latest?.workers[seat.index];
+      const then = this.previous?.workers[seat.index];
+      const isMeasured = now !== undefined && then !== undefined && seconds > 0;
+      return {
+        index: seat.index,
+        state: seat.state,
+        restarts: seat.restarts,
+        ...(seat.lastExit === undefined ? {} : { lastExit: seat.lastExit }),
+        framesPerSecond: isMeasured ? Math.max(0, (now.frames - then.frames) / seconds) : 0,
+        busyShare: isMeasured ? Math.min(1, Math.max(0, (now.busyNs - then.busyNs) / 1e9 / seconds)) : 0,
+        lastBreathSeconds: breathAge(seat.counters),
+      };
+    });
+  }
+
+  workerStats(): WorkerStats[] {
+    return this.seats().map(({ index, counters }) => ({
+      index,
+      breaths: counters.values[WORKER_BREATHS],
+      frames: counters.values[WORKER_FRAMES],
+      batches: counters.values[WORKER_RECEIVED_BATCHES],
+      busySeconds: counters.values[WORKER_BUSY_NS] / 1e9,
+      slotsFree: counters.values[WORKER_SLOTS_FREE],
+      lastBreathSeconds: breathAge(counters),
+    }));
+  }
+
+  private sampleSeconds(): number {
+    if (this.previous === undefined || this.latest === undefined) return 0;
+    return (this.latest.atMs - this.previous.atMs) / 1000;
+  }
+
+  private since(index: number): Reading {
+    const now = this.total(index);
+    const base = this.baselines.get(index);
+    if (base === undefined) return now;
+    return {
+      fields: now.fields.map((value, field) => value - base.fields[field]),
+      drops: now.drops.map((value, at) => value - base.drops[at]),
+    };
+  }
+
+  private total(index: number): Reading {
+    const fields = new Float64Array(PORT_FIELDS);
+    const drops = new Float64Array(DROP_REASON_COUNT * 2);
+    for (const { counters } of this.seats()) {
+      for (let field = 0; field < PORT_FIELDS; field++) fields[field] += counters.portValue(index, field);
+      for (let reason = 0; reason < DROP_REASON_COUNT; reason++) {
+        drops[reason * 2] += counters.dropValue(index, reason, DROP_OF_FRAME);
+        drops[reason * 2 + 1] += counters.dropValue(index, reason, DROP_OF_COPY);
+      }
+    }
+    return { fields, drops };
+  }
+}
+
+function sampleKey(port: number, reason: number, of: number): number {
+  return (port * DROP_REASON_COUNT + reason) * 2 + of;
+}
+
+function dropRow(port: string, reason: number, of: number, count: number, sample: DropSample | undefined): DropRow {
+  const name = dropReasons[reason];
+  return {
+    reason: name,
+    port,
+    of: of === DROP_OF_FRAME ? 'frame' : 'copy',
+    count,
+    text: dropReasonText(name),
+    ...(sample === undefined
+      ? {}
+      : {
+          lastFrame: {
+            hex: Buffer.from(sample.octets).toString('hex'),
+            atSeconds: Math.max(0, (monotonicMs() - sample.atMs) / 1000),
+          },
+        }),
+  };
+}
+
+function breathAge(counters: Counters): number {
+  return Math.max(0, (monotonicMs() - counters.values[WORKER_LAST_BREATH_MS]) / 1000);
+}
