@@ -103,3 +103,28 @@ export const WORKER_STUCK_MS = 2000;
 /** Deaths of one worker within WORKER_DEATHS_WINDOW_MS after which it is restarted only once a window. */
 export const WORKER_DEATHS_MAX = 5;
 export const WORKER_DEATHS_WINDOW_MS = 10_000;
+
+/** A configuration document (its size: CONTROL_DOCUMENT_SIZE_MAX): nesting, aliases of YAML followed, lexical pieces, values. */
+export const DOCUMENT_DEPTH_MAX = 32;
+export const DOCUMENT_ALIASES_MAX = 1000;
+export const DOCUMENT_LEXEMES_MAX = 4_000_000;
+export const DOCUMENT_VALUES_MAX = 1_000_000;
+/** Errors told of one document; the rest is counted. */
+export const CONFIG_FAULTS_MAX = 1000;
+/** The longest duration that configuration may ask for, in milliseconds: a year. Also fits an Int32 in seconds. */
+export const DURATION_MAX_MS = 366 * 86_400_000;
+/** Bounds of an interface's MTU in octets: IPv4's least, and what Linux lets a TAP have. */
+export const MTU_MIN = 68;
+export const MTU_MAX = 65_521;
+/** Longest name of a Linux network interface in characters, and of a Unix socket's path in octets. */
+export const DEVICE_NAME_LENGTH_MAX = 15;
+export const SOCKET_PATH_SIZE_MAX = 107;
+
+/** Octets of a ring that carries frames between the main thread and a worker (in-process ports), each way. A power of two. */
+export const FRAME_RING_SIZE = 1024 * 1024;
+/** Octets waiting for a stream peer (QEMU) that does not read; more is tx_full. Two of the longest frames always fit. */
+export const STREAM_WRITE_BUFFER = 512 * 1024;
+/** Octets read at once from a stream peer. More than the longest frame with its length. */
+export const STREAM_READ_BUFFER = 256 * 1024;
+/** The longest frame a stream peer may announce, in octets. What is longer than a slot is dropped; beyond this it lies. */
+export const STREAM_FRAME_SIZE_MAX = 1024 * 1024;

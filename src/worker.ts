@@ -154,6 +154,7 @@ class DataplaneWorker {
       if (watched >= 0) {
         this.loop.watched.splice(watched, 1);
         this.engine.unwatch(queue as WatchedQueue);
+        (queue as WatchedQueue).close();
       } else this.engine.detach(queue);
     }
     this.leaving.push({ port, queues: queues.filter((queue) => !('readable' in queue)) });

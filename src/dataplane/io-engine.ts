@@ -29,6 +29,8 @@ export interface WatchedQueue extends PortQueue {
   receive(batch: Batch, budget: number): void;
   /** Pushes out what is buffered; called once a breath. */
   flush(): void;
+  /** Gives up what the queue itself opened; its `fd` may be closed then. Called once, after it is unwatched. */
+  close(): void;
 }
 
 export interface IoEngine {

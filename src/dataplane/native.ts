@@ -138,6 +138,12 @@ const writeBytes = libc.func('long write(int fd, void *bytes, size_t size)');
 export function signalEvent(fd: number): void {
   writeBytes(fd, eventIncrement, 8);
 }
+const readBytes = libc.func('long read(int fd, void *bytes, size_t size)');
+const eventCount = new Uint8Array(8);
+/** Takes back all signals of the eventfd, so that it is readable only after the next one. */
+export function drainEvent(fd: number): void {
+  readBytes(fd, eventCount, 8);
+}
 export function socket(family: number, type: number, protocol: number): number {
   return socketOf(family, type, protocol);
 }
@@ -183,6 +189,20 @@ export function pollAsync(fds: Int32Array, count: number, timeoutMs: number): Pr
   return new Promise((resolve, reject) => {
     pollFds.async(fds, count, timeoutMs, (error: unknown, result: number) => (error ? reject(error) : resolve(result)));
   });
+}
+const epollCreate = libc.func('int epoll_create1(int flags)');
+const epollControl = libc.func('int epoll_ctl(int epoll, int operation, int fd, void *event)');
+const epollEvent = new Uint32Array(4);
+export const EPOLLIN = 1;
+export const EPOLLOUT = 4;
+/** An epoll set: one descriptor that is readable while something in the set is ready. */
+export function epoll(): number {
+  return epollCreate(O_CLOEXEC);
+}
+/** Adds `fd` to the set (`change` false), or changes what it is looked at for. */
+export function epollWatch(set: number, fd: number, events: number, change: boolean): number {
+  epollEvent[0] = events;
+  return epollControl(set, change ? 3 : 1, fd, epollEvent);
 }
 export function ftruncate(fd: number, size: number): number {
   return truncateFd(fd, size);

@@ -1,0 +1,6 @@
+/** The port kinds: the one place that names them. */
+import type { PortKind } from '../port.js';
+import { memory } from './memory.js';
+import { tap } from './tap.js';
+
+export const portKinds: ReadonlyMap<string, PortKind> = new Map([tap, memory].map((kind) => [kind.kind, kind]));
