@@ -1,7 +1,12 @@
 /**
  * Small frames one way, more than any subject carries: how many arrive. The destination is a known station behind
  * guest b, learned from an announcement, so a switch forwards and does not flood.
+ *
+ * The generator has the last core for itself, the subject's threads share the others. Left to the scheduler, generator
+ * and switch landed on one core in some rounds (each wakes the other), and the figure was half.
  */
+import { execFileSync } from 'node:child_process';
+import { cpus } from 'node:os';
 import { program } from '../build-references.mjs';
 import { sleep } from '../child.mjs';
 import { DEVICE_A, DEVICE_B } from '../testbed.mjs';
@@ -12,6 +17,17 @@ const STATION_B = '02:00:00:00:01:0b';
 const FLOWS = 64;
 /** Announcements are repeated: the first may meet a port that is not up yet. */
 const ANNOUNCEMENTS = 3;
+
+const lastCore = cpus().length - 1;
+
+/** @param {import('../subjects/subject.mjs').Running} running */
+function keepOffGeneratorsCore(running) {
+  if (lastCore === 0) return;
+  for (const pid of running.pids)
+    execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', `0-${lastCore - 1}`, String(pid)], {
+      stdio: 'ignore',
+    });
+}
 
 /** @type {import('./workload.mjs').Workload} */
 export const frames64 = {
@@ -42,7 +58,8 @@ export const frames64 = {
       await sleep(50);
     }
     const send = ['send', DEVICE_A, STATION_A, STATION_B, '64', String(FLOWS), String(seed)];
-    const generator = testbed.guest('a', [program('generator'), ...send]);
+    keepOffGeneratorsCore(running);
+    const generator = testbed.guest('a', ['taskset', '--cpu-list', String(lastCore), program('generator'), ...send]);
     try {
       await generator.line((line) => line === 'sending', 5000);
       await sleep(warmupMs);
