@@ -128,3 +128,7 @@ export const STREAM_WRITE_BUFFER = 512 * 1024;
 export const STREAM_READ_BUFFER = 256 * 1024;
 /** The longest frame a stream peer may announce, in octets. What is longer than a slot is dropped; beyond this it lies. */
 export const STREAM_FRAME_SIZE_MAX = 1024 * 1024;
+
+/** Period of the main thread's sampling of rates and of its sweep through the FDB, in ms; entries swept each time. */
+export const SAMPLE_PERIOD_MS = 1000;
+export const FDB_SWEEP_ENTRIES = 65_536;

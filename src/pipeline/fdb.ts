@@ -58,6 +58,9 @@ const RANK_BY_NETWORK = rankingWords(MEMBERS_MAX, NETWORKS_MAX);
 const RANK_OF_ALL = rankingWords(MEMBERS_MAX, 1);
 export const SIDE_WORDS = STATISTICS + MEMBERS_MAX * 2 + PORTS_MAX + NETWORKS_MAX + RANK_BY_NETWORK + RANK_OF_ALL;
 
+/** What a file with an FDB in it is marked as; the version changes with the layout. */
+export const FDB_LAYOUT = { kind: 'fdb1', version: 1 } as const;
+
 /** An FDB's memory as it is posted to a worker. */
 export interface FdbMemory {
   readonly memory: MemoryDescriptor;

@@ -11,7 +11,7 @@ import type { PortQueue } from '../dataplane/io-engine.js';
 import { Kernels } from '../kernels/kernels.js';
 import { FRAME_SIZE_MAX, PORTS_MAX } from '../limits.js';
 import type { EgressBatch } from './egress-batch.js';
-import { Fdb } from './fdb.js';
+import type { Fdb } from './fdb.js';
 import { LoopGuard } from './loop-guard.js';
 import { Machine } from './machine.js';
 import { Pipeline, type StageListener } from './pipeline.js';
@@ -23,7 +23,7 @@ import { TokenBuckets } from './token-bucket.js';
 /** The state a trace runs on: the snapshot in force and copies of the tables' memory. */
 export interface TraceState {
   readonly snapshot: Snapshot;
-  readonly fdb: ArrayBuffer;
+  readonly fdb: Fdb;
   readonly loops: ArrayBuffer;
   readonly storm: ArrayBuffer;
   readonly nowMs: number;
@@ -67,7 +67,7 @@ export class Tracer {
         kernels: this.kernels,
         counters: this.counters,
         samples: this.samples,
-        fdb: new Fdb(state.fdb, TRACE_OWNER),
+        fdb: state.fdb,
         storm: new TokenBuckets(state.storm),
         loops: new LoopGuard(state.loops),
       },
@@ -89,9 +89,6 @@ export class Tracer {
     return outcome;
   }
 }
-
-/** Owner number that the trace's FDB copy is locked by; no worker has it. */
-const TRACE_OWNER = 1_000_000;
 
 /** Queues that remember what they were given. */
 class Sink {

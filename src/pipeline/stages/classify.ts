@@ -36,7 +36,8 @@ function classifyFrame(machine: Machine, slot: number): number {
   const pool = machine.pool;
   const snapshot = machine.snapshot;
   const port = pool.ingressPort[slot];
-  const mode = snapshot.portMode[port];
+  // A port may be attached a moment before the snapshot that knows it.
+  const mode = port < snapshot.portMode.length ? snapshot.portMode[port] : PORT_CLOSED;
   if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
   if (machine.loops.isBlocked(port, machine.nowMs)) return dropReasonNumber.loop;
 

@@ -6,6 +6,7 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
 import type { Names, Stage } from '../stage.js';
+import { memberInUse } from './lookup.js';
 
 /** In a slot's `destination`: every member of the frame's network but the one it came in by. */
 export const FLOOD = -2;
@@ -47,5 +48,5 @@ function findAgain(machine: Machine, slot: number): number {
   const age = machine.snapshot.networkMacAge[network];
   const macHigh = macHighAt(pool.octets, at);
   const found = fdb.find(network, macHigh, macLowAt(pool.octets, at), machine.nowSeconds, age);
-  return found < 0 ? -1 : fdb.foundMember;
+  return found < 0 ? -1 : memberInUse(machine, fdb.foundMember);
 }

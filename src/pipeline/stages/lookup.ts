@@ -44,10 +44,10 @@ export const lookup: Stage = {
       const now = machine.nowSeconds;
       const source = fdb.findHashed(sourceHashes[index], network, macHighAt(octets, at + 6), macLowAt(octets, at + 6), now, age);
       pool.sourceEntry[slot] = source;
-      pool.sourceMember[slot] = source < 0 ? -1 : fdb.foundMember;
+      pool.sourceMember[slot] = source < 0 ? -1 : memberInUse(machine, fdb.foundMember);
       // Group addresses are never learned, so they are never found.
       const found = fdb.findHashed(destinationHashes[index], network, macHighAt(octets, at), macLowAt(octets, at), now, age);
-      pool.destinationMember[slot] = found < 0 ? -1 : fdb.foundMember;
+      pool.destinationMember[slot] = found < 0 ? -1 : memberInUse(machine, fdb.foundMember);
     }
   },
 
@@ -57,3 +57,9 @@ export const lookup: Stage = {
     return `source ${where(pool.sourceMember[slot])}, destination ${where(pool.destinationMember[slot])}`;
   },
 };
+
+/** The member, or -1 when the snapshot does not know it (any more): what was learned behind it is about to be flushed. */
+export function memberInUse(machine: Machine, member: number): number {
+  const ports = machine.snapshot.memberPort;
+  return member < ports.length && ports[member] >= 0 ? member : -1;
+}
