@@ -10,6 +10,7 @@
  * What an attacker on this machine can do: nothing, as long as the directory is not theirs. A symlink or a directory
  * that others can write is refused, because there the path could be pointed elsewhere between check and use.
  */
+import { randomBytes } from 'node:crypto';
 import { linkSync, lstatSync, mkdirSync, renameSync, type Stats, unlinkSync } from 'node:fs';
 import { createConnection, type Server } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
@@ -30,7 +31,7 @@ export async function claimSocketPath(server: Server, path: string): Promise<Cla
   const absolute = resolve(path);
   const directory = dirname(absolute);
   prepareDirectory(directory);
-  const own = join(directory, `.weft-${process.pid.toString(36)}-${Date.now().toString(36).slice(-4)}`);
+  const own = join(directory, `.weft-${randomBytes(4).toString('hex')}`);
   for (const name of [absolute, own]) {
     if (Buffer.byteLength(name) > PATH_SIZE_MAX) {
       refuse('bad-request', `${absolute}: the path is too long for a socket`, 'Choose a shorter path with --socket.');

@@ -1,0 +1,281 @@
+/** A switch that answers from fixed values and remembers what it was asked, for tests of the operator's interface. */
+
+import type {
+  ChangeResult,
+  DropRow,
+  FdbRow,
+  HealthResult,
+  JsonObject,
+  NetworkDetail,
+  NetworkRow,
+  PortDetail,
+  PortRow,
+  StatsResult,
+  StatusResult,
+  TraceResult,
+} from '../../src/control/shapes.js';
+import type { FdbSelection, SubmittedDocument, SwitchControl } from '../../src/control/switch-control.js';
+import { UserError } from '../../src/errors.js';
+
+const rate = { framesPerSecond: 1_234_567, bitsPerSecond: 3_400_000_000 };
+
+export const fakePorts: readonly PortRow[] = [
+  {
+    name: 'vm1',
+    kind: 'tap',
+    device: 'tap-vm1',
+    network: 'red',
+    state: 'up',
+    mtu: 1500,
+    mac: '52:54:00:00:00:01',
+    rxFrames: 1000,
+    rxBytes: 64_000,
+    txFrames: 12_345_678,
+    txBytes: 18_518_517_000,
+    rxDrops: 3,
+    txDrops: 0,
+  },
+  {
+    name: 'fw',
+    kind: 'netdev',
+    device: 'vnet3',
+    network: null,
+    trunk: [
+      { network: 'red', vlan: 10 },
+      { network: 'blue', vlan: 20 },
+    ],
+    native: 'lab',
+    state: 'waiting',
+    reason: 'no interface vnet3',
+    mtu: 1500,
+    rxFrames: 0,
+    rxBytes: 0,
+    txFrames: 0,
+    txBytes: 0,
+    rxDrops: 0,
+    txDrops: 0,
+  },
+];
+
+export const fakeDrops: readonly DropRow[] = [
+  {
+    reason: 'vlan_not_allowed',
+    port: 'vm1',
+    of: 'frame',
+    count: 3,
+    text: 'The frame carries a VLAN that this port does not carry.',
+    lastFrame: { hex: 'ffffffffffff5254000000018100000a0800', atSeconds: 4 },
+  },
+];
+
+export const fakeNetworks: readonly NetworkRow[] = [
+  { name: 'red', type: 'vlan', id: 10, mtu: 1500, ports: ['vm1', 'fw'] },
+  { name: 'lab', type: 'local', mtu: 1500, ports: [] },
+];
+
+export const fakeChange: ChangeResult = {
+  changes: [
+    { path: 'ports.vm1.network', op: 'change', from: 'red', to: 'blue' },
+    { path: 'ports.vm2', op: 'add', to: { kind: 'tap', network: 'red' } },
+    { path: 'networks.old', op: 'remove' },
+  ],
+  applied: true,
+};
+
+export const fakeTrace: TraceResult = {
+  verdict: 'drop',
+  reason: 'vlan_not_allowed',
+  outputs: [],
+  stages: [
+    { stage: 'parse', decision: 'ok', text: 'IPv4 behind one tag, VID 10.' },
+    {
+      stage: 'classify',
+      decision: 'drop',
+      text: 'vm1 is an access port of red.',
+      rule: 'ports.vm1',
+      changes: ['tag kept'],
+    },
+  ],
+};
+
+export class FakeSwitch implements SwitchControl {
+  /** Method and arguments of every call, in order. */
+  readonly calls: (readonly unknown[])[] = [];
+  healthy = true;
+  ports: readonly PortRow[] = fakePorts;
+  dropRows: readonly DropRow[] = fakeDrops;
+  fdb: readonly FdbRow[] = [
+    { network: 'red', mac: '52:54:00:00:00:01', port: 'vm1', static: false, ageSeconds: 12 },
+    { network: 'red', mac: '52:54:00:00:00:02', port: 'fw', static: true, ageSeconds: 0 },
+  ];
+  readonly subscribers = new Set<(rows: readonly DropRow[]) => void>();
+  /** Runs before each status: a test may delay it or make it fail. */
+  beforeStatus: () => Promise<void> = async () => {};
+
+  async status(): Promise<StatusResult> {
+    await this.beforeStatus();
+    return {
+      version: '0.1.0',
+      uptimeSeconds: 93_784,
+      pid: 4242,
+      ready: true,
+      io: 'uring',
+      ioReason: 'the kernel has io_uring with multishot reads',
+      workers: [
+        {
+          index: 0,
+          state: 'running',
+          restarts: 1,
+          lastExit: 'assertion',
+          framesPerSecond: 1_234_567,
+          busyShare: 0.42,
+          lastBreathSeconds: 0.01,
+        },
+      ],
+      ports: { up: 1, down: 0, waiting: 1 },
+      rates: { rx: rate, tx: rate },
+      fdb: { entries: this.fdb.length, capacity: 1_048_576 },
+      epoch: 7,
+    };
+  }
+
+  async stats(port?: string): Promise<StatsResult> {
+    this.calls.push(['stats', port]);
+    if (port !== undefined && !this.ports.some(({ name }) => name === port)) throw unknownPort(port);
+    return {
+      ports: this.ports
+        .filter(({ name }) => port === undefined || name === port)
+        .map(({ name, rxFrames, rxBytes, rxDrops, txFrames, txBytes, txDrops }) => ({
+          name,
+          rx: { frames: rxFrames, bytes: rxBytes, forwarded: rxFrames - rxDrops, consumed: 0, dropped: rxDrops },
+          tx: { frames: txFrames, bytes: txBytes, generated: 0, dropped: txDrops },
+          notLearned: 0,
+          stationMoves: 2,
+        })),
+      workers: [
+        {
+          index: 0,
+          breaths: 5000,
+          frames: 12_000,
+          batches: 1000,
+          busySeconds: 7.5,
+          slotsFree: 16_000,
+          lastBreathSeconds: 0.01,
+        },
+      ],
+    };
+  }
+
+  async health(): Promise<HealthResult> {
+    return { healthy: this.healthy, workers: [{ index: 0, breathing: this.healthy, lastBreathSeconds: 0.01 }] };
+  }
+
+  async portList(): Promise<readonly PortRow[]> {
+    return this.ports;
+  }
+
+  async portShow(name: string): Promise<PortDetail> {
+    const port = this.ports.find((row) => row.name === name);
+    if (port === undefined) throw unknownPort(name);
+    return { ...port, rates: { rx: rate, tx: rate }, config: { kind: port.kind }, fdbEntries: 1, drops: this.dropRows };
+  }
+
+  async portAdd(name: string, config: JsonObject): Promise<ChangeResult> {
+    this.calls.push(['portAdd', name, config]);
+    return fakeChange;
+  }
+
+  async portSet(name: string, config: JsonObject): Promise<ChangeResult> {
+    this.calls.push(['portSet', name, config]);
+    return fakeChange;
+  }
+
+  async portRemove(name: string): Promise<ChangeResult> {
+    this.calls.push(['portRemove', name]);
+    return fakeChange;
+  }
+
+  async networkList(): Promise<readonly NetworkRow[]> {
+    return fakeNetworks;
+  }
+
+  async networkShow(name: string): Promise<NetworkDetail> {
+    this.calls.push(['networkShow', name]);
+    return { ...fakeNetworks[0]!, config: { type: 'vlan', id: 10 }, fdb: { entries: 2, limit: 8192 } };
+  }
+
+  async networkAdd(name: string, config: JsonObject): Promise<ChangeResult> {
+    this.calls.push(['networkAdd', name, config]);
+    return fakeChange;
+  }
+
+  async networkSet(name: string, config: JsonObject): Promise<ChangeResult> {
+    this.calls.push(['networkSet', name, config]);
+    return fakeChange;
+  }
+
+  async networkRemove(name: string): Promise<ChangeResult> {
+    this.calls.push(['networkRemove', name]);
+    return fakeChange;
+  }
+
+  async fdbList({ offset = 0, limit = Number.POSITIVE_INFINITY, ...rest }: FdbSelection): Promise<readonly FdbRow[]> {
+    this.calls.push(['fdbList', { offset, limit, ...rest }]);
+    return this.fdb.slice(offset, offset + limit);
+  }
+
+  async fdbAdd(network: string, mac: string, port: string): Promise<FdbRow> {
+    this.calls.push(['fdbAdd', network, mac, port]);
+    return { network, mac, port, static: true, ageSeconds: 0 };
+  }
+
+  async fdbRemove(network: string, mac: string): Promise<FdbRow> {
+    this.calls.push(['fdbRemove', network, mac]);
+    return { network, mac, port: 'vm1', static: false, ageSeconds: 1 };
+  }
+
+  async fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number> {
+    this.calls.push(['fdbFlush', selection]);
+    return 5;
+  }
+
+  async drops(): Promise<readonly DropRow[]> {
+    return this.dropRows;
+  }
+
+  subscribeDrops(callback: (rows: readonly DropRow[]) => void): () => void {
+    this.subscribers.add(callback);
+    return () => this.subscribers.delete(callback);
+  }
+
+  async trace(port: string, frame: string): Promise<TraceResult> {
+    this.calls.push(['trace', port, frame]);
+    return fakeTrace;
+  }
+
+  async configApply(document: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
+    this.calls.push(['configApply', document, dryRun]);
+    if (document.text.includes('broken')) {
+      throw new UserError([
+        { code: 'bad-config', message: 'no ACL named a3 (did you mean a1?)', path: 'ports.vm1.acl.ingress', line: 12 },
+        { code: 'bad-config', message: 'unknown key', path: 'ports.vm1.colour', line: 13 },
+      ]);
+    }
+    return dryRun ? { ...fakeChange, applied: false } : fakeChange;
+  }
+
+  async configDiff(document: SubmittedDocument): Promise<ChangeResult> {
+    this.calls.push(['configDiff', document]);
+    return { changes: document.text.includes('same') ? [] : fakeChange.changes, applied: false };
+  }
+
+  async configShow(): Promise<JsonObject> {
+    return { version: 1, networks: { red: { type: 'vlan', id: 10, uplink: 'eth0' } } };
+  }
+}
+
+function unknownPort(name: string): UserError {
+  return new UserError([
+    { code: 'not-found', message: `no port named ${name}`, path: `ports.${name}`, fix: 'See: weft port list' },
+  ]);
+}
