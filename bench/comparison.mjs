@@ -12,7 +12,7 @@ import { Testbed } from './testbed.mjs';
  * @typedef {import('./workloads/workload.mjs').Timing} Timing
  * @typedef {{ rounds: number, timing: Timing, say: (line: string) => void }} Plan
  * @typedef {Map<string, (Record<string, number | null> | null)[]>} Samples   by `workload/subject`, one entry a round
- * @typedef {{ workload: string, subject: string, round: number, message: string }} Failure
+ * @typedef {{ name: string, message: string }} Failure
  */
 
 /**
@@ -32,7 +32,8 @@ export async function compare(subjects, workloads, plan) {
     for (const workload of workloads) {
       for (const subject of shuffled(subjects, random)) {
         const sample = await measureOne(subject, workload, plan.timing, facts).catch((error) => {
-          failures.push({ workload: workload.name, subject: subject.name, round, message: error.message.trim() });
+          const name = `${workload.name} on ${subject.name}, round ${round + 1}`;
+          failures.push({ name, message: error.message.trim() });
           return null;
         });
         const key = `${workload.name}/${subject.name}`;

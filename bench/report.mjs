@@ -77,14 +77,13 @@ export function printResults(run, say) {
     for (const metric of workload.metrics)
       if (metric.better !== null || metric.targets.length > 0) printMetric(workload, metric, say);
   }
-  for (const failure of run.comparison?.failures ?? [])
-    say(`FAILED ${failure.workload} on ${failure.subject}, round ${failure.round + 1}: ${failure.message}`);
   if (run.manyPorts) {
     say(`\n${run.manyPorts.portCount} TAP ports on one switch`);
     for (const target of run.manyPorts.targets)
       say(`  ${target.name.padEnd(20)} ${shown(target.value).padStart(10)}   ${verdict(target)}`);
   }
   if (run.pipeline) printPipeline(run.pipeline, say);
+  for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
   for (const { name, reason } of run.absent) say(`left out: ${name}: ${reason}`);
 }
 

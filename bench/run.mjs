@@ -92,7 +92,6 @@ const onlyExtras = options.only.length > 0 && !named(subjects) && !named(workloa
 const wantedWorkloads = workloads.filter(
   ({ name }) => !onlyExtras && (!named(workloads) || options.only.includes(name)),
 );
-const wantsExtra = (/** @type {string} */ name) => options.only.length === 0 || options.only.includes(name);
 
 /** @type {{ name: string, reason: string }[]} */
 const absent = [];
@@ -119,24 +118,46 @@ const run = {
   warmupSeconds: options.warmup,
   smoke: options.smoke,
   absent,
+  failures: [],
 };
 
 if (wantedWorkloads.length > 0) {
   const timing = { warmupMs: options.warmup * 1000, windowMs: options.seconds * 1000, seed: options.seed };
-  run.comparison = await compare(presentSubjects, wantedWorkloads, { rounds: options.rounds, timing, say });
+  const { failures, ...comparison } = await compare(presentSubjects, wantedWorkloads, {
+    rounds: options.rounds,
+    timing,
+    say,
+  });
+  run.comparison = comparison;
+  run.failures.push(...failures);
 }
-if (wantsExtra('many-ports') && isPresent('many-ports', weftAbsence())) {
-  say('many-ports');
-  run.manyPorts = await measureManyPorts(
+/**
+ * Measures one of the extras; what fails is said and kept, and costs nobody else's figures.
+ * @template T
+ * @param {string} name @param {string | null} absence @param {() => Promise<T>} measure
+ * @returns {Promise<T | undefined>}
+ */
+async function measureExtra(name, absence, measure) {
+  if ((options.only.length > 0 && !options.only.includes(name)) || !isPresent(name, absence)) return undefined;
+  say(name);
+  try {
+    return await measure();
+  } catch (error) {
+    run.failures.push({ name, message: /** @type {Error} */ (error).message });
+    return undefined;
+  }
+}
+
+run.manyPorts = await measureExtra('many-ports', weftAbsence(), () =>
+  measureManyPorts(
     options.smoke ? { portCount: 16, additions: 1, idleMs: 1000 } : { portCount: 1000, additions: 5, idleMs: 10_000 },
-  );
-}
-if (wantsExtra('pipeline') && isPresent('pipeline', pipelineAbsence())) {
-  say('pipeline');
-  run.pipeline = await measurePipeline({ smoke: options.smoke, seed: options.seed, rounds: options.rounds });
-}
+  ),
+);
+run.pipeline = await measureExtra('pipeline', pipelineAbsence(), () =>
+  measurePipeline({ smoke: options.smoke, seed: options.seed, rounds: options.rounds }),
+);
 
 printResults(run, say);
 // A smoke run says that everything can be measured, not how fast it is: it must not replace figures.
 if (!options.smoke || options.results) writeResults(run, options.results);
-process.exitCode = run.comparison?.failures.length > 0 ? 1 : 0;
+process.exitCode = run.failures.length > 0 ? 1 : 0;

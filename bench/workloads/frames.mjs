@@ -10,7 +10,7 @@ import { cpus } from 'node:os';
 import { program } from '../build-references.mjs';
 import { sleep } from '../child.mjs';
 import { DEVICE_A, DEVICE_B } from '../testbed.mjs';
-import { machineCores, meterCpu } from './workload.mjs';
+import { machineCores, meterCpu, perCpuSecond } from './workload.mjs';
 
 const STATION_A = '02:00:00:00:01:0a';
 const STATION_B = '02:00:00:00:01:0b';
@@ -79,7 +79,7 @@ export const frames64 = {
       const offered = after.sent.txFrames + after.sent.txDropped - before.sent.txFrames - before.sent.txDropped;
       return {
         framesPerSecond: delivered / seconds,
-        framesPerCpuSecond: used.subject === null ? null : delivered / used.subject,
+        framesPerCpuSecond: perCpuSecond(delivered, used),
         offeredPerSecond: offered / seconds,
         machineCores: used.machine / seconds,
       };

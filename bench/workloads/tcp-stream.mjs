@@ -1,7 +1,7 @@
 /** One TCP stream from guest a to guest b, as fast as it goes: octets that the receiving program got. */
 import { program } from '../build-references.mjs';
 import { ADDRESS_B } from '../testbed.mjs';
-import { machineCores, meterCpu } from './workload.mjs';
+import { machineCores, meterCpu, perCpuSecond } from './workload.mjs';
 
 const PORT = '5001';
 const START_TIMEOUT_MS = 20_000;
@@ -40,7 +40,7 @@ function tcpStream(name, title, offload) {
         const seconds = result.nanoseconds / 1e9;
         return {
           gigabitsPerSecond: gigabits / seconds,
-          gigabitsPerCpuSecond: used.subject === null ? null : gigabits / used.subject,
+          gigabitsPerCpuSecond: perCpuSecond(gigabits, used),
           machineCores: used.machine / seconds,
         };
       } finally {

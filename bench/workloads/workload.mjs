@@ -35,6 +35,13 @@ export function meterCpu(running) {
   });
 }
 
+/**
+ * An amount by the CPU time it took; null where there is no such time, or too little to be seen.
+ * @param {number} amount
+ * @param {{ subject: number | null }} used
+ */
+export const perCpuSecond = (amount, used) => (used.subject ? amount / used.subject : null);
+
 /** @type {Metric} */
 export const machineCores = {
   name: 'machineCores',
