@@ -131,6 +131,7 @@ if (wantedWorkloads.length > 0) {
   run.comparison = comparison;
   run.failures.push(...failures);
 }
+
 /**
  * Measures one of the extras; what fails is said and kept, and costs nobody else's figures.
  * @template T
@@ -158,6 +159,7 @@ run.pipeline = await measureExtra('pipeline', pipelineAbsence(), () =>
 );
 
 printResults(run, say);
-// A smoke run says that everything can be measured, not how fast it is: it must not replace figures.
-if (!options.smoke || options.results) writeResults(run, options.results);
+// bench/results/ holds whole runs only: part of one, or a smoke run's figures, must not replace them.
+const isWhole = !options.smoke && options.only.length === 0;
+if (isWhole || options.results) writeResults(run, options.results);
 process.exitCode = run.failures.length > 0 ? 1 : 0;
