@@ -8,7 +8,7 @@
  *   192.0.2.1  weft-a  <-----  the subject  ----->  weft-b  192.0.2.2
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Child } from './child.mjs';
@@ -40,7 +40,7 @@ export class Testbed {
     this.switchNamespace = `${PREFIX}${process.pid}-s`;
     this.namespaces = { a: `${PREFIX}${process.pid}-a`, b: `${PREFIX}${process.pid}-b` };
     /** Private directory for sockets, databases and configurations. */
-    this.directory = mkdtempSync(join(tmpdir(), PREFIX));
+    this.directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
     /** @type {Child[]} */
     this.children = [];
     open.add(this);
@@ -143,10 +143,17 @@ function removeNamespace(namespace) {
   }
 }
 
-/** Namespaces of a harness that was killed too hard to clean up. */
+/** Namespaces and directories of a harness that was killed too hard to clean up. */
 function removeAbandoned() {
+  const isAbandoned = (/** @type {string} */ name) => {
+    const pid = /^weft-bench-(\d+)-/.exec(name)?.[1];
+    return pid !== undefined && !existsSync(`/proc/${pid}`);
+  };
   for (const line of ip('netns', 'list').split('\n')) {
-    const pid = /^weft-bench-(\d+)-[sab]\b/.exec(line)?.[1];
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeNamespace(line.split(' ')[0]);
+    const namespace = line.split(' ')[0];
+    if (isAbandoned(namespace)) removeNamespace(namespace);
+  }
+  for (const name of readdirSync(tmpdir())) {
+    if (isAbandoned(name)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }
