@@ -1,0 +1,98 @@
+/**
+ * Checks a document against the schema and says what is wrong in an operator's words: zod's issues become faults with a
+ * path, what was expected, and the nearest known word. Pure; main thread.
+ */
+import type { z } from 'zod';
+import { UserError, type UserFault } from '../errors.js';
+import { CONFIG_FAULTS_MAX } from '../limits.js';
+import { type ConfigFault, type ConfigPath, formatPath } from './config-path.js';
+import type { SourceDocument } from './document.js';
+import { type Config, documentSchema } from './schema.js';
+import { keysAt } from './schema-walk.js';
+import type { JsonValue } from './shapes.js';
+import { didYouMean } from './suggest.js';
+
+/** The document with its defaults, or every place where it differs from the schema. */
+export function matchSchema(value: JsonValue): { config: Config } | { faults: ConfigFault[] } {
+  const parsed = documentSchema.safeParse(value, { error: issueMessage });
+  if (parsed.success) return { config: parsed.data };
+  return { faults: parsed.error.issues.flatMap((issue) => faultsOfIssue(issue, [])) };
+}
+
+/** Checks a document against the schema only (see check.ts for all there is). Throws a UserError with every fault. */
+export function validate(source: SourceDocument): Config {
+  const result = matchSchema(source.value);
+  if ('faults' in result) throw userError(result.faults, source);
+  return result.config;
+}
+
+/** Puts lines to faults and orders them by line. */
+export function userError(faults: readonly ConfigFault[], source: Pick<SourceDocument, 'lineOf'>): UserError {
+  const located = faults.map(({ path, code = 'bad-config', message, fix }): UserFault => {
+    const line = source.lineOf(path);
+    return {
+      code,
+      message,
+      ...(path.length > 0 && { path: formatPath(path) }),
+      ...(line !== undefined && { line }),
+      ...(fix !== undefined && { fix }),
+    };
+  });
+  located.sort((left, right) => (left.line ?? 0) - (right.line ?? 0));
+  const more = located.length - CONFIG_FAULTS_MAX;
+  if (more <= 0) return new UserError(located);
+  const rest: UserFault = { code: 'bad-config', message: `and ${more} more errors` };
+  return new UserError([...located.slice(0, CONFIG_FAULTS_MAX), rest]);
+}
+
+type Issue = z.core.$ZodIssue;
+
+function faultsOfIssue(issue: Issue, base: ConfigPath): ConfigFault[] {
+  const path = [...base, ...(issue.path as (string | number)[])];
+  if (issue.code === 'unrecognized_keys') {
+    const known = keysAt(path);
+    return issue.keys.map((key) => ({ path: [...path, key], message: `unknown key${didYouMean(key, known)}` }));
+  }
+  if (issue.code === 'invalid_union') {
+    const branch = meantBranch(issue.errors);
+    if (branch !== undefined) return branch.flatMap((inner) => faultsOfIssue(inner, path));
+  }
+  if (issue.code === 'invalid_key') return issue.issues.map(({ message }) => ({ path, message }));
+  return [{ path, message: issue.message }];
+}
+
+/** The one alternative whose type fits what was written, so that its own complaint is the helpful one. */
+function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
+  const typeFits = (issues: readonly Issue[]) =>
+    !issues.some(({ path, code }) => path.length === 0 && (code === 'invalid_type' || code === 'invalid_value'));
+  const meant = branches.filter(typeFits);
+  return meant.length === 1 ? meant[0] : undefined;
+}
+
+const typeNames: Readonly<Record<string, string>> = {
+  object: 'a mapping (key: value)',
+  record: 'a mapping (name: value)',
+  array: 'a list',
+  string: 'text',
+  boolean: 'true or false',
+};
+
+/** The message for an issue whose schema has none of its own. */
+function issueMessage(issue: z.core.$ZodRawIssue): string | undefined {
+  const { input } = issue;
+  if (issue.code === 'invalid_type') {
+    const expected = `expected ${typeNames[issue.expected] ?? `a ${issue.expected}`}`;
+    if (input === undefined) return `is missing; ${expected}`;
+    return input === null ? `has no value; ${expected}, or remove it` : expected;
+  }
+  if (issue.code === 'invalid_value') {
+    const words = issue.values.map(String);
+    const expected = words.length === 1 ? words[0] : `one of ${words.join(', ')}`;
+    if (input === undefined) return `is missing; expected ${expected}`;
+    const hint = typeof input === 'string' ? didYouMean(input, words) : '';
+    return `expected ${expected}, not ${JSON.stringify(input)?.slice(0, 64)}${hint}`;
+  }
+  if (issue.code === 'too_small') return 'is empty; expected at least one';
+  if (issue.code === 'too_big') return 'is too long';
+  return undefined;
+}
