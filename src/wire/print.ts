@@ -8,7 +8,7 @@
  * Frames are hostile, and drop samples are cut off: nothing outside the frame is read, nothing throws, and the line's
  * length is bounded. Not hot.
  */
-import { VLAN_TAGS_MAX } from '../limits.js';
+import { FRAME_SIZE_MAX, VLAN_TAGS_MAX } from '../limits.js';
 import { ipv4Text, ipv6Text, macText } from './address.js';
 import { ARP_OPERATION, ARP_REPLY, ARP_REQUEST, ARP_SENDER_IP, ARP_SENDER_MAC, ARP_TARGET_IP, isArp } from './arp.js';
 import {
@@ -73,8 +73,23 @@ const icmpv6Names: readonly (readonly [number, string])[] = [
   [icmp.ICMPV6_REDIRECT, 'redirect'],
 ];
 
-/** The line for the frame of `length` octets at `start`. */
-export function frameLine(octets: Uint8Array, start = 0, length = octets.length - start): string {
+/**
+ * The line for the frame at `start`, of which `length` octets were kept. When it had more (`originalLength`), lengths are
+ * judged by what it had, so that a sample of a good frame isn't called malformed.
+ */
+export function frameLine(
+  octets: Uint8Array,
+  start = 0,
+  length = octets.length - start,
+  originalLength = length,
+): string {
+  if (originalLength <= length || originalLength > FRAME_SIZE_MAX) return wholeFrameLine(octets, start, length);
+  const padded = new Uint8Array(originalLength);
+  padded.set(octets.subarray(start, start + length));
+  return `${wholeFrameLine(padded, 0, originalLength)} (${length} of ${originalLength} octets kept)`;
+}
+
+function wholeFrameLine(octets: Uint8Array, start: number, length: number): string {
   const end = start + length;
   if (length < ETHERNET_HEADER_SIZE) return `runt of ${length} octets`;
   const parts = [`${macText(octets, start + ETHERNET_SOURCE)} > ${macText(octets, start + ETHERNET_DESTINATION)}`];

@@ -31,7 +31,7 @@ export function outerTci(octets: Uint8Array, position: number): number {
 
 /**
  * Puts a tag in front of the ethertype of the frame at `position`; uses four octets of headroom. Returns the frame's new
- * first octet. Written out octet by octet: 4 ns, `copyWithin` of twelve octets 20 ns.
+ * first octet. Written out octet by octet: 9 ns, with `copyWithin` 19 ns.
  */
 export function pushTag(octets: Uint8Array, position: number, tpid: number, tci: number): number {
   const start = position - VLAN_TAG_SIZE;

@@ -71,6 +71,15 @@ describe('a frame in one line', () => {
     expect(lineOf(hex)).toBe(`${ends}, ${line}`);
   });
 
+  test('of which only the first octets were kept is judged by the length it had', () => {
+    const frame = parseFrame('tcp 192.0.2.5:1234 > 192.0.2.9:80 flags A length 1400');
+    expect(frameLine(frame.subarray(0, 128), 0, 128, frame.length)).toBe(
+      `${frameLine(frame)} (128 of 1454 octets kept)`,
+    );
+    expect(frameLine(frame.subarray(0, 128))).toBe(`${ends}, IPv4 malformed`);
+    expect(frameLine(frame.subarray(0, 5), 0, 5, 20)).toMatch(/\(5 of 20 octets kept\)$/);
+  });
+
   test('says of a runt how long it is', () => {
     expect(frameLine(new Uint8Array(13))).toBe('runt of 13 octets');
     expect(frameLine(new Uint8Array(0))).toBe('runt of 0 octets');
