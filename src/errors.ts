@@ -15,6 +15,7 @@ export const errorCodes = {
   'no-kernel-feature': 'The kernel lacks a feature.',
   'busy': 'Another process is using it.',
   'limit': 'A limit is reached.',
+  'unsupported': 'This version does not do that yet.',
   'operating': 'A system call failed.',
   'internal': 'The switch has a defect.',
 } as const;

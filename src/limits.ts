@@ -132,3 +132,5 @@ export const STREAM_FRAME_SIZE_MAX = 1024 * 1024;
 /** Period of the main thread's sampling of rates and of its sweep through the FDB, in ms; entries swept each time. */
 export const SAMPLE_PERIOD_MS = 1000;
 export const FDB_SWEEP_ENTRIES = 65_536;
+/** Octets of frames the kernel keeps for one AF_PACKET socket, each way (it counts twice that, with its overhead). */
+export const PACKET_SOCKET_BUFFER = 4 * 1024 * 1024;
