@@ -89,6 +89,8 @@ function compose(text: string, fileName: string, lines: LineCounter): Document.P
 }
 
 function tokensOf(text: string, lines: LineCounter): CST.Token[] {
+  // Parser.parse would do this: the first line has no newline in front of it.
+  lines.addNewLine(0);
   const parser = new Parser(lines.addNewLine);
   const tokens: CST.Token[] = [];
   let lexemes = 0;

@@ -35,13 +35,18 @@ import type { SwitchControl } from './switch-control.js';
 const STALL_CHECK_MS = 1000;
 const CLOSE_WITHIN_MS = 2000;
 
+/** The part of a log that is used here. */
+export interface DefectLog {
+  error(detail: object, message: string): void;
+}
+
 export interface RpcServerOptions {
   readonly path: string;
   readonly control: SwitchControl;
   readonly methods: readonly RpcMethod[];
   readonly version: string;
-  /** Told of defects: an error that is neither the user's nor the system's. */
-  readonly onDefect?: (method: string, error: unknown) => void;
+  /** Told of defects: errors that are neither the user's nor the system's. */
+  readonly log?: DefectLog;
   /** For tests: how long a client may take nothing. */
   readonly stallMs?: number;
 }
@@ -80,7 +85,7 @@ export class RpcServer {
       server.server.close();
       throw error;
     }
-    server.server.on('error', (error) => options.onDefect?.('accept', error));
+    server.server.on('error', (err) => options.log?.error({ err }, 'the control socket could not accept a client'));
     server.stallTimer = setInterval(() => server.closeStalled(), STALL_CHECK_MS).unref();
     return server;
   }
@@ -139,7 +144,7 @@ export class RpcServer {
   private failureOfError(method: string, error: unknown): Failure {
     const faults = faultsOf(error);
     if (faults !== undefined) return { code: REFUSED, ...failureOf(faults) };
-    this.options.onDefect?.(method, error);
+    this.options.log?.error({ err: error, method }, 'a control method failed in a way it should not');
     const message = 'the switch has a defect and could not answer; its log says more';
     return { code: INTERNAL_ERROR, message, data: { code: 'internal' } };
   }

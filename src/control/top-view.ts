@@ -53,7 +53,11 @@ export function portRates(previous: TopLook | undefined, current: TopLook): Port
     const tx = rate('txFrames', 'txBytes');
     return { port, rx, tx, busyness: rx.bitsPerSecond + tx.bitsPerSecond };
   });
-  return rates.sort((left, right) => right.busyness - left.busyness || (left.port.name < right.port.name ? -1 : 1));
+  const rank = ({ port }: PortRates) => (port.state === 'up' ? 0 : 1);
+  return rates.sort(
+    (left, right) =>
+      right.busyness - left.busyness || rank(left) - rank(right) || (left.port.name < right.port.name ? -1 : 1),
+  );
 }
 
 function header(look: TopLook): string[] {

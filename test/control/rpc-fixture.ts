@@ -74,7 +74,7 @@ export class RpcFixture {
       control: this.control,
       methods: rpcMethods,
       version: '0.1.0',
-      onDefect: (_method, error) => this.defects.push(error),
+      log: { error: (detail) => this.defects.push(detail) },
       ...options,
     });
     this.servers.push(server);

@@ -5,7 +5,7 @@ import { portSchema } from '../config-keys.js';
 import { parseKeyValues } from '../key-values.js';
 import { remoteCommand } from '../remote-command.js';
 import type { PortDetail, PortRow } from '../shapes.js';
-import { countText, formatFields, formatTable, rateText, sizeText } from '../table-text.js';
+import { countText, formatFields, formatTable, plural, rateText, sizeText } from '../table-text.js';
 import { keyValueHelp, portArgument, renderChanges, savedHelp } from './common.js';
 
 function networksText(port: PortRow): string {
@@ -57,7 +57,7 @@ function renderDetail(port: PortDetail): string {
     ['received', `${countText(port.rxFrames)} frames, ${sizeText(port.rxBytes)}, now ${rateText(port.rates.rx)}`],
     ['sent', `${countText(port.txFrames)} frames, ${sizeText(port.txBytes)}, now ${rateText(port.rates.tx)}`],
     ['dropped', `${countText(port.rxDrops)} received, ${countText(port.txDrops)} copies to send`],
-    ['FDB', `${port.fdbEntries} addresses`],
+    ['FDB', plural(port.fdbEntries, 'address', 'addresses')],
   ]);
   const drops = port.drops.map((row) => [countText(row.count), row.reason, row.of, row.text]);
   const columns = [

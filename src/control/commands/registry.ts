@@ -1,5 +1,6 @@
 /** Every command, in the order of `weft --help`. Adding a command: one file, one line here. */
 import type { Command, RpcMethod } from '../command.js';
+import { checkCommands } from './check.js';
 import { completionCommands } from './completion.js';
 import { configCommands } from './config.js';
 import { daemonCommands } from './daemon.js';
@@ -8,6 +9,7 @@ import { dropsCommands } from './drops.js';
 import { fdbCommands } from './fdb.js';
 import { networkCommands } from './network.js';
 import { portCommands } from './port.js';
+import { schemaCommands } from './schema.js';
 import { statsCommands } from './stats.js';
 import { statusCommands } from './status.js';
 import { topCommands } from './top.js';
@@ -15,6 +17,8 @@ import { traceCommands } from './trace.js';
 
 export const commands: readonly Command[] = [
   ...daemonCommands,
+  ...checkCommands,
+  ...schemaCommands,
   ...configCommands,
   ...statusCommands,
   ...topCommands,
