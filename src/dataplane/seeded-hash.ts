@@ -45,6 +45,24 @@ export class SeededHash {
     );
   }
 
+  /** Hashes of the first `count` pairs; as `pair`, with the table at hand. */
+  pairs(words0: Int32Array, words1: Int32Array, hashes: Int32Array, count: number): void {
+    const words = this.words;
+    for (let index = 0; index < count; index++) {
+      const word0 = words0[index]!;
+      const word1 = words1[index]!;
+      hashes[index] =
+        words[word0 & 255]! ^
+        words[256 + ((word0 >>> 8) & 255)]! ^
+        words[512 + ((word0 >>> 16) & 255)]! ^
+        words[768 + (word0 >>> 24)]! ^
+        words[1024 + (word1 & 255)]! ^
+        words[1280 + ((word1 >>> 8) & 255)]! ^
+        words[1536 + ((word1 >>> 16) & 255)]! ^
+        words[1792 + (word1 >>> 24)]!;
+    }
+  }
+
   /** Hash of `count` words of `key` from `start`; two words hash as `pair` does. */
   words32(key: Int32Array, start: number, count: number): number {
     return count === 2 ? this.pair(key[start]!, key[start + 1]!) : this.sip(key, start, count);

@@ -3,11 +3,12 @@
  * works and what readers may rely on; it adds the writers. @hot
  */
 import { randomBytes } from 'node:crypto';
+import { type PairBatch, touch } from './pair-batch.js';
 import { SeededHash } from './seeded-hash.js';
 
 /** lastSeen of an entry that never ages. */
 export const NEVER_AGES = 0x7fffffff;
-/** Longest chain. At one entry per two buckets a chain of 16 has a probability of 1e-19. */
+/** Longest chain behind a bucket. At one entry a bucket one of 16 has a probability of 1e-18. */
 export const CHAIN_MAX = 64;
 
 const MAGIC = 0x54425731;
@@ -32,6 +33,14 @@ export const NEXT = 1;
 export const LAST_SEEN = 2;
 export const KEY = 3;
 
+/** A bucket: three references, and the head of a chain of further ones. A reference is 10 bits of hash and an entry. */
+export const BUCKET_WORDS = 4;
+export const CHAIN_HEAD = 3;
+export const ENTRY_BITS = 22;
+export const ENTRY_MASK = (1 << ENTRY_BITS) - 1;
+/** Most entries a table can have. */
+export const TABLE_CAPACITY_MAX = ENTRY_MASK;
+
 export const COLD_WORDS = 4;
 export const GROUP = 0;
 export const PREVIOUS = 1;
@@ -47,6 +56,7 @@ export const LAST = 2;
 const LOADS_KEEP_ORDER = process.arch === 'x64' || process.arch === 'ia32';
 
 export interface TableShape {
+  /** Entries, at most TABLE_CAPACITY_MAX. */
   readonly capacity: number;
   /** 32-bit words of a key, 2 to 16. */
   readonly keyWords: number;
@@ -67,12 +77,12 @@ interface Layout {
 
 function layoutOf(shape: TableShape): Layout {
   const whole = (words: number) => Math.ceil(words / 16) * 16;
-  let bucketCount = 2;
-  while (bucketCount < shape.capacity * 2) bucketCount *= 2;
+  let bucketCount = 1;
+  while (bucketCount < shape.capacity) bucketCount *= 2;
   const needed = KEY + shape.keyWords + shape.valueWords;
   const entryWords = needed <= 8 ? 8 : whole(needed);
   const buckets = HEADER_WORDS;
-  const hot = buckets + whole(bucketCount);
+  const hot = buckets + whole(bucketCount * BUCKET_WORDS);
   const cold = hot + whole((shape.capacity + 1) * entryWords);
   const groups = cold + whole((shape.capacity + 1) * COLD_WORDS);
   const end = groups + whole(shape.groupCount * GROUP_WORDS);
@@ -101,16 +111,17 @@ export class TableReader {
   protected readonly groups: Int32Array;
 
   /**
-   * A table over `memory` from `byteOffset` (a multiple of 64). Zeroed memory is made a table with a seed from the
+   * A table over `memory` from `byteOffset` (a multiple of 4; on a cache line if it should be fast). Zeroed memory is made a table with a seed from the
    * operating system, or `seed` in a simulation; that must be done by one thread before others attach. Throws when the
    * memory holds a table of another shape. After a crash call `recover` before anything else.
    */
   constructor(memory: ArrayBufferLike, byteOffset: number, shape: TableShape, seed?: readonly [number, number]) {
+    if (shape.capacity < 1 || shape.capacity > TABLE_CAPACITY_MAX) throw new Error('shared table: impossible capacity');
     const layout = layoutOf(shape);
     const words = (from: number, to: number) => new Int32Array(memory, byteOffset + from * 4, to - from);
     this.shape = shape;
     this.header = words(0, HEADER_WORDS);
-    this.buckets = words(layout.buckets, layout.buckets + layout.bucketCount);
+    this.buckets = words(layout.buckets, layout.buckets + layout.bucketCount * BUCKET_WORDS);
     this.bucketMask = layout.bucketCount - 1;
     this.hot = words(layout.hot, layout.cold);
     this.hotAgain = words(layout.hot, layout.cold);
@@ -150,58 +161,103 @@ export class TableReader {
   // ---- readers -------------------------------------------------------------------------------------------------
 
   /**
-   * `touchBucket` and then `touchEntry`, each for a whole batch of hashes before the first `find`, load what the finds
-   * will need, so that the cache misses of the batch overlap. What they return only has to be used by somebody, or the
-   * compiler drops the load.
+   * Looks up the first `count` keys of a batch, in rounds over the whole batch: load all buckets, load the entries they
+   * refer to, compare.
    */
-  touchBucket(hash: number): number {
-    return this.buckets[hash & this.bucketMask]!;
-  }
-
-  touchEntry(hash: number): number {
-    return this.hot[this.buckets[hash & this.bucketMask]! * this.entryWords]!;
-  }
-
-  /** The entry with this key of two words, its value in `found`; or -1. A path of its own: 8 ns less than the loop. */
-  findPair(hash: number, word0: number, word1: number): number {
-    const { hot, hotAgain, entryWords } = this;
-    let entry = this.buckets[hash & this.bucketMask]!;
-    for (let step = 0; entry !== 0 && step < CHAIN_MAX; step++) {
-      const at = entry * entryWords;
+  findPairs(batch: PairBatch, count: number): void {
+    const { words0, words1, hashes, entries, values, lastSeen, positions } = batch;
+    const { hot, hotAgain, valueAt } = this;
+    this.hashPairs(batch, count);
+    this.touched = touch(this.buckets, positions, count);
+    this.chooseEntries(batch, count);
+    this.touched = touch(hot, positions, count);
+    for (let index = 0; index < count; index++) {
+      const at = positions[index]!;
       const stamp = hot[at]!;
-      if (hot[at + KEY + 1] === word1 && hot[at + KEY] === word0) {
-        if (!LOADS_KEEP_ORDER) {
-          this.pair[0] = word0;
-          this.pair[1] = word1;
-          return this.confirmOrdered(entry, this.pair, 0);
-        }
-        const found = this.found;
-        const valueAt = at + this.valueAt;
-        for (let word = 0; word < found.length; word++) found[word] = hotAgain[valueAt + word]!;
-        return (stamp & 1) === 1 && hotAgain[at] === stamp ? entry : -1;
+      lastSeen[index] = hot[at + LAST_SEEN]!;
+      const isKey = hot[at + KEY] === words0[index] && hot[at + KEY + 1] === words1[index];
+      const value = hotAgain[at + valueAt]!;
+      if (isKey && LOADS_KEEP_ORDER && (stamp & 1) === 1 && hotAgain[at] === stamp) {
+        values[index] = value;
+        continue;
       }
-      entry = hot[at + NEXT]!;
+      entries[index] = this.findPair(hashes[index]!, words0[index]!, words1[index]!);
+      values[index] = this.found[0]!;
+      lastSeen[index] = entries[index] === -1 ? 0 : this.lastSeen(entries[index]!);
     }
-    return -1;
+  }
+
+  private hashPairs(batch: PairBatch, count: number): void {
+    const { words0, words1, hashes, positions } = batch;
+    const { bucketMask } = this;
+    this.hash.pairs(words0, words1, hashes, count);
+    for (let index = 0; index < count; index++) positions[index] = (hashes[index]! & bucketMask) * BUCKET_WORDS;
+  }
+
+  /**
+   * Picks for each hash the entry of its bucket with the same tag, else the head of the chain (0: none). Without
+   * branches: which of the four it is can't be predicted, and a wrong guess costs 6 ns.
+   */
+  private chooseEntries(batch: PairBatch, count: number): void {
+    const { hashes, entries, positions } = batch;
+    const { buckets, entryWords } = this;
+    for (let index = 0; index < count; index++) {
+      const hash = hashes[index]!;
+      const at = positions[index]!;
+      const reference0 = buckets[at]!;
+      const reference1 = buckets[at + 1]!;
+      const reference2 = buckets[at + 2]!;
+      const is0 = (((reference0 ^ hash) >>> ENTRY_BITS) - 1) >> 31;
+      const is1 = (((reference1 ^ hash) >>> ENTRY_BITS) - 1) >> 31;
+      const is2 = (((reference2 ^ hash) >>> ENTRY_BITS) - 1) >> 31;
+      let chosen = buckets[at + CHAIN_HEAD]!;
+      chosen = (reference2 & is2) | (chosen & ~is2);
+      chosen = (reference1 & is1) | (chosen & ~is1);
+      chosen = (reference0 & is0) | (chosen & ~is0);
+      entries[index] = chosen & ENTRY_MASK;
+      positions[index] = (chosen & ENTRY_MASK) * entryWords;
+    }
+  }
+
+  /** Keeps what `touch` loads alive. */
+  protected touched = 0;
+
+  /** The entry with this key of two words, its value in `found`; or -1. */
+  findPair(hash: number, word0: number, word1: number): number {
+    this.pair[0] = word0;
+    this.pair[1] = word1;
+    return this.find(hash, this.pair, 0);
   }
 
   private readonly pair = new Int32Array(2);
 
   /** The entry with this key, its value in `found`; or -1. */
   find(hash: number, key: Int32Array, start: number): number {
-    const { hot, entryWords } = this;
-    let entry = this.buckets[hash & this.bucketMask]!;
-    for (let step = 0; entry !== 0 && step < CHAIN_MAX; step++) {
-      const at = entry * entryWords;
-      const stamp = hot[at]!;
-      if (this.keyIs(hot, at + KEY, key, start)) {
-        if (!LOADS_KEEP_ORDER) return this.confirmOrdered(entry, key, start);
-        for (let word = 0; word < this.found.length; word++) this.found[word] = hot[at + this.valueAt + word]!;
-        return (stamp & 1) === 1 && this.hotAgain[at] === stamp ? entry : -1;
-      }
-      entry = hot[at + NEXT]!;
+    const { buckets, hot, entryWords } = this;
+    const at = (hash & this.bucketMask) * BUCKET_WORDS;
+    for (let slot = 0; slot < CHAIN_HEAD; slot++) {
+      const reference = buckets[at + slot]!;
+      if ((reference ^ hash) >>> ENTRY_BITS === 0 && this.holds(reference & ENTRY_MASK, key, start))
+        return reference & ENTRY_MASK;
+    }
+    let reference = buckets[at + CHAIN_HEAD]!;
+    for (let step = 0; (reference & ENTRY_MASK) !== 0 && step < CHAIN_MAX; step++) {
+      const entry = reference & ENTRY_MASK;
+      if ((reference ^ hash) >>> ENTRY_BITS === 0 && this.holds(entry, key, start)) return entry;
+      reference = hot[entry * entryWords + NEXT]!;
     }
     return -1;
+  }
+
+  /** Whether the entry lives and has this key; its value goes to `found`. */
+  private holds(entry: number, key: Int32Array, start: number): boolean {
+    const { hot, hotAgain, found } = this;
+    if (!LOADS_KEEP_ORDER) return this.holdsOrdered(entry, key, start);
+    const at = entry * this.entryWords;
+    const stamp = hot[at]!;
+    if (!this.keyIs(hot, at + KEY, key, start)) return false;
+    for (let word = 0; word < found.length; word++) found[word] = hotAgain[at + this.valueAt + word]!;
+    return (stamp & 1) === 1 && hotAgain[at] === stamp;
   }
 
   private keyIs(hot: Int32Array, at: number, key: Int32Array, start: number): boolean {
@@ -209,16 +265,16 @@ export class TableReader {
     return true;
   }
 
-  /** As the end of `find`, where plain loads may pass each other: each load an acquiring one. */
-  private confirmOrdered(entry: number, key: Int32Array, start: number): number {
+  /** As `holds`, where plain loads may pass each other: each load an acquiring one. */
+  private holdsOrdered(entry: number, key: Int32Array, start: number): boolean {
     const at = entry * this.entryWords;
     const stamp = Atomics.load(this.hot, at);
-    if ((stamp & 1) === 0) return -1;
+    if ((stamp & 1) === 0) return false;
     for (let word = 0; word < this.shape.keyWords; word++)
-      if (Atomics.load(this.hot, at + KEY + word) !== key[start + word]) return -1;
+      if (Atomics.load(this.hot, at + KEY + word) !== key[start + word]) return false;
     for (let word = 0; word < this.found.length; word++)
       this.found[word] = Atomics.load(this.hot, at + this.valueAt + word);
-    return Atomics.load(this.hot, at) === stamp ? entry : -1;
+    return Atomics.load(this.hot, at) === stamp;
   }
 
   lastSeen(entry: number): number {
@@ -286,13 +342,21 @@ export class TableReader {
     return (this.hot[entry * this.entryWords]! & 1) === 1;
   }
 
-  /** Entries a search for this hash has to pass at most; for tests and metrics. */
-  chainLength(hash: number): number {
+  /** Entries in the bucket of this hash: what a search for it may have to look at. For tests and metrics. */
+  bucketLength(hash: number): number {
+    const at = (hash & this.bucketMask) * BUCKET_WORDS;
+    let length = this.chainLength(hash);
+    for (let slot = 0; slot < CHAIN_HEAD; slot++) if (this.buckets[at + slot] !== 0) length++;
+    return length;
+  }
+
+  /** Entries in the chain behind the bucket of this hash. */
+  protected chainLength(hash: number): number {
     let length = 0;
-    let entry = this.buckets[hash & this.bucketMask]!;
-    while (entry !== 0 && length < CHAIN_MAX) {
+    let reference = this.buckets[(hash & this.bucketMask) * BUCKET_WORDS + CHAIN_HEAD]!;
+    while ((reference & ENTRY_MASK) !== 0 && length < CHAIN_MAX) {
       length++;
-      entry = this.hot[entry * this.entryWords + NEXT]!;
+      reference = this.hot[(reference & ENTRY_MASK) * this.entryWords + NEXT]!;
     }
     return length;
   }
