@@ -1,9 +1,15 @@
 import { defineConfig } from 'vitest/config';
 
+/** Tests of real devices, daemons and timing: they share this machine's two cores and its kernel, so one file at a time. */
+const oneAtATime = ['bench', 'dataplane/ports', 'demo', 'differential', 'system', 'vm'].map((part) => `test/${part}/**/*.test.ts`);
+
+const shared = { globalSetup: ['test/build-kernels.ts'], testTimeout: 30_000 };
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    globalSetup: ['test/build-kernels.ts'],
-    testTimeout: 30_000,
+    projects: [
+      { test: { ...shared, name: 'unit', include: ['test/**/*.test.ts'], exclude: oneAtATime, sequence: { groupOrder: 0 } } },
+      { test: { ...shared, name: 'system', include: oneAtATime, fileParallelism: false, sequence: { groupOrder: 1 } } },
+    ],
   },
 });

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Builds dist/: the AssemblyScript kernels to WebAssembly, then the TypeScript, then marks dist/weft.js executable.
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { buildKernels } from './kernels.mjs';
@@ -10,5 +10,6 @@ const entry = `${root}dist/weft.js`;
 
 rmSync(`${root}dist`, { recursive: true, force: true });
 buildKernels();
-execFileSync(`${root}node_modules/.bin/tsc`, ['-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' });
+const { status } = spawnSync(`${root}node_modules/.bin/tsc`, ['-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' });
 if (existsSync(entry)) chmodSync(entry, 0o755);
+process.exitCode = status ?? 1;
