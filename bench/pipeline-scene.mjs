@@ -133,6 +133,7 @@ export class PipelineScene {
       portUntaggedMember: filled(ports, (port) => (port === trunk ? -1 : port)),
       portVidTable: filled(ports, (port) => (port === trunk ? 0 : -1)),
       portMtu: filled(ports, MTU),
+      memberMtu: filled(members, MTU),
       portControlFrames: filled(ports, 0),
       portStormRate: filled(ports * 3, 0),
       portMacLimit: filled(ports, 0),

@@ -11,7 +11,8 @@ import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from
 import { isDeviceGone, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
-import { AUXDATA_SIZE, packetPrefix, takePacketFrame, takeTapFrame, tapPrefix, VNET_HEADER_SIZE, writeVnetHeader } from './receive-layout.js';
+import { VNET_HEADER_SIZE } from '../wire/virtio-net.js';
+import { AUXDATA_SIZE, packetPrefix, takePacketFrame, takeTapFrame, tapPrefix, writeVnetHeader } from './receive-layout.js';
 
 const READS_PER_QUEUE = 64;
 const MSG_DONTWAIT = 0x40;

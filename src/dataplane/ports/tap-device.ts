@@ -16,7 +16,7 @@ import {
 } from '../interface.js';
 import * as native from '../native.js';
 import { NO_OFFLOAD, type PortFeatures } from '../port.js';
-import { VNET_HEADER_SIZE } from '../receive-layout.js';
+import { VNET_HEADER_SIZE } from '../../wire/virtio-net.js';
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;

@@ -17,13 +17,13 @@ export const fit: EgressStage = {
     const { pool, snapshot } = machine;
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
-      const mtu = snapshot.portMtu[snapshot.memberPort[copies.members[index]]];
+      const mtu = snapshot.memberMtu[copies.members[index]];
       if (packetSize(pool, copies.slots[index]) > mtu) copies.reasons[index] = dropReasonNumber.mtu_exceeded;
     }
   },
 
   explain(machine: Machine, copies: EgressBatch, index: number): string {
-    const mtu = machine.snapshot.portMtu[machine.snapshot.memberPort[copies.members[index]]];
+    const mtu = machine.snapshot.memberMtu[copies.members[index]];
     return `a packet of ${packetSize(machine.pool, copies.slots[index])} octets fits an MTU of ${mtu}`;
   },
 };

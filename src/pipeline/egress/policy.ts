@@ -1,5 +1,6 @@
 /** Whether a copy may leave by its member at all: port up and not blocked, isolation, a tunnel port's list of VIDs. @hot */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { isTpid, VID_MASK } from '../../wire/vlan.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
 import { PORT_CLOSED, PORT_ISOLATED, PORT_TUNNEL } from '../snapshot.js';
@@ -34,5 +35,5 @@ function payloadVid(machine: Machine, slot: number): number {
   const octets = machine.pool.octets;
   const at = machine.pool.offset[slot] + 12;
   const type = (octets[at] << 8) | octets[at + 1];
-  return type === 0x8100 || type === 0x88a8 ? ((octets[at + 2] << 8) | octets[at + 3]) & 0x0fff : 0;
+  return isTpid(type) ? ((octets[at + 2] << 8) | octets[at + 3]) & VID_MASK : 0;
 }

@@ -3,7 +3,7 @@
  * consecutive copies of one frame with the same tag share that clone. @hot
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
-import { pushTag } from '../../wire/vlan.js';
+import { pushTag, VID_MASK, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
 import type { EgressStage } from '../stage.js';
@@ -45,12 +45,12 @@ export const tag: EgressStage = {
 
   explain(machine: Machine, copies: EgressBatch, index: number): string {
     const wanted = machine.snapshot.memberTag[copies.members[index]];
-    return wanted === 0 ? 'leaves untagged' : `leaves with VID ${wanted & 0xfff}, TPID 0x${(wanted >>> 16).toString(16)}`;
+    return wanted === 0 ? 'leaves untagged' : `leaves with VID ${wanted & VID_MASK}, TPID 0x${(wanted >>> 16).toString(16)}`;
   },
 };
 
 function pushMemberTag(machine: Machine, slot: number, wanted: number): void {
   const pool = machine.pool;
-  pool.offset[slot] = pushTag(pool.octets, pool.offset[slot], wanted >>> 16, (wanted & 0x0fff) | pool.priority[slot]);
-  pool.length[slot] += 4;
+  pool.offset[slot] = pushTag(pool.octets, pool.offset[slot], wanted >>> 16, (wanted & VID_MASK) | pool.priority[slot]);
+  pool.length[slot] += VLAN_TAG_SIZE;
 }

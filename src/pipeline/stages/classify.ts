@@ -4,14 +4,10 @@
  */
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
-import { popTag } from '../../wire/vlan.js';
+import { isTpid, PRIORITY_MASK, popTag, VID_MASK, VID_RESERVED, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
 import { PORT_CLOSED, PORT_INNER_VIDS, PORT_TUNNEL } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
-
-const VID_MASK = 0x0fff;
-const PRIORITY_MASK = 0xf000;
-const VID_RESERVED = 0x0fff;
 
 export const classify: Stage = {
   name: 'classify',
@@ -44,7 +40,7 @@ function classifyFrame(machine: Machine, slot: number): number {
   const octets = pool.octets;
   const start = pool.offset[slot];
   const outer = (octets[start + 12] << 8) | octets[start + 13];
-  const isTagged = outer === 0x8100 || outer === 0x88a8;
+  const isTagged = isTpid(outer);
   const control = isTagged ? (octets[start + 14] << 8) | octets[start + 15] : 0;
   const vid = control & VID_MASK;
   if (vid === VID_RESERVED) return dropReasonNumber.bad_vlan_tag;
@@ -60,7 +56,7 @@ function classifyFrame(machine: Machine, slot: number): number {
     if (member < 0) return dropReasonNumber.vlan_not_allowed;
     if (isTagged) {
       pool.offset[slot] = popTag(octets, start);
-      pool.length[slot] -= 4;
+      pool.length[slot] -= VLAN_TAG_SIZE;
     }
   }
   pool.priority[slot] = control & PRIORITY_MASK;

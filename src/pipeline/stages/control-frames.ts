@@ -6,6 +6,7 @@
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
+import { ETHERTYPE_CFM, ETHERTYPE_LLDP, ETHERTYPE_PAUSE, ETHERTYPE_SLOW } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
 import {
   CONTROL_CFM,
@@ -16,11 +17,6 @@ import {
   CONTROL_STP,
 } from '../snapshot.js';
 import type { Stage } from '../stage.js';
-
-const ETHERTYPE_LLDP = 0x88cc;
-const ETHERTYPE_SLOW_PROTOCOLS = 0x8809;
-const ETHERTYPE_CFM = 0x8902;
-const ETHERTYPE_MAC_CONTROL = 0x8808;
 
 export const controlFrames: Stage = {
   name: 'control-frames',
@@ -60,8 +56,8 @@ function controlProtocol(pool: FramePool, slot: number): number {
   if (last >> 4 === 0x000003) return type === ETHERTYPE_CFM ? CONTROL_CFM : 0;
   if (last >> 4 !== 0) return 0;
   if (type === ETHERTYPE_LLDP) return CONTROL_LLDP;
-  if (type === ETHERTYPE_SLOW_PROTOCOLS) return CONTROL_LACP;
+  if (type === ETHERTYPE_SLOW) return CONTROL_LACP;
   if (type === ETHERTYPE_CFM) return CONTROL_CFM;
-  if (type === ETHERTYPE_MAC_CONTROL) return CONTROL_PAUSE;
+  if (type === ETHERTYPE_PAUSE) return CONTROL_PAUSE;
   return last === 0 ? CONTROL_STP : CONTROL_OTHER;
 }

@@ -7,11 +7,9 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
 import { FRAME_SIZE_MAX, FRAME_SIZE_MIN } from '../../limits.js';
 import { checkOffload } from '../../wire/offload.js';
+import { isTpid } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
 import type { Stage } from '../stage.js';
-
-const TPID_CUSTOMER = 0x8100;
-const TPID_SERVICE = 0x88a8;
 
 export const parse: Stage = {
   name: 'parse',
@@ -44,12 +42,12 @@ function parseEthernet(pool: FramePool, slot: number, start: number, length: num
 
   let at = start + 12;
   let ethertype = (octets[at] << 8) | octets[at + 1];
-  if (ethertype === TPID_CUSTOMER || ethertype === TPID_SERVICE) {
+  if (isTpid(ethertype)) {
     if (length < FRAME_SIZE_MIN + 4) return dropReasonNumber.runt;
     at += 4;
     ethertype = (octets[at] << 8) | octets[at + 1];
     // The second tag is payload that a stage may want to look behind; when it is cut off there is nothing behind it.
-    if ((ethertype === TPID_CUSTOMER || ethertype === TPID_SERVICE) && length >= FRAME_SIZE_MIN + 8) {
+    if (isTpid(ethertype) && length >= FRAME_SIZE_MIN + 8) {
       at += 4;
       ethertype = (octets[at] << 8) | octets[at + 1];
     }
