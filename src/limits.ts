@@ -134,3 +134,5 @@ export const SAMPLE_PERIOD_MS = 1000;
 export const FDB_SWEEP_ENTRIES = 65_536;
 /** Octets of frames the kernel keeps for one AF_PACKET socket, each way (it counts twice that, with its overhead). */
 export const PACKET_SOCKET_BUFFER = 4 * 1024 * 1024;
+/** Octets of the daemon's saved configuration: a document whose every character is escaped, and the indices. */
+export const STORED_CONFIG_SIZE_MAX = 128 * 1024 * 1024;

@@ -39,18 +39,40 @@ function soundPart(document: JsonValue, faults: readonly ConfigFault[]): Config 
   const sound: Record<string, JsonValue> = { ...document, version: 1 };
   for (const { path } of faults) removeEntry(sound, path);
   const matched = matchSchema(sound);
-  return 'config' in matched ? matched.config : undefined;
+  if ('config' in matched) return matched.config;
+  // A key that must be there was among those removed: do without the whole objects.
+  for (const { path } of matched.faults) removeEntry(sound, path.slice(0, 2));
+  const again = matchSchema(sound);
+  return 'config' in again ? again.config : undefined;
 }
 
-/** Removes the named object a path leads into (`ports.vm1`), or the whole section if the section itself is wrong. */
+/** Keys without which an object would mean something else: with a fault in one of them the object says nothing reliable. */
+const telling = new Set([
+  'kind',
+  'network',
+  'trunk',
+  'native',
+  'tunnel',
+  'device',
+  'path',
+  'type',
+  'id',
+  'uplink',
+  'underlay',
+]);
+
+/** Removes the key of a named object that a path leads into, the object, or the whole section, as little as will do. */
 function removeEntry(document: Record<string, JsonValue>, path: ConfigPath): void {
-  const [section, name] = path.map(String);
+  const [section, name, key] = path.map(String);
   if (section === undefined || section === 'version') return;
   const entries = own(document, section);
   if (name === undefined || !isConfigObject(entries)) {
     delete document[section];
     return;
   }
-  const { [name]: _removed, ...others } = entries;
+  const { [name]: entry, ...others } = entries;
   document[section] = others;
+  if (key === undefined || telling.has(key) || !isConfigObject(entry)) return;
+  const { [key]: _faulty, ...rest } = entry;
+  document[section] = { ...others, [name]: rest };
 }

@@ -4,8 +4,9 @@
  * feature deletes its row. Keys that only describe (mac, addresses) and definitions nothing refers to (acls, groups,
  * underlays) are accepted. Pure; runs anywhere.
  */
-import type { ConfigFault } from './config-path.js';
+import type { ConfigFault, ConfigPath } from './config-path.js';
 import { find } from './document-pattern.js';
+import { defaultAt, schemaAt } from './schema-walk.js';
 import type { JsonValue } from './shapes.js';
 
 interface Unsupported {
@@ -13,7 +14,7 @@ interface Unsupported {
   readonly at: string;
   /** Completes "this version does not ... yet". */
   readonly what: string;
-  /** Values that ask for nothing; false, null and {} always are. */
+  /** Values that ask for nothing; null, {} and what is the default anyway always are. */
   readonly inert?: (value: JsonValue) => boolean;
 }
 
@@ -44,7 +45,7 @@ export const unsupported: readonly Unsupported[] = [
 export function unsupportedFaults(document: JsonValue): ConfigFault[] {
   return unsupported.flatMap(({ at, what, inert }) =>
     find(document, at)
-      .filter(({ value }) => !asksForNothing(value) && !inert?.(value))
+      .filter(({ path, value }) => !asksForNothing(path, value) && !inert?.(value))
       .map(({ path }) => ({
         path,
         code: 'unsupported' as const,
@@ -53,8 +54,15 @@ export function unsupportedFaults(document: JsonValue): ConfigFault[] {
   );
 }
 
-/** An empty list asks for something: `groups: []` stops all but the basics. */
-function asksForNothing(value: JsonValue): boolean {
-  if (value === null || value === false) return true;
-  return typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0;
+/**
+ * A value that is the default asks for nothing, so that a document with all its defaults written out is still accepted.
+ * An empty list asks for something: `groups: []` stops all but the basics.
+ */
+function asksForNothing(path: ConfigPath, value: JsonValue): boolean {
+  if (value === null) return true;
+  if (typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0) return true;
+  const byDefault = defaultAt(path);
+  if (byDefault === undefined) return false;
+  const parsed = schemaAt(path)?.safeParse(value);
+  return parsed?.success === true && JSON.stringify(parsed.data) === JSON.stringify(byDefault);
 }

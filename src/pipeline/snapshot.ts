@@ -74,6 +74,11 @@ export interface Snapshot {
   readonly memberNetwork: Int32Array;
   /** Tag that frames leaving by this member get: TPID << 16 | VID; 0: untagged. */
   readonly memberTag: Int32Array;
+  /**
+   * Largest payload behind the Ethernet header (tags not counted) that may leave by this member: the port's, capped by the
+   * network's. A trunk may carry a network of 1500 beside one of 9000.
+   */
+  readonly memberMtu: Int32Array;
 
   /** By network. Its members lie at networkMembers[start .. start + count). */
   readonly networkStart: Int32Array;

@@ -1,0 +1,223 @@
+/**
+ * The resolved configuration as the flat arrays that workers forward by. All arrays of a snapshot lie in one
+ * SharedArrayBuffer, each as long as the highest index in use needs. Main thread; a snapshot of 1,000 ports takes a few
+ * milliseconds, most of it for VID tables.
+ *
+ * A port that is disabled, absent or down is CLOSED. It stays a member of its networks, so a frame to a station that was
+ * learned behind it is a drop `port_down` that can be explained; but it is not in networkMembers: a flood passes over it
+ * uncounted, as a bridge does with a port without carrier.
+ */
+import type { OpenPort } from '../dataplane/port.js';
+import {
+  CONTROL_CFM,
+  CONTROL_LACP,
+  CONTROL_LLDP,
+  CONTROL_OTHER,
+  CONTROL_PAUSE,
+  CONTROL_STP,
+  NETWORK_LEARNS,
+  PORT_ACCESS,
+  PORT_CLOSED,
+  PORT_GUARDED,
+  PORT_INNER_VIDS,
+  PORT_ISOLATED,
+  PORT_TAKES_CHECKSUM,
+  PORT_TAKES_TCP4,
+  PORT_TAKES_TCP6,
+  PORT_TAKES_UDP,
+  PORT_TRUNK,
+  PORT_TUNNEL,
+  type Snapshot,
+  STORM_BROADCAST,
+  STORM_MULTICAST,
+  STORM_UNKNOWN_UNICAST,
+} from '../pipeline/snapshot.js';
+import type { Indices } from './indices.js';
+import type { ControlProtocol, PortMode, ResolvedConfig, ResolvedMember, ResolvedPort } from './resolved.js';
+
+/** What is known of a port that is open and whose link is up. */
+export type UpPort = Pick<OpenPort, 'mtu' | 'features'>;
+
+const VIDS = 4096;
+const VID_SET_WORDS = VIDS / 32;
+
+const modeNumbers: Readonly<Record<PortMode, number>> = { access: PORT_ACCESS, trunk: PORT_TRUNK, tunnel: PORT_TUNNEL };
+
+const controlBits: Readonly<Record<ControlProtocol, number>> = {
+  stp: CONTROL_STP,
+  lacp: CONTROL_LACP,
+  lldp: CONTROL_LLDP,
+  cfm: CONTROL_CFM,
+  pause: CONTROL_PAUSE,
+  other: CONTROL_OTHER,
+};
+
+/**
+ * Compiles. `indices` has everything in `config` (Indices.allocate); `upPort` says what is known of a port that is up,
+ * undefined for one that is not. `epoch` is the new snapshot's number.
+ */
+export function compile(
+  config: ResolvedConfig,
+  indices: Indices,
+  upPort: (name: string) => UpPort | undefined,
+  epoch: number,
+): Snapshot {
+  const snapshot = emptySnapshot(config, indices, epoch);
+  const tables = { vids: 0, innerVids: 0 };
+  compileNetworks(snapshot, config, indices);
+  for (const [name, port] of config.ports) {
+    const up = port.enabled ? upPort(name) : undefined;
+    compilePort(snapshot, config, indices, name, port, up, tables);
+  }
+  listMembers(snapshot);
+  return snapshot;
+}
+
+function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number): Snapshot {
+  const ports = sizeOf(indices.ports);
+  const members = sizeOf(indices.members);
+  const networks = sizeOf(indices.networks);
+  let vidTables = 0;
+  let innerVidSets = 0;
+  let memberships = 0;
+  for (const port of config.ports.values()) {
+    if (port.mode === 'trunk') vidTables++;
+    if (port.innerVids !== undefined) innerVidSets++;
+    memberships += port.members.length;
+  }
+  const words = ports * 11 + vidTables * VIDS + innerVidSets * VID_SET_WORDS + members * 4 + networks * 5 + memberships;
+  const take = carve(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
+  return {
+    epoch,
+    portMode: take(ports, PORT_CLOSED),
+    portFlags: take(ports, 0),
+    portUntaggedMember: take(ports, -1),
+    portVidTable: take(ports, -1),
+    portMtu: take(ports, 0),
+    portControlFrames: take(ports, 0),
+    portStormRate: take(ports * 3, 0),
+    portMacLimit: take(ports, 0),
+    portInnerVids: take(ports, -1),
+    vidMembers: take(vidTables * VIDS, -1),
+    innerVids: take(innerVidSets * VID_SET_WORDS, 0),
+    memberPort: take(members, -1),
+    memberNetwork: take(members, -1),
+    memberTag: take(members, 0),
+    memberMtu: take(members, 0),
+    networkStart: take(networks, 0),
+    networkCount: take(networks, 0),
+    networkMembers: take(memberships, -1),
+    networkFlags: take(networks, 0),
+    networkMacAge: take(networks, 0),
+    networkMacLimit: take(networks, 0),
+  };
+}
+
+/** Hands out consecutive parts of the buffer. */
+function carve(buffer: SharedArrayBuffer): (length: number, initial: number) => Int32Array {
+  let position = 0;
+  return (length, initial) => {
+    const part = new Int32Array(buffer, position, length);
+    position += part.byteLength;
+    return initial === 0 ? part : part.fill(initial);
+  };
+}
+
+function sizeOf(table: ReadonlyMap<string, number>): number {
+  let size = 0;
+  for (const index of table.values()) size = Math.max(size, index + 1);
+  return size;
+}
+
+function compileNetworks(snapshot: Snapshot, config: ResolvedConfig, indices: Indices): void {
+  for (const [name, network] of config.networks) {
+    const index = indexOf(indices.network(name), name);
+    snapshot.networkFlags[index] = network.learning ? NETWORK_LEARNS : 0;
+    snapshot.networkMacAge[index] = network.macAgeSeconds;
+    snapshot.networkMacLimit[index] = network.macLimit;
+  }
+}
+
+function compilePort(
+  snapshot: Snapshot,
+  config: ResolvedConfig,
+  indices: Indices,
+  name: string,
+  port: ResolvedPort,
+  up: UpPort | undefined,
+  tables: { vids: number; innerVids: number },
+): void {
+  const index = indexOf(indices.port(name), name);
+  snapshot.portMode[index] = up === undefined ? PORT_CLOSED : modeNumbers[port.mode];
+  snapshot.portFlags[index] = portFlags(port, up);
+  snapshot.portMacLimit[index] = port.macLimit;
+  snapshot.portControlFrames[index] = port.controlFrames.reduce((bits, protocol) => bits | controlBits[protocol], 0);
+  snapshot.portStormRate[index * 3 + STORM_BROADCAST] = port.storm.broadcast;
+  snapshot.portStormRate[index * 3 + STORM_MULTICAST] = port.storm.multicast;
+  snapshot.portStormRate[index * 3 + STORM_UNKNOWN_UNICAST] = port.storm.unknownUnicast;
+  if (port.mode === 'trunk') snapshot.portVidTable[index] = tables.vids++;
+  if (port.innerVids !== undefined) compileInnerVids(snapshot, index, port.innerVids, tables.innerVids++);
+  // The port's own figure is for showing and for ports without members: what the least capped of its networks may send.
+  let portMtu = port.members.length === 0 ? (up?.mtu ?? 0) : 0;
+  for (const member of port.members) {
+    const mtu = Math.min(up?.mtu ?? 0, config.networks.get(member.network)?.mtu ?? Number.POSITIVE_INFINITY);
+    const memberIndex = indexOf(indices.member(name, member.network), `${name} in ${member.network}`);
+    compileMember(snapshot, index, memberIndex, member, indexOf(indices.network(member.network), member.network), mtu);
+    portMtu = Math.max(portMtu, mtu);
+  }
+  snapshot.portMtu[index] = portMtu;
+}
+
+function portFlags(port: ResolvedPort, up: UpPort | undefined): number {
+  let flags = 0;
+  if (port.isolated) flags |= PORT_ISOLATED;
+  if (port.guarded) flags |= PORT_GUARDED;
+  if (port.innerVids !== undefined) flags |= PORT_INNER_VIDS;
+  if (up?.features.checksum) flags |= PORT_TAKES_CHECKSUM;
+  if (up?.features.tcp4) flags |= PORT_TAKES_TCP4;
+  if (up?.features.tcp6) flags |= PORT_TAKES_TCP6;
+  if (up?.features.udp) flags |= PORT_TAKES_UDP;
+  return flags;
+}
+
+function compileInnerVids(snapshot: Snapshot, port: number, vids: readonly number[], set: number): void {
+  snapshot.portInnerVids[port] = set;
+  for (const vid of vids) snapshot.innerVids[set * VID_SET_WORDS + (vid >> 5)] |= 1 << (vid & 31);
+}
+
+function compileMember(
+  snapshot: Snapshot,
+  port: number,
+  index: number,
+  member: ResolvedMember,
+  network: number,
+  mtu: number,
+): void {
+  snapshot.memberPort[index] = port;
+  snapshot.memberNetwork[index] = network;
+  snapshot.memberTag[index] = member.tag === undefined ? 0 : (member.tag.tpid << 16) | member.tag.vid;
+  snapshot.memberMtu[index] = mtu;
+  if (member.untagged) snapshot.portUntaggedMember[port] = index;
+  if (member.vid !== undefined) snapshot.vidMembers[snapshot.portVidTable[port] * VIDS + member.vid] = index;
+}
+
+/** Groups the members whose ports are up by network. */
+function listMembers(snapshot: Snapshot): void {
+  const { memberPort, memberNetwork, networkStart, networkCount, networkMembers, portMode } = snapshot;
+  const floods = (member: number) => memberPort[member] >= 0 && portMode[memberPort[member]] !== PORT_CLOSED;
+  for (let member = 0; member < memberPort.length; member++) if (floods(member)) networkCount[memberNetwork[member]]++;
+  let start = 0;
+  for (let network = 0; network < networkStart.length; network++) {
+    networkStart[network] = start;
+    start += networkCount[network];
+  }
+  const next = networkStart.slice();
+  for (let member = 0; member < memberPort.length; member++) {
+    if (floods(member)) networkMembers[next[memberNetwork[member]]++] = member;
+  }
+}
+
+function indexOf(index: number | undefined, what: string): number {
+  if (index === undefined) throw new TypeError(`no index was allocated for ${what}`);
+  return index;
+}

@@ -1,0 +1,44 @@
+/** The configuration's JSON Schema, generated from the one definition that also validates. Pure. */
+import { z } from 'zod';
+import { documentSchema, networkSchema, portSchema } from './schema.js';
+import type { JsonObject } from './shapes.js';
+import { unsupported } from './unsupported.js';
+
+/** What `weft schema` prints. Keys this version refuses say so in their description. */
+export function configJsonSchema(): JsonObject {
+  const schema = toJsonSchema(documentSchema);
+  for (const { at, what } of unsupported) {
+    // Of a type only some values are refused, which its description can't say in a word.
+    if (at.endsWith('.type')) continue;
+    markRefused(schema, at.split('.'), `Refused: this version does not ${what} yet.`);
+  }
+  return schema as JsonObject;
+}
+
+/** The keys of one port, as the command line reads them. */
+export function portJsonSchema(): JsonObject {
+  return toJsonSchema(portSchema) as JsonObject;
+}
+
+export function networkJsonSchema(): JsonObject {
+  return toJsonSchema(networkSchema) as JsonObject;
+}
+
+interface Node {
+  description?: string;
+  properties?: Record<string, Node>;
+  additionalProperties?: Node | boolean;
+}
+
+function toJsonSchema(schema: z.ZodType): Node {
+  return z.toJSONSchema(schema, { io: 'input' }) as Node;
+}
+
+function markRefused(root: Node, pattern: readonly string[], note: string): void {
+  let node: Node | undefined = root;
+  for (const key of pattern) {
+    const any: Node | boolean | undefined = node?.additionalProperties;
+    node = key === '*' ? (typeof any === 'object' ? any : undefined) : node?.properties?.[key];
+  }
+  if (node !== undefined) node.description = [node.description, note].filter(Boolean).join(' ');
+}

@@ -1,0 +1,80 @@
+/**
+ * Which configuration a daemon starts with: the operator's file if it changed since it was last applied, else the saved
+ * copy. Whatever is broken is passed over with a warning as long as something whole is left; if nothing is, the daemon
+ * refuses to start, because without its configuration a switch is either deaf or open. Pure; main thread.
+ */
+import { UserError, type UserFault } from '../errors.js';
+import { type CheckedDocument, checkDocument } from './check.js';
+import { documentOf, parseDocument } from './document.js';
+import { hashText, type LoadedConfig, type SavedConfig } from './store.js';
+
+export interface OperatorFile {
+  readonly name: string;
+  /** Its text, or why it can't be read. */
+  readonly text: string | { readonly unreadable: string };
+}
+
+export interface StartConfig extends CheckedDocument {
+  readonly from: 'file' | 'saved';
+  /** The newest generation there is, whole or not by what it says; the next save takes a higher one. */
+  readonly saved?: SavedConfig;
+  /** Hash of the file this configuration stands for; what the next save records. */
+  readonly fileHash?: string;
+  /** One sentence each, for the log. */
+  readonly warnings: readonly string[];
+}
+
+type Attempt = CheckedDocument | { readonly faults: readonly UserFault[] };
+
+/** Chooses. Throws a UserError with what is wrong everywhere if nothing can be used. */
+export function chooseStart(file: OperatorFile, loaded: LoadedConfig): StartConfig {
+  const warnings = loaded.damaged.map((sentence) => `saved configuration ${sentence}`);
+  const newest = loaded.saved[0];
+  const hash = typeof file.text === 'string' ? hashText(file.text) : undefined;
+  const changed = hash !== undefined && hash !== newest?.fileHash;
+  const attempt = attemptFile(file);
+  if (changed && 'config' in attempt)
+    return { ...attempt, from: 'file', fileHash: hash, ...savedPart(newest), warnings };
+  if ((changed || hash === undefined) && 'faults' in attempt) {
+    warnings.push(`${file.name} is not used: ${summary(attempt.faults)}`);
+  }
+  for (const saved of loaded.saved) {
+    const kept = attemptCheck(() => checkDocument(documentOf(saved.document, `saved generation ${saved.generation}`)));
+    if ('config' in kept) {
+      const stands = saved.fileHash === undefined ? {} : { fileHash: saved.fileHash };
+      return { ...kept, from: 'saved', ...stands, ...savedPart(saved), warnings };
+    }
+    warnings.push(`saved generation ${saved.generation} is not used: ${summary(kept.faults)}`);
+  }
+  // The file is as it was when it was last applied, and all that came after it is lost.
+  if ('config' in attempt && hash !== undefined) {
+    return { ...attempt, from: 'file', fileHash: hash, ...savedPart(newest), warnings };
+  }
+  const rest = warnings.map((message): UserFault => ({ code: 'bad-config', message }));
+  throw new UserError([...('faults' in attempt ? attempt.faults : []), ...rest]);
+}
+
+function savedPart(saved: SavedConfig | undefined): { saved?: SavedConfig } {
+  return saved === undefined ? {} : { saved };
+}
+
+function attemptFile({ name, text }: OperatorFile): Attempt {
+  if (typeof text === 'string') return attemptCheck(() => checkDocument(parseDocument(text, name)));
+  return { faults: [{ code: 'bad-config', message: `${name} can't be read: ${text.unreadable}` }] };
+}
+
+function attemptCheck(check: () => CheckedDocument): Attempt {
+  try {
+    return check();
+  } catch (error) {
+    if (error instanceof UserError) return { faults: error.faults };
+    throw error;
+  }
+}
+
+function summary(faults: readonly UserFault[]): string {
+  const [first] = faults;
+  const place = [first.path, first.line === undefined ? undefined : `line ${first.line}`].filter(Boolean).join(', ');
+  const more = faults.length > 1 ? ` (and ${faults.length - 1} more)` : '';
+  return `${place === '' ? '' : `${place}: `}${first.message}${more}`;
+}
