@@ -1,24 +1,19 @@
 /**
  * What keys a port and a network have in the configuration, as JSON Schema made from the one definition: for reading
- * `key=value` arguments and for completion. Made when first asked for: most commands never do.
+ * `key=value` arguments and for completion. Loaded when first asked for: most commands never do, and it takes longer
+ * than the rest of the command line together.
  */
-import { z } from 'zod';
 import type { JsonSchema } from './key-values.js';
-import { networkSchema as networkDefinition, portSchema as portDefinition } from './schema.js';
 
-const made = new Map<z.ZodType, JsonSchema>();
-
-function jsonSchemaOf(definition: z.ZodType): JsonSchema {
-  const known =
-    made.get(definition) ?? (z.toJSONSchema(definition, { io: 'input', unrepresentable: 'any' }) as JsonSchema);
-  made.set(definition, known);
-  return known;
+async function jsonSchemaOf(which: 'portSchema' | 'networkSchema'): Promise<JsonSchema> {
+  const [{ z }, definitions] = await Promise.all([import('zod'), import('./schema.js')]);
+  return z.toJSONSchema(definitions[which], { io: 'input', unrepresentable: 'any' }) as JsonSchema;
 }
 
-export function portSchema(): JsonSchema {
-  return jsonSchemaOf(portDefinition);
+export function portSchema(): Promise<JsonSchema> {
+  return jsonSchemaOf('portSchema');
 }
 
-export function networkSchema(): JsonSchema {
-  return jsonSchemaOf(networkDefinition);
+export function networkSchema(): Promise<JsonSchema> {
+  return jsonSchemaOf('networkSchema');
 }

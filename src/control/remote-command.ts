@@ -30,7 +30,7 @@ export interface RemoteDefinition<Params extends z.ZodObject, Result> {
   /** Parameters from the command line; default: they have the names of the arguments and options. */
   toParams?(input: CommandInput, context: CliContext): object | Promise<object>;
   /** Text for a person; no newline at the end. */
-  render(result: Result): string;
+  render(result: Result): string | Promise<string>;
   /** Exit status; default 0. */
   exitOf?(result: Result): number;
   /** Replaces asking once and printing. */
@@ -46,7 +46,7 @@ export function remoteCommand<Params extends z.ZodObject, Result>(
   const ask = async (context: CliContext, input: CommandInput): Promise<number> => {
     const wanted = (await definition.toParams?.(input, context)) ?? input;
     const result = (await context.call(name, checkParams(params, wanted))) as Result;
-    context.print(context.json ? jsonText(result, context) : definition.render(result));
+    context.print(context.json ? jsonText(result, context) : await definition.render(result));
     return definition.exitOf?.(result) ?? 0;
   };
   return {

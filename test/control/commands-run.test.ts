@@ -325,6 +325,13 @@ describe('trace', () => {
     expect([status, err.includes('not a capture file')]).toEqual([2, true]);
   });
 
+  it('sends a super-frame that is longer than a message in pieces, and refuses more than a frame can be', async () => {
+    const path = file('long.pcap', capture(Buffer.alloc(65_000, 0xa5), Buffer.alloc(65_601, 0xa5)));
+    expect((await weft(['trace', '--port', 'vm1', `pcap:${path}#1`])).status).toBe(0);
+    expect(fixture.control.calls).toEqual([['trace', 'vm1', 'a5'.repeat(65_000)]]);
+    expect((await weft(['trace', '--port', 'vm1', `pcap:${path}#2`])).status).toBe(1);
+  });
+
   it('sends a description as it was written, quoted or not', async () => {
     await weft(['trace', '--port', 'vm1', 'icmp', '192.0.2.1', '>', '192.0.2.2']);
     expect(fixture.control.calls).toEqual([['trace', 'vm1', 'icmp 192.0.2.1 > 192.0.2.2']]);

@@ -27,7 +27,7 @@ async function namesOf(kind: string, context: CliContext): Promise<readonly stri
   if (kind === 'port') return ((await context.call('port.list', {})) as readonly PortRow[]).map(({ name }) => name);
   if (kind === 'network')
     return ((await context.call('network.list', {})) as readonly NetworkRow[]).map(({ name }) => name);
-  const schema = kind === 'port-key' ? portSchema() : kind === 'network-key' ? networkSchema() : {};
+  const schema = kind === 'port-key' ? await portSchema() : kind === 'network-key' ? await networkSchema() : {};
   return (keysOf(schema) ?? []).map((key) => `${key}=`);
 }
 

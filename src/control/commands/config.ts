@@ -1,5 +1,4 @@
 /** `weft apply` and `weft config`: the whole configuration at once. */
-import { stringify } from 'yaml';
 import { z } from 'zod';
 import type { CliContext, CommandInput, RpcSession } from '../command.js';
 import { readDocument, writeDocument } from '../document-file.js';
@@ -41,10 +40,16 @@ const fileArgument = {
   completes: 'file',
 } as const;
 
+/** Loads the YAML package only now: other commands start faster without it. */
+async function yamlText(document: JsonObject): Promise<string> {
+  const { stringify } = await import('yaml');
+  return stringify(document);
+}
+
 async function save(context: CliContext, input: CommandInput): Promise<number> {
   const file = String(input.file);
   const running = (await context.call('config.show', {})) as JsonObject;
-  await writeDocument(file, file.endsWith('.json') ? `${JSON.stringify(running, null, 2)}\n` : stringify(running));
+  await writeDocument(file, file.endsWith('.json') ? `${JSON.stringify(running, null, 2)}\n` : await yamlText(running));
   context.print(context.json ? jsonText({ file }, context) : `the running configuration is in ${file}`);
   return 0;
 }
@@ -81,7 +86,7 @@ export const configCommands = [
     examples: [{ command: 'weft config show', shows: 'the running configuration' }],
     params: z.strictObject({}),
     serve: (control) => control.configShow(),
-    render: (running) => stringify(running).trimEnd(),
+    render: async (running) => (await yamlText(running)).trimEnd(),
   }),
   remoteCommand({
     words: 'config diff',
@@ -103,7 +108,7 @@ export const configCommands = [
     arguments: [{ ...fileArgument, summary: 'the file to write; replaced if it is there' }],
     examples: [{ command: 'weft config save backup.yaml', shows: 'the running configuration as a file' }],
     params: z.strictObject({}),
-    serve: async (control) => ({ text: stringify(await control.configShow()) }),
+    serve: async (control) => ({ text: await yamlText(await control.configShow()) }),
     render: ({ text }) => text,
     run: save,
   }),

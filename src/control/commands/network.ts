@@ -57,8 +57,8 @@ const pairs = {
 
 const configParams = z.object({ name: objectName }).catchall(z.json());
 
-const toParams = (input: { readonly [key: string]: unknown }) => ({
-  ...parseKeyValues((input.pairs ?? []) as readonly string[], networkSchema()),
+const toParams = async (input: { readonly [key: string]: unknown }) => ({
+  ...parseKeyValues((input.pairs ?? []) as readonly string[], await networkSchema()),
   name: input.name,
 });
 

@@ -79,8 +79,8 @@ const pairs = {
 
 const configParams = z.object({ name: objectName }).catchall(z.json());
 
-const toParams = (input: { readonly [key: string]: unknown }) => ({
-  ...parseKeyValues((input.pairs ?? []) as readonly string[], portSchema()),
+const toParams = async (input: { readonly [key: string]: unknown }) => ({
+  ...parseKeyValues((input.pairs ?? []) as readonly string[], await portSchema()),
   name: input.name,
 });
 

@@ -1,5 +1,7 @@
 /** `weft trace`: what would happen to this frame, and why. */
 import { z } from 'zod';
+import { UserError } from '../../errors.js';
+import { FRAME_SIZE_MAX } from '../../limits.js';
 import { readCapturedFrame } from '../captured-frame.js';
 import { type CliContext, type CommandInput, objectName, UsageError } from '../command.js';
 import { remoteCommand } from '../remote-command.js';
@@ -7,7 +9,7 @@ import type { TraceResult } from '../shapes.js';
 import { plainText } from '../table-text.js';
 import { portOption } from './common.js';
 
-/** The longest description: a 64 KB frame in hex does not fit a message, 30,000 octets do. */
+/** What surely fits a message; a longer frame in hex is sent in pieces, like a document. */
 const FRAME_TEXT_MAX = 60_000;
 
 function outputText({ port, tags, remote }: TraceResult['outputs'][number]): string {
@@ -37,6 +39,11 @@ function render(result: TraceResult): string {
   return [...stages, verdictText(result)].map(plainText).join('\n');
 }
 
+function traceable(hex: string): string {
+  if (hex.length <= 2 * FRAME_SIZE_MAX) return hex;
+  throw new UserError([{ code: 'bad-request', message: `a frame is at most ${FRAME_SIZE_MAX} octets` }]);
+}
+
 async function toParams(input: CommandInput, context: CliContext): Promise<object> {
   const frame = (input.frame as readonly string[]).join(' ');
   if (!frame.startsWith('pcap:')) return { port: input.port, frame };
@@ -44,7 +51,9 @@ async function toParams(input: CommandInput, context: CliContext): Promise<objec
   if (place === null) throw new UsageError(`${frame}: expected pcap:FILE#N, N counted from 1`);
   const [, file = '', number = ''] = place;
   const octets = await readCapturedFrame(file, Number(number), context);
-  return { port: input.port, frame: Buffer.from(octets).toString('hex') };
+  const hex = Buffer.from(octets).toString('hex');
+  if (hex.length <= FRAME_TEXT_MAX) return { port: input.port, frame: hex };
+  return { port: input.port, upload: await context.sendDocument(hex) };
 }
 
 export const traceCommands = [
@@ -65,8 +74,18 @@ export const traceCommands = [
         shows: 'why the last dropped frame died',
       },
     ],
-    params: z.strictObject({ port: objectName, frame: z.string().min(1).max(FRAME_TEXT_MAX) }),
-    serve: (control, { port, frame }) => control.trace(port, frame),
+    params: z
+      .strictObject({
+        port: objectName,
+        frame: z.string().min(1).max(FRAME_TEXT_MAX).optional(),
+        upload: z.string().optional(),
+      })
+      .refine(
+        ({ frame, upload }) => (frame === undefined) !== (upload === undefined),
+        'expected either frame or upload',
+      ),
+    serve: (control, { port, frame, upload }, session) =>
+      control.trace(port, upload === undefined ? (frame ?? '') : traceable(session.takeDocument(upload))),
     toParams,
     render,
   }),
