@@ -31,14 +31,15 @@ export class StreamQueue implements WatchedQueue {
   private hasFailed = false;
   private waitsForRoom = false;
 
-  private readonly input = new Uint8Array(new SharedArrayBuffer(STREAM_READ_BUFFER));
+  // ArrayBuffers of this size lie outside V8's heap and never move.
+  private readonly input = new Uint8Array(new ArrayBuffer(STREAM_READ_BUFFER));
   private readonly inputAddress = native.addressOf(this.input.buffer);
   private inputStart = 0;
   private inputEnd = 0;
   /** Octets of an over-long frame still to be thrown away. */
   private skip = 0;
 
-  private readonly output = new Uint8Array(new SharedArrayBuffer(STREAM_WRITE_BUFFER));
+  private readonly output = new Uint8Array(new ArrayBuffer(STREAM_WRITE_BUFFER));
   private readonly outputAddress = native.addressOf(this.output.buffer);
   private outputStart = 0;
   private outputEnd = 0;

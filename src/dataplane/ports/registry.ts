@@ -1,6 +1,7 @@
 /** The port kinds: the one place that names them. */
 import type { PortKind } from '../port.js';
 import { memory } from './memory.js';
+import { netdev } from './netdev.js';
 import { tap } from './tap.js';
 
-export const portKinds: ReadonlyMap<string, PortKind> = new Map([tap, memory].map((kind) => [kind.kind, kind]));
+export const portKinds: ReadonlyMap<string, PortKind> = new Map([tap, netdev, memory].map((kind) => [kind.kind, kind]));

@@ -3,7 +3,7 @@
  * seen (namespace, name, address). Main thread. A record of an earlier boot says nothing: no TAP survives one, and inode
  * numbers are given anew.
  */
-import { readFileSync } from 'node:fs';
+import { bootId } from '../boot-id.js';
 import {
   HERE,
   type InterfaceState,
@@ -101,10 +101,4 @@ export class TapRecord {
     if (this.memory.get('boot') === undefined) this.memory.set('boot', bootId());
     if (this.memory.get(key) !== value) this.memory.set(key, value);
   }
-}
-
-let boot: string | undefined;
-function bootId(): string {
-  boot ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-  return boot;
 }
