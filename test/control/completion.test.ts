@@ -28,8 +28,8 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 /** What bash offers for the last of the words. */
 function offered(...words: string[]): string[] {
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: it is the shell's
   const script =
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the braces are the shell's
     'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _weft; printf "%s\\n" "${COMPREPLY[@]}"';
   const PATH = `${directory}:${process.env.PATH}`;
   const text = execFileSync('bash', ['-c', script, 'bash', join(directory, 'weft.bash'), 'weft', ...words], {
