@@ -11,6 +11,7 @@ import { rpcMethods } from './control/commands/registry.js';
 import { Controller } from './control/controller.js';
 import { MetricsServer, parseMetricsAddress } from './control/metrics.js';
 import { RpcServer } from './control/rpc-server.js';
+import { SwitchService } from './control/switch-service.js';
 import { portKinds } from './dataplane/ports/registry.js';
 import { OperatingError } from './errors.js';
 import { WORKERS_MAX } from './limits.js';
@@ -34,10 +35,11 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
     log,
   });
   const closers: { close(): Promise<void> }[] = [controller];
+  const control = new SwitchService(controller);
   try {
-    const server = await RpcServer.listen({ path: options.socket, control: controller, methods: rpcMethods, version, log });
+    const server = await RpcServer.listen({ path: options.socket, control, methods: rpcMethods, version, log });
     closers.unshift(server);
-    if (address !== undefined) closers.unshift(await MetricsServer.listen(controller, address));
+    if (address !== undefined) closers.unshift(await MetricsServer.listen(control, address));
     log.info({ socket: options.socket, metrics: options.metrics, pid: process.pid, version }, 'weft is ready');
     const signal = await stopSignal();
     log.info({ signal }, 'stopping');
@@ -51,7 +53,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
 function workerCount(asked: number | 'auto'): number {
   const count = asked === 'auto' ? Math.min(4, Math.max(1, availableParallelism() - 1)) : asked;
   if (count < 1 || count > WORKERS_MAX) {
-    throw new OperatingError(`--workers ${count}: between 1 and ${WORKERS_MAX}`, { code: 'bad-request' });
+    throw new OperatingError(`--workers ${count}: between 1 and ${WORKERS_MAX}`, { code: 'limit' });
   }
   return count;
 }

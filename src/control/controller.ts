@@ -1,0 +1,328 @@
+/**
+ * The running switch: holds the configuration in force, brings the dataplane from one configuration to the next, and
+ * answers what the control socket asks. Main thread.
+ *
+ * Changes are serialised. One change: check the document as a whole, open the ports that are new, compile, publish and
+ * wait until every worker forwards by it, close what is gone, save. What is refused leaves the running state as it was.
+ * A port that comes, goes or changes by itself leads to a new snapshot of the same configuration.
+ */
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { monotonicMs } from '../dataplane/clock.js';
+import type { PortIntent, PortKind } from '../dataplane/port.js';
+import type { IoChoice } from '../dataplane/worker-protocol.js';
+import { OperatingError, UserError } from '../errors.js';
+import { MEMBERS_MAX } from '../limits.js';
+import { type CheckedDocument, checkDocument } from './check.js';
+import { compile, type UpPort } from './compile.js';
+import { Dataplane, type Log } from './dataplane.js';
+import { diff } from './diff.js';
+import { documentOf, parseDocument, type SourceDocument } from './document.js';
+import { type Edit, editDocument } from './edit.js';
+import { Indices, readIndices } from './indices.js';
+import type { ResolvedConfig } from './resolved.js';
+import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
+import { chooseStart, type OperatorFile } from './startup.js';
+import { ConfigStore, hashText } from './store.js';
+import type { SubmittedDocument } from './switch-control.js';
+
+export interface ControllerOptions {
+  readonly version: string;
+  readonly configFile: string;
+  readonly stateDirectory: string;
+  readonly workers: number;
+  readonly io: IoChoice;
+  /** Module with the worker task. */
+  readonly workerFile: string;
+  readonly kinds: ReadonlyMap<string, PortKind>;
+  readonly log: Log;
+}
+
+/** What is in force. */
+export interface Running {
+  readonly checked: CheckedDocument;
+  readonly indices: Indices;
+}
+
+const EMPTY = checkDocument(documentOf({ version: 1 }));
+
+export class Controller {
+  readonly options: ControllerOptions;
+  readonly dataplane: Dataplane;
+  readonly startedMs = monotonicMs();
+  /** FDB entries that were taken over from an earlier daemon. */
+  keptFdb = 0;
+  isReady = false;
+  private readonly store: ConfigStore;
+  private inForce: Running;
+  private epoch = 1;
+  private generation: number;
+  private fileHash: string | undefined;
+  /** Ports that must stay closed in the next snapshots: they are about to be opened anew or removed. */
+  private readonly closing = new Set<string>();
+  private queue: Promise<unknown> = Promise.resolve();
+  private recompileAsked = false;
+  private closed = false;
+
+  private constructor(options: ControllerOptions, store: ConfigStore, indices: Indices, generation: number) {
+    this.options = options;
+    this.store = store;
+    this.generation = generation;
+    this.inForce = { checked: EMPTY, indices };
+    this.dataplane = new Dataplane({
+      workers: options.workers,
+      io: options.io,
+      stateDirectory: options.stateDirectory,
+      workerFile: options.workerFile,
+      kinds: options.kinds,
+      log: options.log,
+      firstSnapshot: compile(EMPTY.resolved, indices, () => undefined, this.epoch),
+      portChanged: () => this.askRecompile(),
+    });
+  }
+
+  /** Starts forwarding by the configuration in force (the file's, or the saved one). Throws what prevents that. */
+  static async start(options: ControllerOptions): Promise<Controller> {
+    const directory = join(options.stateDirectory, 'config');
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const store = new ConfigStore(directory);
+    const start = chooseStart(readOperatorFile(options.configFile), await store.load());
+    for (const warning of start.warnings) options.log.warn({}, warning);
+    const indices = readIndices(start.saved?.indices);
+    const controller = new Controller(options, store, indices ?? new Indices(), start.saved?.generation ?? 0);
+    try {
+      controller.adoptFdb(start.resolved, indices !== undefined);
+      await controller.serialise(() => controller.bringTo(start, start.fileHash));
+      controller.isReady = true;
+      return controller;
+    } catch (error) {
+      await controller.close();
+      throw error;
+    }
+  }
+
+  get running(): Running {
+    return this.inForce;
+  }
+
+  /** Every worker forwards by the latest snapshot. */
+  get snapshotEpoch(): number {
+    return this.epoch;
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    await this.queue.catch(() => undefined);
+    await this.dataplane.close();
+  }
+
+  /** Makes the running switch match a document; `dryRun` only says what would change. */
+  async apply(submitted: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
+    return await this.serialise(() =>
+      this.change(parseDocument(submitted.text, submitted.file), dryRun, hashText(submitted.text)),
+    );
+  }
+
+  /** One change of one object. */
+  async edit(edit: Edit): Promise<ChangeResult> {
+    return await this.serialise(() => {
+      const document = editDocument(this.inForce.checked.source.value, edit);
+      return this.change(documentOf(document), false, this.fileHash);
+    });
+  }
+
+  /** The running configuration as a document. */
+  document(): JsonObject {
+    return this.inForce.checked.source.value as JsonObject;
+  }
+
+  /** `fileHash`: of the file the document is, so that a restart with the same file starts with what was made of it since. */
+  private async change(source: SourceDocument, dryRun: boolean, fileHash: string | undefined): Promise<ChangeResult> {
+    const checked = checkDocument(source);
+    const changes: ConfigChange[] = diff(this.inForce.checked.config, checked.config);
+    if (dryRun) return { changes, applied: false };
+    await this.bringTo(checked, fileHash);
+    return { changes, applied: true };
+  }
+
+  /** Brings the dataplane to a checked configuration. On failure everything is as before. */
+  private async bringTo(checked: CheckedDocument, fileHash: string | undefined): Promise<void> {
+    const before = this.inForce;
+    const plan = planPorts(before.checked.resolved, checked.resolved);
+    const grown = before.indices.allocate(checked.resolved);
+    const opened: string[] = [];
+    try {
+      // A device that is to be opened anew must be let go of first; meanwhile its port is closed.
+      for (const name of plan.replaced) this.closing.add(name);
+      if (plan.replaced.length > 0) await this.publish(before.checked.resolved, before.indices);
+      for (const name of plan.replaced) await this.dataplane.ports.remove(indexOf(before.indices, name));
+      for (const name of [...plan.replaced, ...plan.added]) {
+        await this.openPort(name, checked.resolved, grown);
+        opened.push(name);
+      }
+      await this.save(checked, grown, fileHash);
+    } catch (error) {
+      await this.undo(before, opened, plan.replaced, grown);
+      throw error;
+    }
+    this.closing.clear();
+    this.inForce = { checked, indices: grown };
+    await this.publish(checked.resolved, grown);
+    await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
+  }
+
+  /**
+   * Saved before it is in force: whatever is learned under a new index must find that index's owner after a crash, and a
+   * change that was acknowledged must not be lost.
+   */
+  private async save(checked: CheckedDocument, indices: Indices, fileHash: string | undefined): Promise<void> {
+    this.generation++;
+    await this.store.save({
+      generation: this.generation,
+      document: checked.source.value,
+      indices: indices.toJSON() as unknown as JsonValue,
+      ...(fileHash === undefined ? {} : { fileHash }),
+    });
+    this.fileHash = fileHash;
+  }
+
+  private async openPort(name: string, config: ResolvedConfig, indices: Indices): Promise<void> {
+    const index = indexOf(indices, name);
+    const port = config.ports.get(name);
+    if (port === undefined) throw new TypeError(`no port ${name}`);
+    this.dataplane.statistics.begin(index);
+    try {
+      await this.dataplane.ports.add(index, port.intent);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      throw new UserError([faultOf(error, `ports.${name}`)]);
+    }
+  }
+
+  /** Puts back what a failed change had begun: closes what it opened, opens again what it had closed. */
+  private async undo(before: Running, opened: readonly string[], replaced: readonly string[], grown: Indices): Promise<void> {
+    for (const name of opened) await this.dataplane.ports.remove(indexOf(grown, name));
+    for (const name of replaced) {
+      try {
+        await this.openPort(name, before.checked.resolved, before.indices);
+      } catch (error) {
+        this.options.log.error({ port: name, err: error }, 'a port could not be opened again after a failed change');
+      }
+    }
+    this.closing.clear();
+    await this.publish(before.checked.resolved, before.indices);
+  }
+
+  /** After no worker forwards by them any more: closes removed ports, forgets what was learned behind removed members. */
+  private async releaseWhatIsGone(before: Running, config: ResolvedConfig, removed: readonly string[]): Promise<void> {
+    for (const name of removed) {
+      const index = indexOf(before.indices, name);
+      await this.dataplane.ports.remove(index);
+      this.dataplane.statistics.end(index);
+    }
+    const { indices } = this.inForce;
+    const kept = indices.release(config);
+    for (const [key, member] of indices.members) {
+      if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
+    }
+    this.inForce = { checked: this.inForce.checked, indices: kept };
+  }
+
+  private async publish(config: ResolvedConfig, indices: Indices): Promise<void> {
+    this.epoch++;
+    await this.dataplane.publish(compile(config, indices, (name) => this.upPort(name, indices), this.epoch));
+  }
+
+  private upPort(name: string, indices: Indices): UpPort | undefined {
+    const index = indices.port(name);
+    if (index === undefined || this.closing.has(name)) return undefined;
+    return this.dataplane.ports.status(index).open;
+  }
+
+  /** A port came, went or changed. Several such events lead to one snapshot. */
+  private askRecompile(): void {
+    if (this.recompileAsked || this.closed) return;
+    this.recompileAsked = true;
+    void this.serialise(async () => {
+      this.recompileAsked = false;
+      if (this.closed) return;
+      const { checked, indices } = this.inForce;
+      await this.publish(checked.resolved, indices);
+      this.flushPortsThatAreDown();
+    }).catch((error: unknown) => this.options.log.error({ err: error }, 'a snapshot could not be published'));
+  }
+
+  /** Loss of the device flushes what was learned behind a port: IEEE 802.1Q 8.8.8 asks for it when a port goes down. */
+  private flushPortsThatAreDown(): void {
+    for (const [, index] of this.inForce.indices.ports) {
+      const { state } = this.dataplane.ports.status(index);
+      if (state !== 'up') this.dataplane.fdb.flush({ port: index });
+    }
+  }
+
+  /** Keeps what an earlier daemon learned behind members that still exist, if their numbers are still theirs. */
+  private adoptFdb(config: ResolvedConfig, indicesAreKnown: boolean): void {
+    const { dataplane, inForce } = this;
+    if (!dataplane.fdbSurvived) return;
+    if (!indicesAreKnown) {
+      for (let member = 0; member < MEMBERS_MAX; member++) dataplane.fdb.releaseMember(member);
+      return;
+    }
+    const kept = inForce.indices.release(config);
+    for (const [key, member] of inForce.indices.members) {
+      if (!kept.members.has(key)) dataplane.fdb.releaseMember(member);
+    }
+    this.inForce = { checked: EMPTY, indices: kept };
+    this.keptFdb = dataplane.fdb.counts().entries;
+  }
+
+  /** Runs one change after the other. */
+  private serialise<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.queue.then(work, work);
+    this.queue = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function readOperatorFile(name: string): OperatorFile {
+  try {
+    return { name, text: readFileSync(name, 'utf8') };
+  } catch (error) {
+    return { name, text: { unreadable: (error as NodeJS.ErrnoException).code ?? String(error) } };
+  }
+}
+
+interface PortPlan {
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+  /** Ports whose device must be opened anew. */
+  readonly replaced: readonly string[];
+}
+
+/** A port whose intent is the same keeps its device and its traffic, whatever else of it changes. */
+function planPorts(before: ResolvedConfig, after: ResolvedConfig): PortPlan {
+  const names = [...after.ports.keys()];
+  return {
+    added: names.filter((name) => !before.ports.has(name)),
+    removed: [...before.ports.keys()].filter((name) => !after.ports.has(name)),
+    replaced: names.filter((name) => {
+      const old = before.ports.get(name);
+      return old !== undefined && !isSameIntent(old.intent, after.ports.get(name)?.intent);
+    }),
+  };
+}
+
+function isSameIntent(left: PortIntent, right: PortIntent | undefined): boolean {
+  return JSON.stringify(left) === JSON.stringify(right);
+}
+
+function indexOf(indices: Indices, name: string): number {
+  const index = indices.port(name);
+  if (index === undefined) throw new TypeError(`no index was allocated for port ${name}`);
+  return index;
+}
+
+function faultOf(error: OperatingError, path: string): { code: OperatingError['code']; message: string; path: string; fix?: string } {
+  return { code: error.code, message: error.message, path, ...(error.fix === undefined ? {} : { fix: error.fix }) };
+}

@@ -1,0 +1,351 @@
+/**
+ * What the control socket offers, answered from the controller: rows, rates, traces and changes in the shapes of
+ * shapes.ts. Holds no state of the switch itself. Main thread.
+ */
+import { monotonicMs } from '../dataplane/clock.js';
+import { UserError } from '../errors.js';
+import { WORKER_STUCK_MS } from '../limits.js';
+import { macText, parseMac } from '../wire/address.js';
+import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
+import { parseFrame } from '../wire/frame-text.js';
+import type { Controller } from './controller.js';
+import { checkDocument } from './check.js';
+import { diff } from './diff.js';
+import { parseDocument } from './document.js';
+import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
+import type {
+  ChangeResult,
+  DropRow,
+  FdbRow,
+  HealthResult,
+  JsonObject,
+  NetworkDetail,
+  NetworkRow,
+  PortDetail,
+  PortRow,
+  StatsResult,
+  StatusResult,
+  TraceResult,
+} from './shapes.js';
+import { didYouMean } from './suggest.js';
+import type { FdbSelection, SubmittedDocument, SwitchControl } from './switch-control.js';
+import { traceResult } from './trace-result.js';
+
+const DROPS_PERIOD_MS = 1000;
+const ETHERNET_MTU = 1500;
+
+export class SwitchService implements SwitchControl {
+  private readonly controller: Controller;
+
+  constructor(controller: Controller) {
+    this.controller = controller;
+  }
+
+  async status(): Promise<StatusResult> {
+    const { controller } = this;
+    const { dataplane } = controller;
+    const ports = { up: 0, down: 0, waiting: 0 };
+    const rates = { rx: { framesPerSecond: 0, bitsPerSecond: 0 }, tx: { framesPerSecond: 0, bitsPerSecond: 0 } };
+    for (const [, index] of this.portIndices()) {
+      ports[dataplane.ports.status(index).state]++;
+      const rate = dataplane.statistics.portRates(index);
+      for (const direction of ['rx', 'tx'] as const) {
+        rates[direction].framesPerSecond += rate[direction].framesPerSecond;
+        rates[direction].bitsPerSecond += rate[direction].bitsPerSecond;
+      }
+    }
+    const [first] = dataplane.workers.seats;
+    const { entries, capacity } = dataplane.fdb.counts();
+    return {
+      version: controller.options.version,
+      uptimeSeconds: (monotonicMs() - controller.startedMs) / 1000,
+      pid: process.pid,
+      ready: controller.isReady && dataplane.workers.seats.every((seat) => seat.state === 'running'),
+      io: first?.io ?? 'uring',
+      ioReason: first?.ioReason ?? 'no worker runs',
+      workers: dataplane.statistics.workerStatus(),
+      ports,
+      rates,
+      fdb: { entries, capacity },
+      epoch: controller.snapshotEpoch,
+      ...(dataplane.fdbSurvived ? { kept: { connections: 0, fdb: controller.keptFdb } } : {}),
+    };
+  }
+
+  async stats(port?: string): Promise<StatsResult> {
+    const { statistics } = this.controller.dataplane;
+    const indices = port === undefined ? [...this.portIndices()] : [[port, this.portIndex(port)] as const];
+    return { ports: indices.map(([name, index]) => statistics.port(index, name)), workers: statistics.workerStats() };
+  }
+
+  async health(): Promise<HealthResult> {
+    const workers = this.controller.dataplane.statistics.workerStatus().map(({ index, state, lastBreathSeconds }) => ({
+      index,
+      breathing: state === 'running' && lastBreathSeconds * 1000 < WORKER_STUCK_MS,
+      lastBreathSeconds,
+    }));
+    return { healthy: workers.every(({ breathing }) => breathing), workers };
+  }
+
+  async portList(): Promise<readonly PortRow[]> {
+    return [...this.controller.running.checked.resolved.ports].map(([name, port]) => this.portRow(name, port));
+  }
+
+  async portShow(name: string): Promise<PortDetail> {
+    const index = this.portIndex(name);
+    const { dataplane, running } = this.controller;
+    const port = running.checked.resolved.ports.get(name) as ResolvedPort;
+    return {
+      ...this.portRow(name, port),
+      rates: dataplane.statistics.portRates(index),
+      config: section(this.controller.document(), 'ports', name),
+      fdbEntries: dataplane.fdb.learnedByPort(index),
+      drops: dataplane.statistics.drops(index, name, dataplane.statistics.dropSamples()),
+    };
+  }
+
+  async portAdd(name: string, config: JsonObject): Promise<ChangeResult> {
+    return await this.controller.edit({ op: 'add', section: 'ports', name, values: config });
+  }
+  async portSet(name: string, config: JsonObject): Promise<ChangeResult> {
+    return await this.controller.edit({ op: 'set', section: 'ports', name, values: config });
+  }
+  async portRemove(name: string): Promise<ChangeResult> {
+    return await this.controller.edit({ op: 'remove', section: 'ports', name });
+  }
+
+  async networkList(): Promise<readonly NetworkRow[]> {
+    return [...this.controller.running.checked.resolved.networks].map(([name, network]) => this.networkRow(name, network));
+  }
+
+  async networkShow(name: string): Promise<NetworkDetail> {
+    const index = this.networkIndex(name);
+    const { dataplane, running } = this.controller;
+    const network = running.checked.resolved.networks.get(name) as ResolvedNetwork;
+    return {
+      ...this.networkRow(name, network),
+      config: section(this.controller.document(), 'networks', name),
+      fdb: { entries: dataplane.fdb.learnedInNetwork(index), limit: network.macLimit },
+    };
+  }
+
+  async networkAdd(name: string, config: JsonObject): Promise<ChangeResult> {
+    return await this.controller.edit({ op: 'add', section: 'networks', name, values: config });
+  }
+  async networkSet(name: string, config: JsonObject): Promise<ChangeResult> {
+    return await this.controller.edit({ op: 'set', section: 'networks', name, values: config });
+  }
+  async networkRemove(name: string): Promise<ChangeResult> {
+    return await this.controller.edit({ op: 'remove', section: 'networks', name });
+  }
+
+  async fdbList(selection: FdbSelection): Promise<readonly FdbRow[]> {
+    const { dataplane } = this.controller;
+    const network = selection.network === undefined ? undefined : this.networkIndex(selection.network);
+    const port = selection.port === undefined ? undefined : this.portIndex(selection.port);
+    const names = this.names();
+    const { snapshot } = dataplane;
+    const rows: FdbRow[] = [];
+    for (const entry of dataplane.fdb.list(nowSeconds(), snapshot.networkMacAge, network)) {
+      const owner = snapshot.memberPort[entry.member] ?? -1;
+      if (owner < 0 || (port !== undefined && owner !== port)) continue;
+      rows.push({
+        network: names.network(entry.network),
+        mac: printMac(entry.macHigh, entry.macLow),
+        port: names.port(owner),
+        static: entry.isStatic,
+        ageSeconds: entry.ageSeconds,
+      });
+    }
+    rows.sort((left, right) => compare(left.network, right.network) || compare(left.mac, right.mac));
+    const start = selection.offset ?? 0;
+    return rows.slice(start, selection.limit === undefined ? undefined : start + selection.limit);
+  }
+
+  async fdbAdd(network: string, mac: string, port: string): Promise<FdbRow> {
+    const { dataplane, running } = this.controller;
+    const networkIndex = this.networkIndex(network);
+    const portIndex = this.portIndex(port);
+    const member = running.indices.member(port, network);
+    if (member === undefined) throw refusal('bad-request', `port ${port} is not in network ${network}`);
+    const { high, low } = macOf(mac);
+    if (!dataplane.fdb.addStatic(networkIndex, high, low, member, portIndex)) {
+      throw refusal('limit', 'the FDB is full of static entries');
+    }
+    return { network, mac: printMac(high, low), port, static: true, ageSeconds: 0 };
+  }
+
+  async fdbRemove(network: string, mac: string): Promise<FdbRow> {
+    const { high, low } = macOf(mac);
+    const text = printMac(high, low);
+    const rows = await this.fdbList({ network });
+    const row = rows.find((candidate) => candidate.mac === text);
+    if (row === undefined || !this.controller.dataplane.fdb.remove(this.networkIndex(network), high, low)) {
+      throw refusal('not-found', `${text} is not in the FDB of network ${network}`);
+    }
+    return row;
+  }
+
+  async fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number> {
+    return this.controller.dataplane.fdb.flush({
+      ...(selection.network === undefined ? {} : { network: this.networkIndex(selection.network) }),
+      ...(selection.port === undefined ? {} : { port: this.portIndex(selection.port) }),
+    });
+  }
+
+  async drops(): Promise<readonly DropRow[]> {
+    const { statistics } = this.controller.dataplane;
+    const samples = statistics.dropSamples();
+    const rows = [...this.portIndices()].flatMap(([name, index]) => statistics.drops(index, name, samples));
+    return rows.sort((left, right) => right.count - left.count);
+  }
+
+  subscribeDrops(callback: (rows: readonly DropRow[]) => void): () => void {
+    const key = (row: DropRow) => `${row.port} ${row.reason} ${row.of}`;
+    let seen: Map<string, number> | undefined;
+    const look = async () => {
+      const rows = await this.drops();
+      const before = seen;
+      seen = new Map(rows.map((row) => [key(row), row.count]));
+      const grown = before === undefined ? [] : rows.filter((row) => row.count > (before.get(key(row)) ?? 0));
+      if (grown.length > 0) callback(grown);
+    };
+    void look();
+    const timer = setInterval(() => void look(), DROPS_PERIOD_MS);
+    timer.unref();
+    return () => clearInterval(timer);
+  }
+
+  async trace(port: string, frame: string): Promise<TraceResult> {
+    const octets = parseFrame(frame);
+    const outcome = this.controller.dataplane.trace(this.portIndex(port), octets, this.names());
+    return traceResult(outcome, this.names());
+  }
+
+  async configApply(document: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
+    return await this.controller.apply(document, dryRun);
+  }
+
+  async configDiff(document: SubmittedDocument): Promise<ChangeResult> {
+    const checked = checkDocument(parseDocument(document.text, document.file));
+    return { changes: diff(this.controller.running.checked.config, checked.config), applied: false };
+  }
+
+  async configShow(): Promise<JsonObject> {
+    return this.controller.document();
+  }
+
+  private portIndices(): ReadonlyMap<string, number> {
+    const { checked, indices } = this.controller.running;
+    return new Map([...checked.resolved.ports.keys()].map((name) => [name, indices.port(name) ?? -1]));
+  }
+
+  private portIndex(name: string): number {
+    const indices = this.portIndices();
+    const index = indices.get(name);
+    if (index === undefined) throw refusal('not-found', `no port named ${name}${didYouMean(name, [...indices.keys()])}`);
+    return index;
+  }
+
+  private networkIndex(name: string): number {
+    const { checked, indices } = this.controller.running;
+    const index = checked.resolved.networks.has(name) ? indices.network(name) : undefined;
+    if (index === undefined) {
+      throw refusal('not-found', `no network named ${name}${didYouMean(name, [...checked.resolved.networks.keys()])}`);
+    }
+    return index;
+  }
+
+  private names(): { port(index: number): string; network(index: number): string } {
+    const { indices } = this.controller.running;
+    const ports = inverse(indices.ports);
+    const networks = inverse(indices.networks);
+    return {
+      port: (index) => ports.get(index) ?? `port ${index}`,
+      network: (index) => networks.get(index) ?? `network ${index}`,
+    };
+  }
+
+  private portRow(name: string, port: ResolvedPort): PortRow {
+    const { dataplane, running } = this.controller;
+    const index = running.indices.port(name) ?? -1;
+    const status = dataplane.ports.status(index);
+    const stats = dataplane.statistics.port(index, name);
+    const blockedMs = dataplane.loops.blockedUntil(index) - monotonicMs();
+    const reason = !port.enabled
+      ? 'disabled'
+      : blockedMs > 0
+        ? `loop: blocked for ${Math.ceil(blockedMs / 1000)} s`
+        : status.reason;
+    const tagged = port.members.flatMap(({ network, vid }) => (vid === undefined ? [] : [{ network, vlan: vid }]));
+    const native = port.members.find(({ untagged }) => untagged)?.network;
+    return {
+      name,
+      kind: port.intent.kind,
+      device: port.intent.device,
+      network: port.mode === 'trunk' ? null : (port.members[0]?.network ?? null),
+      ...(port.mode === 'trunk' ? { trunk: tagged } : {}),
+      ...(port.mode === 'trunk' && native !== undefined ? { native } : {}),
+      state: port.enabled ? status.state : 'down',
+      ...(reason === undefined ? {} : { reason }),
+      mtu: dataplane.snapshot.portMtu[index] || (status.open?.mtu ?? port.intent.mtu ?? 0),
+      ...portMac(port, status.open?.mac),
+      rxFrames: stats.rx.frames,
+      rxBytes: stats.rx.bytes,
+      txFrames: stats.tx.frames,
+      txBytes: stats.tx.bytes,
+      rxDrops: stats.rx.dropped,
+      txDrops: stats.tx.dropped,
+    };
+  }
+
+  private networkRow(name: string, network: ResolvedNetwork): NetworkRow {
+    const { ports } = this.controller.running.checked.resolved;
+    const members = [...ports].filter(([, port]) => port.members.some((member) => member.network === name));
+    return {
+      name,
+      type: network.type,
+      ...(network.id === undefined ? {} : { id: network.id }),
+      mtu: network.mtu ?? ETHERNET_MTU,
+      ports: members.map(([port]) => port),
+    };
+  }
+}
+
+function portMac(port: ResolvedPort, device: string | undefined): { mac?: string } {
+  const mac = port.mac ?? device;
+  return mac === undefined ? {} : { mac };
+}
+
+function section(document: JsonObject, name: string, key: string): JsonObject {
+  const objects = document[name] as JsonObject | undefined;
+  return (objects?.[key] ?? {}) as JsonObject;
+}
+
+function refusal(code: 'not-found' | 'bad-request' | 'limit', message: string): UserError {
+  return new UserError([{ code, message }]);
+}
+
+function macOf(text: string): { high: number; low: number } {
+  const octets = parseMac(text);
+  if (octets === undefined) throw refusal('bad-request', `${text} is not a MAC address`);
+  return { high: macHighAt(octets, 0), low: macLowAt(octets, 0) };
+}
+
+function printMac(high: number, low: number): string {
+  const octets = new Uint8Array(6);
+  writeMac(octets, 0, high, low);
+  return macText(octets);
+}
+
+function inverse(table: ReadonlyMap<string, number>): Map<number, string> {
+  return new Map([...table].map(([name, index]) => [index, name]));
+}
+
+function nowSeconds(): number {
+  return Math.floor(monotonicMs() / 1000);
+}
+
+function compare(left: string, right: string): number {
+  return left < right ? -1 : left > right ? 1 : 0;
+}
