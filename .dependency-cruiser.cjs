@@ -1,5 +1,5 @@
 // The import direction of the code: only leftwards in this list. Kinds are named only in their registry.
-const layers = ['limits|errors', 'kernels', 'wire', 'dataplane', 'tunnels', 'pipeline', 'control', 'daemon|worker|weft'];
+const layers = ['limits|errors', 'kernels', 'wire', 'dataplane', 'tunnels', 'pipeline', 'control', 'daemon|demo|worker|weft'];
 const place = (names) => `^src/(${names})(/|\\.ts$)`;
 module.exports = {
   forbidden: [

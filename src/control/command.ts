@@ -102,6 +102,8 @@ export interface DemoOptions {
   readonly json: boolean;
   /** No pauses between the scenes. */
   readonly fast: boolean;
+  /** Leave the network up after the last scene, until Ctrl-C. */
+  readonly keep: boolean;
 }
 
 /** What the command line starts but may not import: given by weft.ts. Each resolves to an exit status. */

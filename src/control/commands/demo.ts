@@ -9,10 +9,17 @@ const demo: Command = {
     'Needs root on Linux with /dev/net/tun. Touches nothing that was there before.',
   ],
   arguments: [],
-  options: [{ name: 'fast', summary: 'no pauses between the scenes' }],
-  examples: [{ command: 'sudo weft demo', shows: 'the whole show' }],
+  options: [
+    { name: 'fast', summary: 'no pauses between the scenes' },
+    { name: 'keep', summary: 'leave the network up at the end to play with, until Ctrl-C' },
+  ],
+  examples: [
+    { command: 'sudo weft demo', shows: 'the whole show' },
+    { command: 'sudo weft demo --fast --keep', shows: 'a network with two VMs to try commands on' },
+  ],
   methods: [],
-  run: (context, input) => context.runners.demo({ json: context.json, fast: input.fast === true }),
+  run: (context, input) =>
+    context.runners.demo({ json: context.json, fast: input.fast === true, keep: input.keep === true }),
 };
 
 export const demoCommands = [demo];
