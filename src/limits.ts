@@ -124,6 +124,8 @@ export const SOCKET_PATH_SIZE_MAX = 107;
 export const FRAME_RING_SIZE = 1024 * 1024;
 /** Octets waiting for a stream peer (QEMU) that does not read; more is tx_full. Two of the longest frames always fit. */
 export const STREAM_WRITE_BUFFER = 512 * 1024;
+/** Octets the kernel keeps for a stream peer that is slow (it counts twice that): more would only delay what comes behind. */
+export const STREAM_SOCKET_BUFFER = 1024 * 1024;
 /** Octets read at once from a stream peer. More than the longest frame with its length. */
 export const STREAM_READ_BUFFER = 256 * 1024;
 /** The longest frame a stream peer may announce, in octets. What is longer than a slot is dropped; beyond this it lies. */

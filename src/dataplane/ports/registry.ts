@@ -2,6 +2,9 @@
 import type { PortKind } from '../port.js';
 import { memory } from './memory.js';
 import { netdev } from './netdev.js';
+import { qemu } from './qemu.js';
 import { tap } from './tap.js';
 
-export const portKinds: ReadonlyMap<string, PortKind> = new Map([tap, netdev, memory].map((kind) => [kind.kind, kind]));
+export const portKinds: ReadonlyMap<string, PortKind> = new Map(
+  [tap, netdev, qemu, memory].map((kind) => [kind.kind, kind]),
+);
