@@ -10,6 +10,8 @@ module.exports = {
       to: { path: layers.slice(index + 1).map(place).join('|') || '^$' },
     })),
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'only-what-exists', severity: 'error', from: {}, to: { couldNotResolve: true } },
+    { name: 'no-development-packages', severity: 'error', from: {}, to: { dependencyTypes: ['npm-dev', 'npm-unknown', 'npm-no-pkg'] } },
     {
       name: 'port-kinds-only-in-their-registry',
       severity: 'error',
