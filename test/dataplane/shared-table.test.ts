@@ -102,6 +102,21 @@ describe('the shared table', () => {
     }
   });
 
+  it.each(['is being changed', 'was changed during the search'])('misses an entry that %s', (what) => {
+    const { table } = make();
+    const entry = insert(table, [1, 2], [3, 4]);
+    const inside = table as unknown as { hot: Int32Array; hotAgain: Int32Array };
+    const changed = inside.hot.slice();
+    changed[entry * 8]! += 1;
+    if (what === 'is being changed') inside.hot = changed;
+    inside.hotAgain = changed;
+    const batch = new PairBatch(8);
+    batch.words0[0] = 1;
+    batch.words1[0] = 2;
+    table.findPairs(batch, 1);
+    expect([batch.entries[0], find(table, [1, 2])]).toEqual([-1, -1]);
+  });
+
   it('gives the entries of a group by when they were seen last, whatever the order they came in', () => {
     const seen = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 1, maxLength: 40 });
     fc.assert(

@@ -216,6 +216,9 @@ describe('the FDB', () => {
     expect(whereIs(fdb, NETWORK, 1, 100)).toBe(1);
     expect(fdb.foundRemote).toBe(8);
     expect(fdb.learnedByMember(1)).toBe(1);
+    policy.portMacLimit[1] = 1;
+    expect(fdb.learn(NETWORK, HIGH, 1, 1, 100, policy, 9)).toBe(MOVED);
+    expect(fdb.learn(NETWORK, HIGH, 2, 1, 100, policy, 9)).toBe(REFUSED_PORT_LIMIT);
   });
 
   it('takes over what an earlier process learned under other numbers', () => {
