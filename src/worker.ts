@@ -155,6 +155,7 @@ class DataplaneWorker {
         this.loop.watched.splice(watched, 1);
         this.engine.unwatch(queue as WatchedQueue);
         (queue as WatchedQueue).close();
+        (queue as WatchedQueue).close();
       } else this.engine.detach(queue);
     }
     this.leaving.push({ port, queues: queues.filter((queue) => !('readable' in queue)) });

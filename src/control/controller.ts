@@ -61,7 +61,8 @@ export class Controller {
   /** Ports that must stay closed in the next snapshots: they are about to be opened anew or removed. */
   private readonly closing = new Set<string>();
   private queue: Promise<unknown> = Promise.resolve();
-  private recompileAsked = false;
+  /** Ports that changed by themselves since the last snapshot. */
+  private readonly changedPorts = new Set<number>();
   private closed = false;
 
   private constructor(options: ControllerOptions, store: ConfigStore, indices: Indices, generation: number) {
@@ -77,7 +78,7 @@ export class Controller {
       kinds: options.kinds,
       log: options.log,
       firstSnapshot: compile(EMPTY.resolved, indices, () => undefined, this.epoch),
-      portChanged: () => this.askRecompile(),
+      portChanged: (index) => this.askRecompile(index),
     });
   }
 
@@ -237,28 +238,28 @@ export class Controller {
   private upPort(name: string, indices: Indices): UpPort | undefined {
     const index = indices.port(name);
     if (index === undefined || this.closing.has(name)) return undefined;
-    return this.dataplane.ports.status(index).open;
+    const status = this.dataplane.ports.status(index);
+    return status.state === 'up' ? status.open : undefined;
   }
 
   /** A port came, went or changed. Several such events lead to one snapshot. */
-  private askRecompile(): void {
-    if (this.recompileAsked || this.closed) return;
-    this.recompileAsked = true;
+  private askRecompile(port: number): void {
+    const isAsked = this.changedPorts.size > 0;
+    this.changedPorts.add(port);
+    if (isAsked || this.closed) return;
     void this.serialise(async () => {
-      this.recompileAsked = false;
+      const changed = [...this.changedPorts];
+      this.changedPorts.clear();
       if (this.closed) return;
-      const { checked, indices } = this.inForce;
-      await this.publish(checked.resolved, indices);
-      this.flushPortsThatAreDown();
+      await this.publish(this.inForce.checked.resolved, this.inForce.indices);
+      for (const index of changed) this.flushIfDown(index);
     }).catch((error: unknown) => this.options.log.error({ err: error }, 'a snapshot could not be published'));
   }
 
-  /** Loss of the device flushes what was learned behind a port: IEEE 802.1Q 8.8.8 asks for it when a port goes down. */
-  private flushPortsThatAreDown(): void {
-    for (const [, index] of this.inForce.indices.ports) {
-      const { state } = this.dataplane.ports.status(index);
-      if (state !== 'up') this.dataplane.fdb.flush({ port: index });
-    }
+  /** What was learned behind a port goes when the port goes down: IEEE 802.1Q 8.8. */
+  private flushIfDown(port: number): void {
+    const { state, linkIsDown } = this.dataplane.ports.status(port);
+    if (state !== 'up' || linkIsDown === true) this.dataplane.fdb.flush({ port });
   }
 
   /** Keeps what an earlier daemon learned behind members that still exist, if their numbers are still theirs. */

@@ -5,7 +5,15 @@
  *   absent --opened--> attached --lost--> detaching --all workers let go--> absent (kind told: released)
  *                          \--removed--> detaching --all workers let go--> closed
  */
-import type { OpenPort, PortAbsence, PortHandle, PortIntent, PortKind, PortMemory, PortWatcher } from '../dataplane/port.js';
+import type {
+  OpenPort,
+  PortAbsence,
+  PortHandle,
+  PortIntent,
+  PortKind,
+  PortMemory,
+  PortWatcher,
+} from '../dataplane/port.js';
 import type { WorkerOrder } from '../dataplane/worker-protocol.js';
 import { OperatingError } from '../errors.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
@@ -20,7 +28,10 @@ export interface WorkerOrders {
 export interface PortStatus {
   readonly state: 'up' | 'down' | 'waiting';
   readonly reason?: string;
+  /** Its queues are open. */
   readonly open?: OpenPort;
+  /** Nothing is behind it just now: what was learned there is to be forgotten. */
+  readonly linkIsDown?: boolean;
 }
 
 interface ServedPort {
@@ -64,7 +75,8 @@ export class PortServer {
   /** Starts serving a port. Throws an OperatingError for what no waiting mends; the port is not served then. */
   async add(index: number, intent: PortIntent): Promise<void> {
     const kind = this.kinds.get(intent.kind);
-    if (kind === undefined) throw new OperatingError(`this version has no port kind ${intent.kind}`, { code: 'no-kernel-feature' });
+    if (kind === undefined)
+      throw new OperatingError(`this version has no port kind ${intent.kind}`, { code: 'no-kernel-feature' });
     const port: ServedPort = {
       intent,
       index,
@@ -83,16 +95,17 @@ export class PortServer {
   }
 
   /** Stops serving a port: resolves when no worker uses it and its descriptors are closed. The snapshot closed it before. */
-  async remove(index: number): Promise<void> {
+  async remove(index: number, fate: 'remove' | 'keep' = 'remove'): Promise<void> {
     const port = this.ports.get(index);
     if (port === undefined) return;
     await this.detach(port);
     this.ports.delete(index);
-    await port.handle?.close();
+    await port.handle?.close(fate);
   }
 
+  /** The daemon ends; the ports' devices stay as they are for the next one. */
   async close(): Promise<void> {
-    await Promise.all([...this.ports.keys()].map((index) => this.remove(index)));
+    await Promise.all([...this.ports.keys()].map((index) => this.remove(index, 'keep')));
   }
 
   /** Orders that give a restarted worker the ports that are up. */
@@ -130,14 +143,20 @@ export class PortServer {
       opened: (open) => this.attach(port, open),
       lost: (absence) => this.lose(port, absence),
       changed: (open) => {
-        port.status = { state: 'up', open };
+        port.status = this.statusOf(port, open);
         this.changed(port.index);
       },
     };
   }
 
+  private statusOf(port: ServedPort, open: OpenPort): PortStatus {
+    if (open.linkDown === undefined) return { state: 'up', open };
+    const isAdvisory = this.kinds.get(port.intent.kind)?.linkIsAdvisory === true;
+    return { state: isAdvisory ? 'up' : 'down', reason: open.linkDown, open, linkIsDown: true };
+  }
+
   private attach(port: ServedPort, open: OpenPort): void {
-    port.status = { state: 'up', open };
+    port.status = this.statusOf(port, open);
     for (let worker = 0; worker < this.workers.count; worker++) {
       const order = this.attachOrder(port, open, worker);
       if (order === undefined) continue;

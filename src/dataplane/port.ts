@@ -71,8 +71,12 @@ export interface PortWatcher {
 
 /** A port as its kind serves it on the main thread. */
 export interface PortHandle {
-  /** Closes every descriptor of the port and undoes what opening did (a TAP that weft made is removed). Idempotent. */
-  close(): Promise<void>;
+  /**
+   * Closes every descriptor and stops watching. `fate` says what becomes of the device: `remove` undoes what opening did (a
+   * TAP that weft made goes, a silenced host is heard again) because the port is no more; `keep` leaves all as it is, because
+   * only this daemon ends and the next one is to go on. Idempotent.
+   */
+  close(fate: 'remove' | 'keep'): Promise<void>;
   /** Closes the descriptors reported lost; called after the workers detached. The handle goes on watching. */
   released(): void;
 }
@@ -88,6 +92,11 @@ export interface PortKind {
   readonly kind: string;
   /** VM ports get storm limits and MAC limits by default; the others are treated as uplinks. */
   readonly facesVm: boolean;
+  /**
+   * The kind looks at the link only now and then, so `linkDown` is shown but stops no traffic: a guest that brings its
+   * interface up must not wait for the next look.
+   */
+  readonly linkIsAdvisory?: boolean;
   /**
    * Starts serving the intent. Reports through the watcher, also before it returns. Throws an OperatingError only for
    * what no waiting mends (missing privilege, missing package); an absent interface is a `lost` with state `waiting`.

@@ -85,7 +85,7 @@ export class PortDouble {
 
   async close(): Promise<void> {
     for (const queue of this.queues.splice(0)) await this.worker.detach(queue);
-    await this.handle?.close();
+    await this.handle?.close('remove');
   }
 
   /** What the daemon does when a worker says that the device failed. */

@@ -85,13 +85,14 @@ class NetdevPort implements PortHandle {
     this.tryLook();
   }
 
-  async close(): Promise<void> {
+  async close(fate: 'remove' | 'keep'): Promise<void> {
     if (this.isClosed) return;
     this.isClosed = true;
     clearTimeout(this.retryTimer);
     this.stopWatching();
     this.closeSockets();
-    unsilenceHost(this.intent.device, this.memory);
+    // A daemon that is about to come back leaves the host silent meanwhile: nobody else is to answer.
+    if (fate === 'remove') unsilenceHost(this.intent.device, this.memory);
   }
 
   private hear(event: LinkEvent | undefined): void {

@@ -33,6 +33,7 @@ const LOOK_MS = 1000;
 export const tap: PortKind = {
   kind: 'tap',
   facesVm: true,
+  linkIsAdvisory: true,
   async open(intent, watcher, memory) {
     if (intent.queues > QUEUES_PER_PORT_MAX) {
       throw new OperatingError(`a port has at most ${QUEUES_PER_PORT_MAX} queues`, {
@@ -86,13 +87,15 @@ class TapPort implements PortHandle {
     if (!this.closed) this.tryAttach();
   }
 
-  async close(): Promise<void> {
+  async close(fate: 'remove' | 'keep'): Promise<void> {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.timer);
-    const first = this.fds[0];
-    if (first !== undefined && this.record.isMade && tapName(first) !== undefined) setTapPersistent(first, false);
-    this.record.forget();
+    if (fate === 'remove') {
+      const first = this.fds[0];
+      if (first !== undefined && this.record.isMade && tapName(first) !== undefined) setTapPersistent(first, false);
+      this.record.forget();
+    }
     this.closeQueues();
   }
 
