@@ -107,11 +107,11 @@ function checkDepth(root: CST.Token, lines: LineCounter): void {
   const waiting: { token: CST.Token; depth: number }[] = [{ token: root, depth: 0 }];
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     const { token, depth } = next;
-    if (depth > DOCUMENT_DEPTH_MAX) {
-      refuse(`nested deeper than ${DOCUMENT_DEPTH_MAX} levels`, lineAt(token.offset, lines));
-    }
     if (token.type === 'document' && token.value) waiting.push({ token: token.value, depth });
     if (!('items' in token)) continue;
+    if (depth >= DOCUMENT_DEPTH_MAX) {
+      refuse(`nested deeper than ${DOCUMENT_DEPTH_MAX} levels`, lineAt(token.offset, lines));
+    }
     for (const item of token.items) {
       for (const child of [item.key, item.value]) if (child) waiting.push({ token: child, depth: depth + 1 });
     }
@@ -157,9 +157,10 @@ class Reader {
 
   private value(node: Node | null, path: ConfigPath, depth: number): JsonValue {
     if (++this.valueCount > DOCUMENT_VALUES_MAX) refuse(`more than ${DOCUMENT_VALUES_MAX} values, aliases followed`);
-    // Aliases can nest what the text does not.
-    if (depth > DOCUMENT_DEPTH_MAX) return this.fault(path, node, `nested deeper than ${DOCUMENT_DEPTH_MAX} levels`);
     if (node === null) return null;
+    // Aliases can nest what the text does not.
+    if (depth >= DOCUMENT_DEPTH_MAX && !isScalar(node))
+      return this.fault(path, node, `nested deeper than ${DOCUMENT_DEPTH_MAX} levels`);
     if (isAlias(node)) return this.aliased(node, path, depth);
     if (node.tag !== undefined && !/^tag:yaml\.org,2002:(map|seq|str|int|float|bool|null)$/.test(node.tag)) {
       return this.fault(path, node, `the tag ${node.tag} has no meaning here`);

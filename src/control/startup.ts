@@ -16,7 +16,7 @@ export interface OperatorFile {
 
 export interface StartConfig extends CheckedDocument {
   readonly from: 'file' | 'saved';
-  /** The newest generation there is, whole or not by what it says; the next save takes a higher one. */
+  /** The saved copy that indices and the like go on from. */
   readonly saved?: SavedConfig;
   /** Hash of the file this configuration stands for; what the next save records. */
   readonly fileHash?: string;

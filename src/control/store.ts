@@ -38,6 +38,8 @@ export interface LoadedConfig {
   readonly saved: readonly SavedConfig[];
   /** One sentence for each file that is there and can't be used. */
   readonly damaged: readonly string[];
+  /** Higher than any there is, whole or not. */
+  readonly nextGeneration: number;
 }
 
 /** The system calls of a save one by one, so that tests can end the world between any two. */
@@ -91,15 +93,16 @@ export class ConfigStore {
   async load(): Promise<LoadedConfig> {
     const saved: SavedConfig[] = [];
     const damaged: string[] = [];
-    for (const { name, generation } of await this.list()) {
+    const present = await this.list();
+    for (const { name, generation } of present) {
       const read = await readSaved(join(this.directory, name), generation);
       if (typeof read === 'string') damaged.push(`${name}: ${read}`);
       else saved.push(read);
     }
-    return { saved, damaged };
+    return { saved, damaged, nextGeneration: (present[0]?.generation ?? 0) + 1 };
   }
 
-  /** Durable when it returns. The generation must be higher than any there is. Throws an OperatingError. */
+  /** Durable when it returns. The generation is higher than any there is. Throws an OperatingError. */
   save(config: SavedConfig): Promise<void> {
     const done = this.last.then(() => this.write(config));
     this.last = done.catch(() => {});
