@@ -55,8 +55,10 @@ async function play(options: DemoOptions, signal: AbortSignal): Promise<void> {
       isOurs = !(error instanceof OperatingError && error.code === 'busy');
       throw error;
     });
-    const stage = { lab, screen, report, signal, weft: commandRunner(screen) };
-    await playScenes(stage);
+    const stage = { lab, screen, report, signal, fast: options.fast, weft: commandRunner(screen) };
+    await playScenes(stage).catch((error: unknown) => {
+      throw stage.lab.explained(error);
+    });
     if (options.keep && !options.json) await keepRunning(screen, signal);
   } finally {
     if (isOurs) await cleanUp(lab, screen);
@@ -136,6 +138,7 @@ async function keepRunning(screen: Screen, signal: AbortSignal): Promise<void> {
   );
   screen.line();
   screen.block('Ctrl-C here ends it and cleans up.');
+  if (signal.aborted) return;
   // Something has to keep the process alive while it waits; the abort is a normal end here.
   const alive = setInterval(() => {}, 60_000);
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));

@@ -34,7 +34,8 @@ export const UPLINK_PORT = 'eth0';
 export const SWITCH_NAMESPACE = `${NAMESPACE_PREFIX}switch`;
 
 function station(name: StationName, port: string, last: number): Station {
-  const mac = `52:54:00:00:00:${last.toString(16).padStart(2, '0')}`;
+  // The digits of the address, so that a reader sees at once whose it is.
+  const mac = `52:54:00:00:00:${String(last).padStart(2, '0')}`;
   return { name, namespace: `${NAMESPACE_PREFIX}${name}`, port, address: `192.0.2.${last}`, mac };
 }
 

@@ -92,6 +92,12 @@ export class Lab {
     }
   }
 
+  /** The error to tell of: if the switch died, that is why everything else failed. */
+  explained(error: unknown): unknown {
+    const isAlive = this.daemon.exitCode === null && this.daemon.signalCode === null;
+    return isAlive ? error : failure('the switch ended in the middle of the demo', this.daemon);
+  }
+
   /** Stops the switch as an operator would, so that it takes its TAPs down itself. */
   async stop(): Promise<void> {
     this.client.close();

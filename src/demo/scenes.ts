@@ -47,6 +47,8 @@ export interface Stage {
   readonly screen: Screen;
   readonly report: DemoReport;
   readonly signal: AbortSignal;
+  /** Shorter transfers. */
+  readonly fast: boolean;
   /** Runs a weft command as the reader would type it, and shows both it and what it printed. */
   weft(words: readonly string[]): Promise<void>;
 }
@@ -113,9 +115,9 @@ async function learnStations(stage: Stage): Promise<void> {
 }
 
 async function transfer(stage: Stage): Promise<void> {
-  await transferBetween(stage, stations.vm1, stations.vm2, 2.5);
+  await transferBetween(stage, stations.vm1, stations.vm2, stage.fast ? 0.8 : 2.5);
   await stage.screen.pause(GLANCE_MS);
-  await transferBetween(stage, stations.vm2, stations.uplink, 1.5);
+  await transferBetween(stage, stations.vm2, stations.uplink, stage.fast ? 0.8 : 1.5);
   await stage.screen.pause(GLANCE_MS);
 }
 
@@ -279,10 +281,11 @@ class RatePictures {
     this.previous = current;
     this.previousMs = nowMs;
     this.most = Math.max(this.most, ...rows.flatMap(({ sent, got }) => [sent, got]));
-    const side = (bits: number) => `${bar(bits / this.most, BAR_WIDTH)} ${bitRate(bits).padEnd(12)}`;
-    const title = `${''.padEnd(6)}${'sends'.padEnd(BAR_WIDTH + 15)}gets`;
-    const line = (row: (typeof rows)[number]) =>
-      `${row.port.padEnd(6)}${side(row.sent)}  ${side(row.got)} ${packetRate(row.frames).padStart(10)}`.trimEnd();
+    const side = (bits: number) => `${bar(bits / this.most, BAR_WIDTH)} ${bitRate(bits).padStart(12)}`;
+    const width = BAR_WIDTH + 13;
+    const title = `${''.padEnd(6)}${'sends'.padEnd(width + 14)}gets`;
+    const line = ({ port, sent, got, frames }: (typeof rows)[number]) =>
+      `${port.padEnd(6)}${side(sent)} ${packetRate(frames).padStart(10)}   ${side(got)}`;
     return [title, ...rows.map(line)];
   }
 }
