@@ -96,6 +96,8 @@ export const METRICS_CONNECTIONS_MAX = 16;
 export const SLEEP_MAX_MS = 250;
 /** The longest a worker spins after traffic before it sleeps, in ms. */
 export const SPIN_MAX_MS = 0.05;
+/** Frames a breath, on average, from which on it does not spin: it is a stream, not questions and answers. */
+export const SPIN_FRAMES_MAX = 3;
 /** Frames one stream or ring queue hands over in a breath. */
 export const WATCHED_FRAMES_PER_BREATH = 64;
 /** A worker whose heartbeat is older than this is taken for stuck and replaced. */

@@ -1,7 +1,8 @@
 /**
  * A worker's loop, one pass of which is a breath: take what the kernel finished, run the pipeline on it, hand over what it
  * made, and sleep only when nothing is left. Sleeping and waking cost some 10 us, so after traffic the worker first spins
- * for a short while; how long it adapts, and without traffic it does not spin at all. @hot
+ * for a short while; how long it adapts, and without traffic it does not spin at all. Nor does it when frames come many
+ * at a time: then nobody waits for a single one, and a sleep gathers more of them for the next breath. @hot
  */
 import { Batch } from '../dataplane/batch.js';
 import type { Clock } from '../dataplane/clock.js';
@@ -16,7 +17,7 @@ import {
   WORKER_SLOTS_FREE,
 } from '../dataplane/counters.js';
 import type { IoEngine, WatchedQueue } from '../dataplane/io-engine.js';
-import { BATCH_SIZE, SLEEP_MAX_MS, SPIN_MAX_MS, WATCHED_FRAMES_PER_BREATH } from '../limits.js';
+import { BATCH_SIZE, SLEEP_MAX_MS, SPIN_FRAMES_MAX, SPIN_MAX_MS, WATCHED_FRAMES_PER_BREATH } from '../limits.js';
 import type { Machine } from './machine.js';
 import { Pipeline } from './pipeline.js';
 
@@ -35,6 +36,8 @@ export class WorkerLoop {
   private readonly pipeline: Pipeline;
   private readonly batch = new Batch(BATCH_SIZE);
   private spinMs = 0;
+  /** Moving average over breaths that found frames. */
+  private framesPerBreath = 1;
   private idleMs = 0;
   private startedMs: number;
 
@@ -75,13 +78,9 @@ export class WorkerLoop {
   private rest(now: number): void {
     const { engine, orders, clock } = this;
     engine.submit(0);
-    let after = now;
-    if (this.spinMs > 0) {
-      const until = now + this.spinMs;
-      while (!engine.hasWork() && !orders.isPending() && after < until) after = clock();
-    }
+    const spun = this.spinMs > 0 && this.framesPerBreath < SPIN_FRAMES_MAX ? this.spin(now + this.spinMs) : now;
     if (engine.hasWork() || orders.isPending() || this.isAnyReadable()) {
-      this.idleMs += after - now;
+      this.idleMs += spun - now;
       return;
     }
     engine.submit(SLEEP_MAX_MS);
@@ -90,6 +89,17 @@ export class WorkerLoop {
     // A sleep that was short would have been better spent spinning; one that was long makes spinning not worth it.
     if (woken - now < SPIN_MAX_MS) this.spinMs = SPIN_MAX_MS;
     else this.spinMs = this.spinMs < SPIN_MAX_MS / 8 ? 0 : this.spinMs / 2;
+  }
+
+  /** Looks for work until then. The clock costs as much as ten looks, so it is read after every sixteenth. */
+  private spin(until: number): number {
+    const { engine, orders, clock } = this;
+    let now = 0;
+    while (now < until) {
+      for (let look = 0; look < 16; look++) if (engine.hasWork() || orders.isPending()) return clock();
+      now = clock();
+    }
+    return now;
   }
 
   private isAnyReadable(): boolean {
@@ -105,6 +115,7 @@ export class WorkerLoop {
     values[WORKER_SLOTS_FREE] = this.machine.pool.available;
     values[WORKER_EPOCH] = this.machine.snapshot.epoch;
     if (frames === 0) return;
+    this.framesPerBreath += (frames - this.framesPerBreath) / 8;
     values[WORKER_FRAMES] += frames;
     values[WORKER_RECEIVED_BATCHES] += 1;
   }
