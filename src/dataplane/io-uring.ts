@@ -46,6 +46,9 @@ const FEATURE_EXT_ARG = 1 << 8;
 const OFFSET_SQES = 0x1000_0000;
 const ENTER_GETEVENTS = 1;
 const ENTER_EXT_ARG = 1 << 3;
+const REGISTER_FILES_UPDATE = 6;
+const REGISTER_FILES2 = 13;
+const FILES_SPARSE = 1;
 const REGISTER_PBUF_RING = 22;
 const UNREGISTER_PBUF_RING = 23;
 const SQ_TASKRUN_OR_OVERFLOW = 4 | 2;
@@ -57,6 +60,7 @@ const OP_READ = 22;
 const OP_WRITE = 23;
 const OP_SEND = 26;
 const OP_READ_MULTISHOT = 49;
+const SQE_FIXED_FILE = 1;
 const SQE_BUFFER_SELECT = 1 << 5;
 const RECV_MULTISHOT = 1 << 1;
 const POLL_ADD_MULTI = 1;
@@ -75,8 +79,9 @@ const FOR_MASK = 0xff << 16;
 
 /** A page each, as the kernel wants rings to begin at one. */
 const BUFFER_RING_SIZE = RECEIVE_BUFFERS_MAX * 16;
-/** Queues whose buffer rings fit into the one mapping made at start; address space only until used. */
-const QUEUES_MAX = 16_384;
+/** Queues of one worker. Their buffer rings lie in one mapping made at start, which is address space only until used. */
+const QUEUES_MAX = 8192;
+const QUEUES_MIN = 64;
 
 /** Where things lie in the scratch mapping that the kernel reads at its leisure. */
 const SCRATCH_MSGHDR = 0;
@@ -84,6 +89,7 @@ const SCRATCH_REGISTER = 64;
 const SCRATCH_WAIT_ARGUMENT = 128;
 const SCRATCH_TIMESPEC = 160;
 const SCRATCH_WAKE = 192;
+const SCRATCH_FILE = 200;
 const SCRATCH_SIZE = 4096;
 
 /** Transports that the kernel moves frames for. */
@@ -143,6 +149,7 @@ export class UringEngine implements IoEngine {
   private starved: UringQueue[] = [];
   private refilled: UringQueue[] = [];
   private queueCount = 0;
+  private readonly queuesMax: number;
   private lentTotal = 0;
 
   private readonly rings: native.Mapping;
@@ -219,6 +226,7 @@ export class UringEngine implements IoEngine {
       this.slotAddressLow[slot] = address | 0;
       this.slotAddressHigh[slot] = Math.floor(address / 2 ** 32);
     }
+    this.queuesMax = this.registerFileTable();
     this.wakeFd = native.check('eventfd', native.eventfd());
     this.armWake();
   }
@@ -227,8 +235,10 @@ export class UringEngine implements IoEngine {
     if (transport.type !== 'tap' && transport.type !== 'packet') throw new Error(`no kernel queue for ${transport.type}`);
     let number = this.queues.indexOf(undefined);
     if (number < 0) number = this.queues.length;
+    if (number >= this.queuesMax) throw new Error(`a worker has at most ${this.queuesMax} queues: raise the limit of open files`);
     const queue = new UringQueue(this, port, number, transport, receives);
     this.queues[number] = queue;
+    this.registerFile(number, queue.fd);
     if (!receives) return queue;
     this.queueCount++;
     this.registerBufferRing(number);
@@ -320,8 +330,8 @@ export class UringEngine implements IoEngine {
     const low = (this.slotAddressLow[slot] + (position - slot * SLOT_STRIDE)) | 0;
     const sqe = (this.queued & this.sqMask) << 4;
     const sqes = this.sqes;
-    sqes[sqe] = queue.isPacket ? OP_SEND : OP_WRITE;
-    sqes[sqe + 1] = queue.fd;
+    sqes[sqe] = (queue.isPacket ? OP_SEND : OP_WRITE) | (SQE_FIXED_FILE << 8);
+    sqes[sqe + 1] = queue.number;
     sqes[sqe + 2] = 0;
     sqes[sqe + 3] = 0;
     sqes[sqe + 4] = low;
@@ -454,7 +464,8 @@ export class UringEngine implements IoEngine {
 
   private armReceive(queue: UringQueue): void {
     const opcode = queue.isPacket ? OP_RECVMSG | (RECV_MULTISHOT << 16) : OP_READ_MULTISHOT;
-    const sqe = this.nextSqe(opcode | (SQE_BUFFER_SELECT << 8), queue.fd, FOR_RECEIVE | queue.number, 0);
+    const flags = (SQE_BUFFER_SELECT | SQE_FIXED_FILE) << 8;
+    const sqe = this.nextSqe(opcode | flags, queue.number, FOR_RECEIVE | queue.number, 0);
     if (queue.isPacket) this.putAddress(sqe + 4, this.scratch.address + SCRATCH_MSGHDR);
     this.sqes[sqe + 10] = queue.number;
     queue.armed = true;
@@ -502,6 +513,38 @@ export class UringEngine implements IoEngine {
     native.ioUringEnter(this.ringFd, pending, 1, ENTER_GETEVENTS | ENTER_EXT_ARG, argument, 24);
   }
 
+  /**
+   * A queue's descriptor is known to the ring by the queue's number, which spares each request a reference taken and given
+   * back. A registered descriptor stays open until it is taken out again.
+   */
+  private registerFileTable(): number {
+    const words = this.scratchWords;
+    const base = SCRATCH_REGISTER >> 2;
+    const place = this.scratch.address + SCRATCH_REGISTER;
+    // The table may be no larger than the process's limit of open files.
+    for (let size = QUEUES_MAX; ; size >>= 1) {
+      words.fill(0, base, base + 8);
+      words[base] = size;
+      words[base + 1] = FILES_SPARSE;
+      const result = native.ioUringRegister(this.ringFd, REGISTER_FILES2, place, 32);
+      if (result >= 0) return size;
+      if (size <= QUEUES_MIN) native.check('registering a table of descriptors', result, 'raise the limit of open files');
+    }
+  }
+
+  private registerFile(number: number, fd: number): void {
+    const words = this.scratchWords;
+    const base = SCRATCH_REGISTER >> 2;
+    const place = this.scratch.address + SCRATCH_FILE;
+    words[SCRATCH_FILE >> 2] = fd;
+    words[base] = number;
+    words[base + 1] = 0;
+    words[base + 2] = place | 0;
+    words[base + 3] = Math.floor(place / 2 ** 32);
+    const result = native.ioUringRegister(this.ringFd, REGISTER_FILES_UPDATE, this.scratch.address + SCRATCH_REGISTER, 1);
+    native.check('registering a descriptor', result);
+  }
+
   private registerBufferRing(number: number): void {
     const words = this.scratchWords;
     const address = this.bufferRings.address + number * BUFFER_RING_SIZE;
@@ -519,6 +562,7 @@ export class UringEngine implements IoEngine {
   /** Takes back the buffers of a queue that is idle and frees its number. */
   private forget(queue: UringQueue): void {
     this.queues[queue.number] = undefined;
+    this.registerFile(queue.number, -1);
     if (!queue.receives) return;
     this.queueCount--;
     const base = (SCRATCH_REGISTER >> 2) + 3;
