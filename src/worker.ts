@@ -130,17 +130,19 @@ class DataplaneWorker {
 
   /** The port sends by its first queue; the others only receive. */
   private attach(port: number, transports: readonly QueueTransport[], receives: boolean): void {
-    const queues = transports.map((transport) => this.openQueue(port, transport, receives));
+    const queues: PortQueue[] = [];
+    for (const transport of transports) queues.push(this.openQueue(port, transport, receives, queues[0]));
     this.attached.set(port, queues);
     this.machine.queues[port] = queues[0];
   }
 
-  private openQueue(port: number, transport: QueueTransport, receives: boolean): PortQueue {
+  private openQueue(port: number, transport: QueueTransport, receives: boolean, first: PortQueue | undefined): PortQueue {
     if (transport.type === 'tap' || transport.type === 'packet') return this.engine.attach(port, transport, receives);
-    const queue = makeWatchedQueue(port, transport, this.machine.pool, this.machine, (errno: number) =>
+    const queue = makeWatchedQueue(port, transport, this.machine.pool, this.machine, first, (errno: number) =>
       this.tell({ type: 'failed', port, errno }),
     );
-    this.engine.watch(queue);
+    // Nothing comes back through a relay; its eventfd is for the far end.
+    if (transport.type !== 'relay' || transport.end === 'to') this.engine.watch(queue);
     this.loop.watched.push(queue);
     return queue;
   }

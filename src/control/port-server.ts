@@ -13,7 +13,10 @@ import type {
   PortKind,
   PortMemory,
   PortWatcher,
+  QueueTransport,
 } from '../dataplane/port.js';
+import { allocateFrameRing } from '../dataplane/frame-ring.js';
+import * as native from '../dataplane/native.js';
 import type { WorkerOrder } from '../dataplane/worker-protocol.js';
 import { OperatingError } from '../errors.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
@@ -42,7 +45,10 @@ interface ServedPort {
   /** Workers that were given the port's queues and have not said that they let go of them. */
   attachedTo: Set<number>;
   whenDetached: (() => void)[];
+  readonly relays: Relay[];
 }
+
+type Relay = Extract<QueueTransport, { type: 'relay' }>;
 
 export class PortServer {
   private readonly kinds: ReadonlyMap<string, PortKind>;
@@ -84,6 +90,7 @@ export class PortServer {
       status: { state: 'waiting', reason: 'opening' },
       attachedTo: new Set(),
       whenDetached: [],
+      relays: [],
     };
     this.ports.set(index, port);
     try {
@@ -99,6 +106,7 @@ export class PortServer {
     const port = this.ports.get(index);
     if (port === undefined) return;
     await this.detach(port);
+    this.closeRelays(port);
     this.ports.delete(index);
     await port.handle?.close(fate);
   }
@@ -157,6 +165,7 @@ export class PortServer {
 
   private attach(port: ServedPort, open: OpenPort): void {
     port.status = this.statusOf(port, open);
+    this.makeRelays(port, open);
     for (let worker = 0; worker < this.workers.count; worker++) {
       const order = this.attachOrder(port, open, worker);
       if (order === undefined) continue;
@@ -168,14 +177,34 @@ export class PortServer {
 
   /**
    * What a worker does with a port: it receives from the queues that are its own (queue q is worker q modulo workers),
-   * and sends by its own queue if it has one, else by a shared one. A stream can't be shared: one worker has it.
+   * and sends by its own queue if it has one, else by a shared one. A stream can't be shared: one worker has it, and the
+   * others send through relays to it.
    */
   private attachOrder(port: ServedPort, open: OpenPort, worker: number): WorkerOrder<Snapshot> | undefined {
     const own = open.queues.filter((_, queue) => queue % this.workers.count === worker);
-    if (own.length > 0) return { type: 'attach', port: port.index, transports: own, receives: true };
-    const shared = open.queues[worker % open.queues.length];
-    if (shared === undefined || (shared.type !== 'tap' && shared.type !== 'packet')) return undefined;
+    const isShareable = open.queues.every(({ type }) => type === 'tap' || type === 'packet');
+    if (own.length > 0) {
+      const relays = isShareable || worker !== 0 ? [] : port.relays.map((relay) => ({ ...relay, end: 'to' as const }));
+      return { type: 'attach', port: port.index, transports: [...own, ...relays], receives: true };
+    }
+    const shared = isShareable ? open.queues[worker % open.queues.length] : port.relays[worker - 1];
+    if (shared === undefined) return undefined;
     return { type: 'attach', port: port.index, transports: [shared], receives: false };
+  }
+
+  /** One relay for each worker but the first, when the port is one that workers can't share. */
+  private makeRelays(port: ServedPort, open: OpenPort): void {
+    this.closeRelays(port);
+    if (open.queues.every(({ type }) => type === 'tap' || type === 'packet')) return;
+    for (let worker = 1; worker < this.workers.count; worker++) {
+      const wakeFd = native.check('eventfd', native.eventfd());
+      port.relays.push({ type: 'relay', end: 'from', ring: allocateFrameRing(), wakeFd });
+    }
+  }
+
+  /** No worker uses them any more. */
+  private closeRelays(port: ServedPort): void {
+    for (const { wakeFd } of port.relays.splice(0)) native.close(wakeFd);
   }
 
   private lose(port: ServedPort, absence: PortAbsence): void {

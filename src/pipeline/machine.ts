@@ -22,6 +22,7 @@ import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import type { DropSamples } from '../dataplane/drop-samples.js';
 import type { FramePool } from '../dataplane/frame-pool.js';
 import type { PortQueue, SendReport } from '../dataplane/io-engine.js';
+import type { RelayCounts } from '../dataplane/relay-queue.js';
 import type { Kernels } from '../kernels/kernels.js';
 import { PORTS_MAX } from '../limits.js';
 import { Segmenter } from '../wire/gso.js';
@@ -41,7 +42,7 @@ export interface MachineParts {
   readonly loops: LoopGuard;
 }
 
-export class Machine implements SendReport {
+export class Machine implements SendReport, RelayCounts {
   readonly pool: FramePool;
   readonly kernels: Kernels;
   readonly counters: Counters;
@@ -85,6 +86,18 @@ export class Machine implements SendReport {
     this.counters.addPort(port, TX_FRAMES, 1);
     this.counters.addPort(port, TX_BYTES, octets);
     this.pool.sentCount[this.pool.original[slot]]++;
+    this.letGo(slot);
+  }
+
+  /** As `sent`, but the worker that has the port counts what becomes of the copy there. */
+  handedOver(slot: number): void {
+    this.pool.sentCount[this.pool.original[slot]]++;
+    this.letGo(slot);
+  }
+
+  /** A frame that another worker switched can't leave by the port. */
+  refused(slot: number, port: number, reason: number): void {
+    this.failCopy(slot, port, reason);
     this.letGo(slot);
   }
 
