@@ -62,7 +62,7 @@ const PEER = fileURLToPath(new URL('./peer.js', import.meta.url));
 const TRANSFER_PORT = 5001;
 const PICTURE_MS = 250;
 const FDB_LOOK_MS = 50;
-const BAR_WIDTH = 16;
+const BAR_WIDTH = 14;
 const READING_MS = 1500;
 const GLANCE_MS = 700;
 
