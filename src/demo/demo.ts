@@ -4,7 +4,7 @@
  * removed; what a killed demo left is removed by the next.
  */
 import { accessSync, constants } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { basename, delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { runCommandLine } from '../control/cli.js';
 import type { DemoOptions } from '../control/command.js';
@@ -16,6 +16,8 @@ import { type DemoReport, type Stage, scenes } from './scenes.js';
 import { Screen } from './screen.js';
 
 const ENTRY = fileURLToPath(new URL('../weft.js', import.meta.url));
+/** Started as `weft`, not by the path of the script. */
+const isInstalled = basename(process.argv[1] ?? '') === 'weft';
 /** What the shell reports for a program that a signal ended. */
 const SIGNAL_STATUS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 type StopSignal = keyof typeof SIGNAL_STATUS;
@@ -147,6 +149,7 @@ async function keepRunning(screen: Screen, signal: AbortSignal): Promise<void> {
 
 function sayGoodbye(screen: Screen): void {
   screen.heading('What next');
+  if (!isInstalled) screen.block(`weft stands for: node ${ENTRY}`, 'dim');
   screen.block(
     [
       'weft demo --keep           the same, left running for you to play with',
