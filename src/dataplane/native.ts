@@ -87,6 +87,12 @@ export function errnoName(number: number): string {
   return errnoNames.get(Math.abs(number)) ?? `errno ${number}`;
 }
 
+/** 100 for `ENETDOWN`; EIO for a name that libc does not know, or none. */
+export function errnoOf(name: string | undefined): number {
+  for (const [number, known] of errnoNames) if (known === name) return number;
+  return EIO;
+}
+
 /** Returns `result`, or throws an OperatingError that names the operation and errno when it is negative. */
 export function check(operation: string, result: number, fix?: string): number {
   if (result >= 0) return result;
@@ -131,6 +137,11 @@ export function poll(fds: Int32Array | Uint8Array, count: number, timeoutMs: num
 }
 export function eventfd(): number {
   return eventFd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+}
+const F_DUPFD_CLOEXEC = 1030;
+/** Another descriptor of the same open file. */
+export function duplicate(fd: number): number {
+  return fcntlInt(fd, F_DUPFD_CLOEXEC, 0);
 }
 const eventIncrement = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
 const writeBytes = libc.func('long write(int fd, void *bytes, size_t size)');
@@ -203,6 +214,14 @@ export function epoll(): number {
 export function epollWatch(set: number, fd: number, events: number, change: boolean): number {
   epollEvent[0] = events;
   return epollControl(set, change ? 3 : 1, fd, epollEvent);
+}
+const socketPairOf = libc.func('int socketpair(int family, int type, int protocol, void *fds)');
+/** Two connected Unix stream sockets, the first one non-blocking; both close on exec. Throws an OperatingError. */
+export function streamPair(): [number, number] {
+  const fds = new Int32Array(2);
+  check('opening a socket pair', socketPairOf(1, 1 | O_CLOEXEC, 0, fds));
+  check('making a socket non-blocking', fcntlInt(fds[0], 4, O_NONBLOCK));
+  return [fds[0], fds[1]];
 }
 export function ftruncate(fd: number, size: number): number {
   return truncateFd(fd, size);

@@ -2,9 +2,10 @@
 import type { PortKind } from '../port.js';
 import { memory } from './memory.js';
 import { netdev } from './netdev.js';
+import { pcap } from './pcap.js';
 import { qemu } from './qemu.js';
 import { tap } from './tap.js';
 
 export const portKinds: ReadonlyMap<string, PortKind> = new Map(
-  [tap, netdev, qemu, memory].map((kind) => [kind.kind, kind]),
+  [tap, netdev, qemu, pcap, memory].map((kind) => [kind.kind, kind]),
 );

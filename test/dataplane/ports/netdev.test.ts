@@ -8,22 +8,7 @@ import { openPacketSockets } from '../../../src/dataplane/ports/packet-socket.js
 import { BenchWorker, engineKinds, sleep, until } from '../../suites/bench-worker.js';
 import { ip, ipIfThere, RawStation, TestNamespace, uniqueName } from '../../suites/namespace.js';
 import { PortDouble, type PortRig, portSuite, testFrame } from '../../suites/port-suite.js';
-
-const FAR = 'far0';
-
-/** A veth pair: one end here for the port, the other in a namespace of its own. */
-function addVeth(device: string, namespace: TestNamespace): void {
-  ip('link', 'add', device, 'type', 'veth', 'peer', 'name', FAR, 'netns', namespace.name);
-  namespace.silence(FAR);
-  setInterfaceUp(FAR, true, namespace.fd);
-}
-
-/** Until the kernel has noticed the carrier on both ends it throws away what is sent. */
-async function carrier(device: string, namespace: TestNamespace): Promise<void> {
-  await until('the veth is up', () => {
-    return queryInterface(device)?.hasCarrier === true && queryInterface(FAR, namespace.fd)?.hasCarrier === true;
-  });
-}
+import { addVeth, carrier, FAR } from '../../suites/veth.js';
 
 function makeRig(): PortRig {
   const namespace = new TestNamespace();
@@ -149,6 +134,7 @@ describe('a netdev port', () => {
         return false;
       }
     };
+    await carrier(device, namespace);
     expect(ping(), 'before').toBe(true);
     const before = qdiscs(device);
     await port.start(netdev, { intent: { device } });
@@ -158,7 +144,8 @@ describe('a netdev port', () => {
     expect(worker.received.length, 'the switch sees what the host does not').toBeGreaterThan(0);
     await port.close();
     expect(qdiscs(device)).toBe(before);
-    expect(ping(), 'afterwards').toBe(true);
+    namespace.ip('neigh', 'flush', 'all');
+    await until('the host answers again', ping);
   });
 
   test('an interface that it set up speaks no IPv6, and is as it was after closing', async () => {

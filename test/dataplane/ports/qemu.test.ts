@@ -169,7 +169,7 @@ describe('a qemu port', () => {
   );
 
   test('a second QEMU is refused while one lives', async () => {
-    const { worker, connected, join, framesWithin } = await scene();
+    const { connected, join, framesWithin } = await scene();
     const first = await connected();
     const second = join();
     await until('the second is hung up', () => second.isClosed);
