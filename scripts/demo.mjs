@@ -42,7 +42,7 @@ const demo = isRoot
 demo.on('error', () => refuse('it needs root for TAPs and namespaces: run this as root, or install sudo.'));
 // Ctrl-C reaches the demo by itself; this process waits for it to clean up. A kill of this process alone is passed on.
 process.on('SIGINT', () => {});
-for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => demo.kill(signal));
+for (const signal of /** @type {const} */ (['SIGTERM', 'SIGHUP'])) process.on(signal, () => demo.kill(signal));
 demo.on('exit', (status, signal) => {
   process.exitCode = status ?? (signal === null ? 1 : 128);
 });

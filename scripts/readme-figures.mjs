@@ -10,12 +10,12 @@ const UNMEASURED = 'Not measured yet: `npm run bench` makes the figures, `npm ru
 
 /** Three significant digits, as a person compares them. @param {number} value */
 function shown(value) {
-  const prefixes = [
+  const prefixes = /** @type {const} */ ([
     [1e9, 'G'],
     [1e6, 'M'],
     [1e3, 'k'],
-  ];
-  const [size, prefix] = /** @type {[number, string]} */ (prefixes.find(([least]) => value >= least) ?? [1, '']);
+  ]);
+  const [size, prefix] = prefixes.find(([least]) => value >= least) ?? [1, ''];
   const scaled = value / size;
   return `${scaled >= 1000 ? Math.round(scaled) : Number(scaled.toPrecision(3))}${prefix === '' ? '' : ` ${prefix}`}`;
 }

@@ -90,7 +90,7 @@ function run(command) {
   spawnSync(program, args, { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
-/** Open vSwitch's package would start a switch on this machine, or fail where there is no init to start it with. */
+/** Open vSwitch's package would start a switch on this machine, or fail where there is no init to start it with. @param {() => void} install */
 function withoutServices(install) {
   const isOurs = isRoot && !existsSync(SERVICE_POLICY);
   if (isOurs) writeFileSync(SERVICE_POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });

