@@ -383,7 +383,7 @@ describe('the daemon and the demo', () => {
       ],
       { started },
     );
-    await weft(['demo', '--fast'], { started });
+    await weft(['demo', '--fast', '--keep'], { started });
     const common = { config: 'a.yaml' };
     expect(started).toEqual([
       {
@@ -395,7 +395,7 @@ describe('the daemon and the demo', () => {
         socket: '/run/weft/control.sock',
       },
       { ...common, workers: 2, io: 'poll', metrics: 'off', logLevel: 'debug', stateDir: '/x', socket: '/y' },
-      { json: false, fast: true },
+      { json: false, fast: true, keep: true },
     ]);
   });
 });
