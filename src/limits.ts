@@ -27,8 +27,10 @@ export const MEMBERS_MAX = 65_536;
 /** Trunk ports with a VID table of their own (16 KiB each). */
 export const TRUNKS_MAX = PORTS_MAX;
 
-/** Buffers lent to the kernel for one queue's reception: the most, and the least a crowded worker gives. The ring of
- * 256 descriptors fills one page, which is what io_uring wants. */
+/**
+ * Buffers lent to the kernel for one queue's reception: the most, and what a queue begins with. The ring of 256 descriptors
+ * fills one page, which is what io_uring wants.
+ */
 export const RECEIVE_BUFFERS_MAX = 256;
 export const RECEIVE_BUFFERS_MIN = 8;
 /** Share of a worker's slots that may be lent for reception; the rest is for copies and for frames on their way out. */
@@ -102,6 +104,10 @@ export const SPIN_FRAMES_MAX = 3;
 export const WATCHED_FRAMES_PER_BREATH = 64;
 /** A worker whose heartbeat is older than this is taken for stuck and replaced. */
 export const WORKER_STUCK_MS = 2000;
+/** The longest a worker may take from being started to its first breath. */
+export const WORKER_START_MAX_MS = 30_000;
+/** Heap of a worker's thread in MiB. Slots, tables and snapshots lie outside it; a worker that fills it leaks, and is replaced. */
+export const WORKER_HEAP_MIB = 256;
 /** Deaths of one worker within WORKER_DEATHS_WINDOW_MS after which it is restarted only once a window. */
 export const WORKER_DEATHS_MAX = 5;
 export const WORKER_DEATHS_WINDOW_MS = 10_000;

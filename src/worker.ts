@@ -3,7 +3,7 @@
  * main thread shares with it, then breathes until told to stop. Hosted by Piscina as one long task; it never returns to
  * the event loop, so orders are read with receiveMessageOnPort between two breaths.
  */
-import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
+import { type MessagePort, receiveMessageOnPort, threadId } from 'node:worker_threads';
 import { monotonicMs } from './dataplane/clock.js';
 import { Counters } from './dataplane/counters.js';
 import { DropSamples } from './dataplane/drop-samples.js';
@@ -11,18 +11,23 @@ import { FramePool } from './dataplane/frame-pool.js';
 import type { IoEngine, PortQueue, SendReport, WatchedQueue } from './dataplane/io-engine.js';
 import { PollEngine } from './dataplane/io-poll.js';
 import { UringEngine } from './dataplane/io-uring.js';
+import * as native from './dataplane/native.js';
 import type { QueueTransport } from './dataplane/port.js';
 import { makeWatchedQueue } from './dataplane/watched-queues.js';
 import {
   type IoChoice,
+  mappingsOf,
+  STATE_ENGINE_FD,
   STATE_EPOCH,
   STATE_PENDING,
   STATE_RING_FD,
   STATE_STOP,
+  STATE_THREAD,
   STATE_WAKE_FD,
   type WorkerOrder,
   type WorkerReport,
 } from './dataplane/worker-protocol.js';
+import { OperatingError } from './errors.js';
 import { Kernels } from './kernels/kernels.js';
 import { type FdbMemory, openFdb } from './pipeline/fdb.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
@@ -61,6 +66,9 @@ interface Leaving {
   readonly queues: readonly PortQueue[];
 }
 
+/** Looks at leaving queues for which the worker does not sleep: the kernel gives buffers back within one or two. */
+const EAGER_LOOKS = 100;
+
 class DataplaneWorker {
   private readonly orders: MessagePort;
   private readonly state: Int32Array;
@@ -69,10 +77,12 @@ class DataplaneWorker {
   private readonly loop: WorkerLoop;
   private readonly attached = new Map<number, PortQueue[]>();
   private leaving: Leaving[] = [];
+  private looksAtLeaving = 0;
 
   constructor(start: WorkerStart) {
     this.orders = start.orders;
     this.state = new Int32Array(start.state);
+    Atomics.store(this.state, STATE_THREAD, threadId);
     const pool = new FramePool();
     this.machine = new Machine(
       {
@@ -89,9 +99,8 @@ class DataplaneWorker {
     const failed = (port: number, errno: number) => this.tell({ type: 'failed', port, errno });
     const { engine, reason } = chooseEngine(start.io, pool, this.machine, failed);
     this.engine = engine;
-    Atomics.store(this.state, STATE_WAKE_FD, engine.wakeFd);
-    Atomics.store(this.state, STATE_RING_FD, engine instanceof UringEngine ? engine.ringFd : -1);
-    this.loop = new WorkerLoop(this.machine, engine, { isPending: () => Atomics.load(this.state, STATE_PENDING) !== 0 }, monotonicMs);
+    this.showWhatToClose(engine);
+    this.loop = new WorkerLoop(this.machine, engine, { isPending: () => this.isPending() }, monotonicMs);
     Atomics.store(this.state, STATE_EPOCH, start.snapshot.epoch);
     this.tell({ type: 'started', io: engine.kind, ioReason: reason });
   }
@@ -104,10 +113,28 @@ class DataplaneWorker {
     }
   }
 
+  /** After a throw too, so nothing of the queues is to be trusted; the main thread is not to close these once more. */
   close(): void {
-    Atomics.store(this.state, STATE_WAKE_FD, -1);
     Atomics.store(this.state, STATE_RING_FD, -1);
+    Atomics.store(this.state, STATE_ENGINE_FD, -1);
+    mappingsOf(this.state).fill(0);
+    for (const queue of this.loop.watched) queue.close();
     this.engine.close();
+  }
+
+  /** What the main thread needs to wake this worker, and to close and unmap when its thread died. */
+  private showWhatToClose(engine: IoEngine): void {
+    const { state } = this;
+    mappingsOf(state).set(engine.mappings.flatMap(({ address, size }) => [address, size]));
+    Atomics.store(state, STATE_ENGINE_FD, engine.wakeFd);
+    Atomics.store(state, STATE_RING_FD, engine.ringFd);
+    Atomics.store(state, STATE_WAKE_FD, native.check('duplicating an eventfd', native.duplicate(engine.wakeFd)));
+  }
+
+  /** Whether there is a reason not to sleep that is no frame. */
+  private isPending(): boolean {
+    if (Atomics.load(this.state, STATE_PENDING) !== 0) return true;
+    return this.leaving.length !== 0 && this.looksAtLeaving < EAGER_LOOKS;
   }
 
   private tell(report: WorkerReport): void {
@@ -128,15 +155,28 @@ class DataplaneWorker {
     else this.detach(order.port);
   }
 
-  /** The port sends by its first queue; the others only receive. */
+  /**
+   * The port sends by its first queue; the others only receive. What the system refuses (no descriptor, no memory) is that
+   * port's misfortune: it is reported as failed, and the worker goes on for the others.
+   */
   private attach(port: number, transports: readonly QueueTransport[], receives: boolean): void {
     const queues: PortQueue[] = [];
-    for (const transport of transports) queues.push(this.openQueue(port, transport, receives, queues[0]));
     this.attached.set(port, queues);
+    try {
+      for (const transport of transports) queues.push(this.openQueue(port, transport, receives, queues[0]));
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.tell({ type: 'failed', port, errno: native.errnoOf(error.errno) });
+    }
     this.machine.queues[port] = queues[0];
   }
 
-  private openQueue(port: number, transport: QueueTransport, receives: boolean, first: PortQueue | undefined): PortQueue {
+  private openQueue(
+    port: number,
+    transport: QueueTransport,
+    receives: boolean,
+    first: PortQueue | undefined,
+  ): PortQueue {
     if (transport.type === 'tap' || transport.type === 'packet') return this.engine.attach(port, transport, receives);
     const queue = makeWatchedQueue(port, transport, this.machine.pool, this.machine, first, (errno: number) =>
       this.tell({ type: 'failed', port, errno }),
@@ -157,14 +197,15 @@ class DataplaneWorker {
         this.loop.watched.splice(watched, 1);
         this.engine.unwatch(queue as WatchedQueue);
         (queue as WatchedQueue).close();
-        (queue as WatchedQueue).close();
       } else this.engine.detach(queue);
     }
     this.leaving.push({ port, queues: queues.filter((queue) => !('readable' in queue)) });
+    this.looksAtLeaving = 0;
   }
 
   /** Queues whose buffers the kernel has given back are told to the main thread, which may close their descriptors. */
   private checkLeaving(): void {
+    this.looksAtLeaving++;
     this.engine.submit(0);
     const staying: Leaving[] = [];
     for (const one of this.leaving) {

@@ -2,9 +2,15 @@
  * The ports of the running switch: opens them through their kinds, gives their queues to the workers, follows devices that
  * come and go, and closes what is removed only when no worker uses it any more. Main thread only.
  *
+ * A worker has a port from the moment it is given the order to attach until it says that it let go, or is dead: while it
+ * is dead nobody waits for it, and its successor is given the ports that are open then.
+ *
  *   absent --opened--> attached --lost--> detaching --all workers let go--> absent (kind told: released)
  *                          \--removed--> detaching --all workers let go--> closed
  */
+
+import { allocateFrameRing } from '../dataplane/frame-ring.js';
+import * as native from '../dataplane/native.js';
 import type {
   OpenPort,
   PortAbsence,
@@ -15,8 +21,6 @@ import type {
   PortWatcher,
   QueueTransport,
 } from '../dataplane/port.js';
-import { allocateFrameRing } from '../dataplane/frame-ring.js';
-import * as native from '../dataplane/native.js';
 import type { WorkerOrder } from '../dataplane/worker-protocol.js';
 import { OperatingError } from '../errors.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
@@ -24,7 +28,8 @@ import type { Snapshot } from '../pipeline/snapshot.js';
 /** What the port server needs of the workers. */
 export interface WorkerOrders {
   readonly count: number;
-  order(index: number, order: WorkerOrder<Snapshot>): void;
+  /** False: the worker is dead just now. Its successor begins with `ordersFor`. */
+  order(index: number, order: WorkerOrder<Snapshot>): boolean;
 }
 
 /** A port as `port list` and the compiler see it. */
@@ -43,8 +48,12 @@ interface ServedPort {
   handle: PortHandle | undefined;
   status: PortStatus;
   /** Workers that were given the port's queues and have not said that they let go of them. */
-  attachedTo: Set<number>;
+  readonly attachedTo: Set<number>;
+  /** Not empty while the workers are asked to let go. */
   whenDetached: (() => void)[];
+  /** Being closed: whatever its kind still tells of it is too late. */
+  isLeaving: boolean;
+  isReleaseDue: boolean;
   readonly relays: Relay[];
 }
 
@@ -90,24 +99,28 @@ export class PortServer {
       status: { state: 'waiting', reason: 'opening' },
       attachedTo: new Set(),
       whenDetached: [],
+      isLeaving: false,
+      isReleaseDue: false,
       relays: [],
     };
+    if (this.ports.has(index)) throw new TypeError(`index ${index} is another port's`);
     this.ports.set(index, port);
     try {
       port.handle = await kind.open(intent, this.watcher(port), this.memoryOf(intent.name));
     } catch (error) {
-      this.ports.delete(index);
+      // It may have been opened before it failed; no worker may go on with descriptors that are closed.
+      await this.letGo(port);
       throw error;
     }
+    // It was lost, and the workers let go, before there was a handle to tell it to.
+    if (port.isReleaseDue) this.release(port);
   }
 
   /** Stops serving a port: resolves when no worker uses it and its descriptors are closed. The snapshot closed it before. */
   async remove(index: number, fate: 'remove' | 'keep' = 'remove'): Promise<void> {
     const port = this.ports.get(index);
     if (port === undefined) return;
-    await this.detach(port);
-    this.closeRelays(port);
-    this.ports.delete(index);
+    await this.letGo(port);
     await port.handle?.close(fate);
   }
 
@@ -116,12 +129,14 @@ export class PortServer {
     await Promise.all([...this.ports.keys()].map((index) => this.remove(index, 'keep')));
   }
 
-  /** Orders that give a restarted worker the ports that are up. */
+  /** Orders that give a (re)started worker the ports that are up. It has them from now on. */
   ordersFor(worker: number): WorkerOrder<Snapshot>[] {
     const orders: WorkerOrder<Snapshot>[] = [];
     for (const port of this.ports.values()) {
       const order = port.status.open === undefined ? undefined : this.attachOrder(port, port.status.open, worker);
-      if (order !== undefined) orders.push(order);
+      if (order === undefined) continue;
+      port.attachedTo.add(worker);
+      orders.push(order);
     }
     return orders;
   }
@@ -135,9 +150,7 @@ export class PortServer {
 
   /** A worker died: what it held it holds no more, and its successor is given `ordersFor`. */
   workerDied(worker: number): void {
-    for (const port of this.ports.values()) {
-      if (port.status.open === undefined) this.workerLetGo(worker, port.index);
-    }
+    for (const port of this.ports.values()) this.workerLetGo(worker, port.index);
   }
 
   /** A worker found the port's device failing. */
@@ -151,6 +164,8 @@ export class PortServer {
       opened: (open) => this.attach(port, open),
       lost: (absence) => this.lose(port, absence),
       changed: (open) => {
+        // Of a port that was lost by a worker's report its kind does not know yet.
+        if (port.isLeaving || port.status.open === undefined) return;
         port.status = this.statusOf(port, open);
         this.changed(port.index);
       },
@@ -164,13 +179,17 @@ export class PortServer {
   }
 
   private attach(port: ServedPort, open: OpenPort): void {
+    if (port.isLeaving) return;
+    if (port.attachedTo.size > 0) {
+      // New queues before the workers let go of the old ones: they let go first.
+      void this.detach(port).then(() => this.attach(port, open));
+      return;
+    }
     port.status = this.statusOf(port, open);
     this.makeRelays(port, open);
     for (let worker = 0; worker < this.workers.count; worker++) {
       const order = this.attachOrder(port, open, worker);
-      if (order === undefined) continue;
-      port.attachedTo.add(worker);
-      this.workers.order(worker, order);
+      if (order !== undefined && this.workers.order(worker, order)) port.attachedTo.add(worker);
     }
     this.changed(port.index);
   }
@@ -208,22 +227,41 @@ export class PortServer {
   }
 
   private lose(port: ServedPort, absence: PortAbsence): void {
+    if (port.isLeaving) return;
     const wasOpen = port.status.open !== undefined;
     port.status = absence;
     this.changed(port.index);
-    if (!wasOpen) return;
-    this.detach(port).then(
-      () => port.handle?.released(),
-      () => undefined,
-    );
+    if (wasOpen) void this.detach(port).then(() => this.release(port));
+  }
+
+  /** The kind may close the descriptors, and look for the device again; not when it is about to be closed for good. */
+  private release(port: ServedPort): void {
+    if (port.isLeaving) return;
+    port.isReleaseDue = port.handle === undefined;
+    try {
+      port.handle?.released();
+    } catch (error) {
+      port.status = { state: 'down', reason: (error as Error).message };
+      this.changed(port.index);
+    }
+  }
+
+  /** The end of a port on this side: no worker has it, and nothing of it is kept. Its handle is to be closed next. */
+  private async letGo(port: ServedPort): Promise<void> {
+    port.isLeaving = true;
+    await this.detach(port);
+    this.closeRelays(port);
+    this.ports.delete(port.index);
   }
 
   private detach(port: ServedPort): Promise<void> {
-    const { status } = port;
-    if (status.open !== undefined) port.status = { state: 'down', reason: 'being removed' };
+    if (port.status.open !== undefined) port.status = { state: 'down', reason: 'being removed' };
     if (port.attachedTo.size === 0) return Promise.resolve();
     return new Promise((resolve) => {
+      // Asked twice a worker would answer twice, the second time while the kernel still has the queues of the first.
+      const isAsked = port.whenDetached.length > 0;
       port.whenDetached.push(resolve);
+      if (isAsked) return;
       for (const worker of port.attachedTo) this.workers.order(worker, { type: 'detach', port: port.index });
     });
   }

@@ -6,6 +6,7 @@
  * reports the copy through `SendReport.sent`; it is reported exactly once, also when the queue is detached meanwhile.
  */
 import type { Batch } from './batch.js';
+import type { Mapping } from './native.js';
 import type { QueueTransport } from './port.js';
 
 /** Told of every copy given to a queue, once. */
@@ -59,6 +60,10 @@ export interface IoEngine {
   readonly wakeFd: number;
   /** Receptions and sends that failed, by errno, since start: shown by `weft status`. */
   readonly failures: ReadonlyMap<number, number>;
+  /** The ring's descriptor, -1 without one, and what is mapped: to be given back by the main thread if the worker dies. */
+  readonly ringFd: number;
+  readonly mappings: readonly Mapping[];
+  /** Gives back descriptors and mappings. Nothing of the engine or its queues may be used afterwards. */
   close(): void;
 }
 

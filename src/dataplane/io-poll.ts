@@ -54,6 +54,8 @@ export class PollEngine implements IoEngine {
   readonly kind = 'poll';
   readonly wakeFd: number;
   readonly failures = new Map<number, number>();
+  readonly ringFd = -1;
+  readonly mappings: readonly native.Mapping[];
   private readonly pool: FramePool;
   private readonly report: SendReport;
   private readonly queueFailed: QueueFailure;
@@ -74,6 +76,7 @@ export class PollEngine implements IoEngine {
     this.queueFailed = queueFailed;
     this.arena = native.addressOf(pool.memory.buffer);
     this.scratch = native.map(-1, SCRATCH_SIZE);
+    this.mappings = [this.scratch];
     this.scratchWords = new Int32Array(this.scratch.buffer);
     this.wakeFd = native.check('eventfd', native.eventfd());
     this.listDescriptors();

@@ -10,6 +10,8 @@
  *
  * Formats: linux/io_uring.h.
  */
+
+import { OperatingError } from '../errors.js';
 import {
   FRAME_SIZE_MAX,
   RECEIVE_BUFFERS_MAX,
@@ -49,6 +51,10 @@ const ENTER_EXT_ARG = 1 << 3;
 const REGISTER_FILES_UPDATE = 6;
 const REGISTER_FILES2 = 13;
 const FILES_SPARSE = 1;
+const REGISTER_PROBE = 8;
+/** Operations a probe tells of, and the octets of its answer: a head of 16, eight for each. */
+const PROBE_OPERATIONS = 64;
+const PROBE_SUPPORTED = 1;
 const REGISTER_PBUF_RING = 22;
 const UNREGISTER_PBUF_RING = 23;
 const SQ_TASKRUN_OR_OVERFLOW = 4 | 2;
@@ -82,6 +88,8 @@ const BUFFER_RING_SIZE = RECEIVE_BUFFERS_MAX * 16;
 /** Queues of one worker. Their buffer rings lie in one mapping made at start, which is address space only until used. */
 const QUEUES_MAX = 8192;
 const QUEUES_MIN = 64;
+/** Tries to hand over a full submission queue; the kernel refuses only while it has no memory. */
+const HAND_OVER_TRIES = 1000;
 
 /** Where things lie in the scratch mapping that the kernel reads at its leisure. */
 const SCRATCH_MSGHDR = 0;
@@ -107,12 +115,14 @@ class UringQueue implements PortQueue {
   private readonly engine: UringEngine;
   /** Buffers the kernel holds, how many it should, and the ring's tail. */
   lent = 0;
-  target = RECEIVE_BUFFERS_MIN;
+  target = RECEIVE_BUFFERS_MIN >> 1;
   tail = 0;
   armed = false;
   /** In the engine's list of queues to refill. */
   isStarved = false;
   detached = false;
+  /** Its failure was reported: once is enough. */
+  hasFailed = false;
   inFlight = 0;
   /** Moving average of frame sizes in octets, for `target`. */
   averageSize = 1024;
@@ -139,6 +149,7 @@ export class UringEngine implements IoEngine {
   readonly failures = new Map<number, number>();
   /** The ring's descriptor: the main thread closes it when the worker died. */
   readonly ringFd: number;
+  readonly mappings: readonly native.Mapping[];
 
   private readonly pool: FramePool;
   private readonly report: SendReport;
@@ -171,7 +182,6 @@ export class UringEngine implements IoEngine {
   private readonly sqMask: number;
   private readonly cqMask: number;
   private readonly sqEntries: number;
-  private submitted = 0;
   private queued = 0;
   private completed = 0;
   /** Address of each slot's base, as two words. */
@@ -191,8 +201,9 @@ export class UringEngine implements IoEngine {
     const features = words[5];
     if ((features & FEATURE_SINGLE_MMAP) === 0 || (features & FEATURE_EXT_ARG) === 0) {
       native.close(this.ringFd);
-      throw new Error('io_uring of this kernel is too old');
+      throw new OperatingError('io_uring of this kernel is too old', { code: 'no-kernel-feature' });
     }
+    requireOperations(this.ringFd);
     this.sqEntries = words[0];
     const ringSize = Math.max(words[16] + words[0] * 4, words[25] + words[1] * 16);
     this.rings = native.map(this.ringFd, ringSize, 0, true);
@@ -214,6 +225,7 @@ export class UringEngine implements IoEngine {
     this.bufferWords = new Int32Array(this.bufferRings.buffer);
     this.bufferHalves = new Uint16Array(this.bufferRings.buffer);
     this.scratch = native.map(-1, SCRATCH_SIZE);
+    this.mappings = [this.rings, this.sqeMapping, this.bufferRings, this.scratch];
     this.scratchWords = new Int32Array(this.scratch.buffer);
     // struct msghdr of all multishot receptions: no name, room for one auxdata control message.
     this.scratchWords[(SCRATCH_MSGHDR + 40) >> 2] = AUXDATA_SIZE;
@@ -232,16 +244,31 @@ export class UringEngine implements IoEngine {
   }
 
   attach(port: number, transport: QueueTransport, receives: boolean): PortQueue {
-    if (transport.type !== 'tap' && transport.type !== 'packet') throw new Error(`no kernel queue for ${transport.type}`);
+    if (transport.type !== 'tap' && transport.type !== 'packet')
+      throw new Error(`no kernel queue for ${transport.type}`);
     let number = this.queues.indexOf(undefined);
     if (number < 0) number = this.queues.length;
-    if (number >= this.queuesMax) throw new Error(`a worker has at most ${this.queuesMax} queues: raise the limit of open files`);
+    if (number >= this.queuesMax) {
+      const fix = 'raise the limit of open files';
+      throw new OperatingError(`a worker has at most ${this.queuesMax} queues`, {
+        code: 'limit',
+        errno: 'EMFILE',
+        fix,
+      });
+    }
     const queue = new UringQueue(this, port, number, transport, receives);
-    this.queues[number] = queue;
     this.registerFile(number, queue.fd);
+    if (receives) {
+      try {
+        this.registerBufferRing(number);
+      } catch (error) {
+        this.registerFile(number, -1);
+        throw error;
+      }
+    }
+    this.queues[number] = queue;
     if (!receives) return queue;
     this.queueCount++;
-    this.registerBufferRing(number);
     this.starve(queue);
     return queue;
   }
@@ -289,15 +316,7 @@ export class UringEngine implements IoEngine {
 
   submit(waitMs: number): void {
     if (this.starved.length !== 0) this.refillStarved();
-    const pending = this.queued - this.submitted;
-    const isWaiting = waitMs > 0 && Atomics.load(this.ringWords, this.cqTail) === this.completed;
-    Atomics.store(this.ringWords, this.sqTail, this.queued);
-    this.submitted = this.queued;
-    if (isWaiting) {
-      this.enterAndWait(pending, waitMs);
-    } else if (pending !== 0 || this.hasWork()) {
-      native.ioUringEnter(this.ringFd, pending, 0, ENTER_GETEVENTS, 0, 0);
-    }
+    this.handOver(waitMs);
   }
 
   receive(batch: Batch): void {
@@ -321,7 +340,7 @@ export class UringEngine implements IoEngine {
   queueSend(queue: UringQueue, slot: number): boolean {
     if (queue.detached) return false;
     if (((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries) {
-      this.submit(0);
+      this.handOver(0);
       if (((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries) return false;
     }
     const pool = this.pool;
@@ -350,7 +369,8 @@ export class UringEngine implements IoEngine {
   close(): void {
     native.close(this.ringFd);
     native.close(this.wakeFd);
-    // Only now that no ring refers to them may the mappings go. The views over them die with this object.
+    // Only now that no ring refers to them may the mappings go.
+    for (const { address, size } of this.mappings) native.unmap(address, size);
   }
 
   private completeSend(slot: number, number: number, result: number): void {
@@ -362,7 +382,9 @@ export class UringEngine implements IoEngine {
     }
     this.countFailure(result);
     this.report.sent(slot, queue.port, 0, sendFailureReason(-result));
-    if (isDeviceGone(-result) && !queue.detached) this.queueFailed(queue.port, -result);
+    if (!isDeviceGone(-result) || queue.detached || queue.hasFailed) return;
+    queue.hasFailed = true;
+    this.queueFailed(queue.port, -result);
   }
 
   private completeReceive(batch: Batch, number: number, result: number, flags: number): void {
@@ -401,7 +423,8 @@ export class UringEngine implements IoEngine {
     this.countFailure(errno);
     if (isDeviceGone(errno) && !queue.detached) {
       queue.detached = true;
-      this.queueFailed(queue.port, errno);
+      if (!queue.hasFailed) this.queueFailed(queue.port, errno);
+      queue.hasFailed = true;
     }
   }
 
@@ -455,11 +478,19 @@ export class UringEngine implements IoEngine {
     else this.starve(queue);
   }
 
-  /** Few buffers for queues with large frames or for a crowd of queues, so that neither cache nor pool is exhausted. */
+  /**
+   * How many buffers a queue should have. Few to begin with; twice as many each time it has used half of them, as far as
+   * its frames' sizes (they should stay in the caches) and the other queues' share allow. What an idle queue was lent can't
+   * be taken back, so growing ends at half of the pool: the rest is for those that come later.
+   */
   private targetOf(queue: UringQueue): number {
+    const { slotCount } = this.pool;
     const byFootprint = Math.floor(RECEIVE_FOOTPRINT / Math.max(queue.averageSize, 64));
-    const byShare = Math.floor((this.pool.slotCount * RECEIVE_SLOTS_SHARE) / this.queueCount);
-    return Math.max(RECEIVE_BUFFERS_MIN, Math.min(RECEIVE_BUFFERS_MAX, byFootprint, byShare));
+    const byShare = Math.floor((slotCount * RECEIVE_SLOTS_SHARE) / this.queueCount);
+    const most = Math.max(1, Math.min(RECEIVE_BUFFERS_MAX, byFootprint, byShare));
+    if (this.lentTotal > slotCount * RECEIVE_SLOTS_SHARE) return 1;
+    if (queue.lent <= queue.target >> 1 && this.lentTotal < slotCount >> 1) return Math.min(most, queue.target * 2);
+    return Math.min(most, queue.target);
   }
 
   private armReceive(queue: UringQueue): void {
@@ -485,7 +516,10 @@ export class UringEngine implements IoEngine {
 
   /** A cleared submission entry with the given first word, descriptor and user data; its word position. */
   private nextSqe(first: number, fd: number, purpose: number, slot: number): number {
-    if (((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries) this.submit(0);
+    for (let tries = 0; ((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries; tries++) {
+      if (tries === HAND_OVER_TRIES) throw new Error('the kernel takes no submissions');
+      this.handOver(0);
+    }
     const sqe = (this.queued & this.sqMask) << 4;
     this.sqes.fill(0, sqe, sqe + 16);
     this.sqes[sqe] = first;
@@ -499,6 +533,15 @@ export class UringEngine implements IoEngine {
   private putAddress(word: number, address: number): void {
     this.sqes[word] = address | 0;
     this.sqes[word + 1] = Math.floor(address / 2 ** 32);
+  }
+
+  /** Everything queued, also what the kernel left the last time: it takes fewer only while it has no memory. */
+  private handOver(waitMs: number): void {
+    const pending = (this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0;
+    const isWaiting = waitMs > 0 && Atomics.load(this.ringWords, this.cqTail) === this.completed;
+    Atomics.store(this.ringWords, this.sqTail, this.queued);
+    if (isWaiting) this.enterAndWait(pending, waitMs);
+    else if (pending !== 0 || this.hasWork()) native.ioUringEnter(this.ringFd, pending, 0, ENTER_GETEVENTS, 0, 0);
   }
 
   private enterAndWait(pending: number, waitMs: number): void {
@@ -528,7 +571,8 @@ export class UringEngine implements IoEngine {
       words[base + 1] = FILES_SPARSE;
       const result = native.ioUringRegister(this.ringFd, REGISTER_FILES2, place, 32);
       if (result >= 0) return size;
-      if (size <= QUEUES_MIN) native.check('registering a table of descriptors', result, 'raise the limit of open files');
+      if (size <= QUEUES_MIN)
+        native.check('registering a table of descriptors', result, 'raise the limit of open files');
     }
   }
 
@@ -541,7 +585,12 @@ export class UringEngine implements IoEngine {
     words[base + 1] = 0;
     words[base + 2] = place | 0;
     words[base + 3] = Math.floor(place / 2 ** 32);
-    const result = native.ioUringRegister(this.ringFd, REGISTER_FILES_UPDATE, this.scratch.address + SCRATCH_REGISTER, 1);
+    const result = native.ioUringRegister(
+      this.ringFd,
+      REGISTER_FILES_UPDATE,
+      this.scratch.address + SCRATCH_REGISTER,
+      1,
+    );
     native.check('registering a descriptor', result);
   }
 
@@ -574,6 +623,18 @@ export class UringEngine implements IoEngine {
       this.pool.release(this.bufferHalves[ring / 2 + (queue.tail & (RECEIVE_BUFFERS_MAX - 1)) * 8 + 6]);
     }
   }
+}
+
+/** Closes the ring and throws if the kernel lacks what queues need: multishot reads are of Linux 6.7. */
+function requireOperations(ringFd: number): void {
+  const answer = new Uint8Array(16 + PROBE_OPERATIONS * 8);
+  const address = native.addressOf(answer.buffer);
+  const result = native.ioUringRegister(ringFd, REGISTER_PROBE, address, PROBE_OPERATIONS);
+  if (result >= 0 && (answer[16 + OP_READ_MULTISHOT * 8 + 2] & PROBE_SUPPORTED) !== 0) return;
+  native.close(ringFd);
+  throw new OperatingError('io_uring of this kernel has no multishot reads (Linux 6.7 has)', {
+    code: 'no-kernel-feature',
+  });
 }
 
 /** 1 when adding a non-negative number to `before` wrapped to `after`, both read as unsigned words. */

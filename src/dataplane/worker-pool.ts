@@ -5,17 +5,27 @@
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { Piscina } from 'piscina';
-import { WORKER_DEATHS_MAX, WORKER_DEATHS_WINDOW_MS, WORKER_STUCK_MS } from '../limits.js';
+import { OperatingError } from '../errors.js';
+import {
+  WORKER_DEATHS_MAX,
+  WORKER_DEATHS_WINDOW_MS,
+  WORKER_HEAP_MIB,
+  WORKER_START_MAX_MS,
+  WORKER_STUCK_MS,
+} from '../limits.js';
 import { monotonicMs } from './clock.js';
 import { COUNTERS_SIZE, Counters, WORKER_LAST_BREATH_MS } from './counters.js';
 import { DROP_SAMPLES_SIZE, DropSamples } from './drop-samples.js';
 import * as native from './native.js';
 import {
   type IoChoice,
+  mappingsOf,
+  STATE_ENGINE_FD,
   STATE_EPOCH,
   STATE_PENDING,
   STATE_RING_FD,
   STATE_STOP,
+  STATE_THREAD,
   STATE_WAKE_FD,
   STATE_WORDS,
   type WorkerOrder,
@@ -53,14 +63,21 @@ export interface WorkerSeat {
 
 interface Seat extends WorkerSeat {
   page: Int32Array;
-  port: MessagePort;
+  port: MessagePort | undefined;
   abort: AbortController;
   ended: Promise<void>;
+  /** When a thread that was told to end has really ended. Until then it may still be in the middle of something. */
+  threadGone: Promise<void>;
   deaths: number[];
   startedMs: number;
+  /** Some thread of this seat has once come as far as to breathe. */
+  hasRun: boolean;
+  restartTimer: NodeJS.Timeout | undefined;
 }
 
 const WATCH_PERIOD_MS = 250;
+/** A pause of the main thread longer than this says nothing about the workers: the whole process stood still. */
+const OWN_PAUSE_MAX_MS = 4 * WATCH_PERIOD_MS;
 
 export class WorkerPool<Config extends { readonly epoch: number }> {
   private readonly options: WorkerPoolOptions<Config>;
@@ -68,6 +85,8 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
   private readonly places: Seat[] = [];
   private readonly watch: NodeJS.Timeout;
   private stopping = false;
+  private lastWatchMs = monotonicMs();
+  private startFailure: OperatingError | undefined;
 
   constructor(options: WorkerPoolOptions<Config>) {
     this.options = options;
@@ -78,7 +97,11 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
       concurrentTasksPerWorker: 1,
       // Piscina's own waiting between tasks is not ours: the one task never ends.
       atomics: 'disabled',
+      // What a worker needs is allocated at its start, outside this heap.
+      resourceLimits: { maxOldGenerationSizeMb: WORKER_HEAP_MIB },
     });
+    // Of a thread without a task: whoever had one hears of it by the task's promise. Unheard it would end the process.
+    this.piscina.on('error', () => undefined);
     for (let index = 0; index < options.count; index++) this.places.push(this.newSeat(index));
     for (const seat of this.places) this.start(seat);
     this.watch = setInterval(() => this.replaceStuck(), WATCH_PERIOD_MS);
@@ -89,11 +112,13 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     return this.places;
   }
 
-  /** Posts an order to one worker and wakes it. */
-  order(index: number, order: WorkerOrder<Config>): void {
+  /** Posts an order to one worker and wakes it. False: it is dead just now; its successor begins with `current`. */
+  order(index: number, order: WorkerOrder<Config>): boolean {
     const seat = this.places[index];
+    if (seat?.port === undefined) return false;
     seat.port.postMessage(order);
     wake(seat);
+    return true;
   }
 
   /** Posts an order to all workers. */
@@ -101,10 +126,21 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     for (const seat of this.places) this.order(seat.index, order);
   }
 
-  /** Resolves when every worker forwards by the snapshot of this epoch or a later one. */
+  /** Resolves when every worker runs for the first time. Throws an OperatingError that says why one can't. */
+  async started(): Promise<void> {
+    while (!this.stopping && !this.places.every((seat) => seat.hasRun)) {
+      if (this.startFailure !== undefined) throw this.startFailure;
+      await pause(2);
+    }
+  }
+
+  /**
+   * Resolves when no worker forwards by a snapshot older than this epoch. One that is dead, or has not begun, forwards
+   * nothing, and will begin with the newest: nobody waits for it, or one crashing worker would hold up every change.
+   */
   async reached(epoch: number): Promise<void> {
     for (const seat of this.places) {
-      for (let waits = 0; Atomics.load(seat.page, STATE_EPOCH) < epoch && !this.stopping; waits++) {
+      for (let waits = 0; isBehind(seat, epoch) && !this.stopping; waits++) {
         wake(seat);
         await pause(waits < 20 ? 0 : 2);
       }
@@ -115,13 +151,17 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     this.stopping = true;
     clearInterval(this.watch);
     for (const seat of this.places) {
+      clearTimeout(seat.restartTimer);
       Atomics.store(seat.page, STATE_STOP, 1);
       wake(seat);
     }
-    const timeout = pause(WORKER_STUCK_MS);
-    await Promise.race([Promise.all(this.places.map((seat) => seat.ended)), timeout]);
-    for (const seat of this.places) seat.port.close();
+    await within(WORKER_STUCK_MS, Promise.all(this.places.map((seat) => seat.ended)));
     await this.piscina.destroy();
+    for (const seat of this.places) {
+      seat.port?.close();
+      seat.port = undefined;
+      closeLeftovers(seat);
+    }
   }
 
   private newSeat(index: number): Seat {
@@ -134,11 +174,14 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
       io: 'uring',
       ioReason: 'starting',
       page: new Int32Array(new SharedArrayBuffer(STATE_WORDS * 4)),
-      port: undefined as unknown as MessagePort,
+      port: undefined,
       abort: new AbortController(),
       ended: Promise.resolve(),
+      threadGone: Promise.resolve(),
       deaths: [],
       startedMs: 0,
+      hasRun: false,
+      restartTimer: undefined,
     };
   }
 
@@ -149,12 +192,17 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     seat.page = new Int32Array(page);
     seat.page[STATE_WAKE_FD] = -1;
     seat.page[STATE_RING_FD] = -1;
+    seat.page[STATE_ENGINE_FD] = -1;
     seat.page[STATE_EPOCH] = -1;
+    seat.threadGone = Promise.resolve();
     seat.port = channel.port1;
     seat.abort = new AbortController();
     seat.state = 'starting';
     seat.startedMs = monotonicMs();
-    channel.port1.on('message', (report: WorkerReport) => this.hear(seat, report));
+    channel.port1.on('message', (report: WorkerReport) => {
+      // What a dead worker said last is about ports that its successor may have again.
+      if (seat.port === channel.port1) this.hear(seat, report);
+    });
     channel.port1.unref();
     const { snapshot, orders } = current(seat.index);
     const start = {
@@ -172,31 +220,38 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     Atomics.store(seat.page, STATE_PENDING, 1);
     seat.ended = run.then(
       () => this.ended(seat, 'ended without being asked to'),
-      (error: unknown) => this.ended(seat, error instanceof Error ? error.message : String(error)),
+      (error: unknown) => this.ended(seat, reasonOf(error)),
     );
   }
 
   private hear(seat: Seat, report: WorkerReport): void {
     if (report.type === 'started') {
       seat.state = 'running';
+      seat.hasRun = true;
       seat.io = report.io;
       seat.ioReason = report.ioReason;
     }
     this.options.onReport(seat.index, report);
   }
 
-  private ended(seat: Seat, reason: string): void {
+  private async ended(seat: Seat, reason: string): Promise<void> {
+    await within(WORKER_STUCK_MS, seat.threadGone);
     if (this.stopping) return;
     closeLeftovers(seat);
-    seat.port.close();
+    seat.port?.close();
+    seat.port = undefined;
     seat.lastExit = reason;
     seat.state = 'failed';
+    if (!seat.hasRun) {
+      this.startFailure ??= new OperatingError(`worker ${seat.index} can't start: ${reason}`);
+      return;
+    }
     seat.restarts++;
     const now = monotonicMs();
     seat.deaths = [...seat.deaths.filter((at) => now - at < WORKER_DEATHS_WINDOW_MS), now];
     this.options.onDeath(seat.index, reason);
     const delay = seat.deaths.length > WORKER_DEATHS_MAX ? WORKER_DEATHS_WINDOW_MS : 0;
-    setTimeout(() => {
+    seat.restartTimer = setTimeout(() => {
       if (!this.stopping) this.start(seat);
     }, delay);
   }
@@ -204,12 +259,32 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
   /** A worker that neither breathes nor sleeps (it wakes by itself to breathe) hangs in a loop: end its thread. */
   private replaceStuck(): void {
     const now = monotonicMs();
+    const paused = now - this.lastWatchMs > OWN_PAUSE_MAX_MS;
+    this.lastWatchMs = now;
+    if (paused) return;
     for (const seat of this.places) {
-      if (seat.state !== 'running') continue;
+      if (seat.port === undefined || seat.abort.signal.aborted) continue;
       const last = Math.max(seat.counters.values[WORKER_LAST_BREATH_MS], seat.startedMs);
-      if (now - last > WORKER_STUCK_MS) seat.abort.abort(new Error(`did not breathe for ${Math.round(now - last)} ms`));
+      const patience = seat.state === 'running' ? WORKER_STUCK_MS : WORKER_START_MAX_MS;
+      if (now - last > patience) this.kill(seat, `did not breathe for ${Math.round(now - last)} ms`);
     }
   }
+
+  private kill(seat: Seat, reason: string): void {
+    const number = Atomics.load(seat.page, STATE_THREAD);
+    const thread = this.piscina.threads.find(({ threadId }) => number !== 0 && threadId === number);
+    if (thread !== undefined) seat.threadGone = new Promise((resolve) => thread.once('exit', () => resolve()));
+    // It may hang in a system call that only this ends.
+    wake(seat);
+    seat.abort.abort(new Error(reason));
+  }
+}
+
+/** Whether the worker forwards by an older snapshot than this. */
+function isBehind(seat: Seat, epoch: number): boolean {
+  if (seat.port === undefined) return false;
+  const reached = Atomics.load(seat.page, STATE_EPOCH);
+  return reached !== -1 && reached < epoch;
 }
 
 function wake(seat: Seat): void {
@@ -218,12 +293,38 @@ function wake(seat: Seat): void {
   if (fd >= 0) native.signalEvent(fd);
 }
 
-/** A thread that died left its ring, with receptions pending on the ports' descriptors, and its eventfd open. */
+/**
+ * A thread that died left its ring, with receptions pending on the ports' descriptors, its eventfd and its mappings. Call
+ * it when the thread is gone: nothing may look into the mappings any more.
+ */
 function closeLeftovers(seat: Seat): void {
-  for (const word of [STATE_RING_FD, STATE_WAKE_FD]) {
+  for (const word of [STATE_RING_FD, STATE_ENGINE_FD, STATE_WAKE_FD]) {
     const fd = Atomics.exchange(seat.page, word, -1);
     if (fd >= 0) native.close(fd);
   }
+  const mappings = mappingsOf(seat.page);
+  for (let index = 0; index < mappings.length; index += 2) {
+    if (mappings[index] !== 0) native.unmap(mappings[index], mappings[index + 1]);
+    mappings[index] = 0;
+  }
+}
+
+/** What the task's promise was rejected with; of an abort, why it was aborted. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.name === 'AbortError' && error.cause instanceof Error ? error.cause.message : error.message;
+}
+
+/** Waits for it, but only so long. */
+async function within(timeoutMs: number, done: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  await Promise.race([
+    done,
+    new Promise((resolve) => {
+      timer = setTimeout(resolve, timeoutMs);
+    }),
+  ]);
+  clearTimeout(timer);
 }
 
 function pause(ms: number): Promise<void> {

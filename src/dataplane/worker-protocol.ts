@@ -10,12 +10,27 @@ import type { QueueTransport } from './port.js';
 export const STATE_PENDING = 0;
 /** Worker: epoch of the snapshot it forwards by. */
 export const STATE_EPOCH = 1;
-/** Worker: its eventfd and its ring, for the main thread to wake it and to close what a dead worker left. -1: none. */
+/**
+ * Worker: a descriptor of its eventfd that is the main thread's to write to and to close, so that it never writes to a
+ * number that was closed and given out again. -1: none.
+ */
 export const STATE_WAKE_FD = 2;
+/** Worker: its ring and its own descriptor of the eventfd, for the main thread to close after a death. -1: none. */
 export const STATE_RING_FD = 3;
+export const STATE_ENGINE_FD = 4;
 /** Main: 1 asks the worker to end. */
-export const STATE_STOP = 4;
-export const STATE_WORDS = 16;
+export const STATE_STOP = 5;
+/** Worker: number of its thread, 0 before it runs. */
+export const STATE_THREAD = 6;
+/** Worker: mappings of its engine, for the main thread to give back after a death: (address, size) as float64, 0: none. */
+export const STATE_MAPPINGS = 16;
+export const STATE_MAPPINGS_COUNT = 4;
+export const STATE_WORDS = STATE_MAPPINGS + STATE_MAPPINGS_COUNT * 4;
+
+/** The part of the state page that says what is mapped. */
+export function mappingsOf(state: Int32Array): Float64Array {
+  return new Float64Array(state.buffer, state.byteOffset + STATE_MAPPINGS * 4, STATE_MAPPINGS_COUNT * 2);
+}
 
 export type IoChoice = 'auto' | 'uring' | 'poll';
 
