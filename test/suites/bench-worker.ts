@@ -69,7 +69,9 @@ export class BenchWorker {
     const isKernels = transport.type === 'tap' || transport.type === 'packet';
     const queue = isKernels
       ? this.engine.attach(port, transport, receives)
-      : makeWatchedQueue(port, transport, this.pool, this.report, (errno) => this.failed.push({ port, errno }));
+      : makeWatchedQueue(port, transport, this.pool, this.report, undefined, (errno) =>
+          this.failed.push({ port, errno }),
+        );
     this.queues.set(queue, !isKernels);
     if (!isKernels) this.engine.watch(queue as WatchedQueue);
     return queue;
