@@ -6,7 +6,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isTpid, PRIORITY_MASK, popTag, VID_MASK, VID_RESERVED, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
-import { PORT_CLOSED, PORT_INNER_VIDS, PORT_TUNNEL } from '../snapshot.js';
+import { PORT_ACCESS, PORT_CLOSED, PORT_INNER_VIDS, PORT_TUNNEL } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
 export const classify: Stage = {
@@ -55,6 +55,7 @@ function classifyFrame(machine: Machine, slot: number): number {
     }
     if (member < 0) return dropReasonNumber.vlan_not_allowed;
     if (isTagged) {
+      if (mode === PORT_ACCESS && hidesTag(octets, start)) return dropReasonNumber.vlan_not_allowed;
       pool.offset[slot] = popTag(octets, start);
       pool.length[slot] -= VLAN_TAG_SIZE;
     }
@@ -63,6 +64,16 @@ function classifyFrame(machine: Machine, slot: number): number {
   pool.ingressMember[slot] = member;
   pool.network[slot] = snapshot.memberNetwork[member];
   return 0;
+}
+
+/**
+ * Whether a VLAN's tag follows the frame's first one, which has VID 0. On an access port a tag other than VID 0 is dropped
+ * wherever it stands: with the priority tag taken off it would name the VLAN to whoever gets the frame untagged from a
+ * trunk (the native VLAN hop).
+ */
+function hidesTag(octets: Uint8Array, start: number): boolean {
+  const inner = (octets[start + 16] << 8) | octets[start + 17];
+  return isTpid(inner) && (((octets[start + 18] << 8) | octets[start + 19]) & VID_MASK) !== 0;
 }
 
 /** Whether a tunnel port carries frames with this inner VID; 0 stands for untagged and priority-tagged ones. */

@@ -6,7 +6,7 @@ import { NOT_LEARNED, STATION_MOVES } from '../../dataplane/counters.js';
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
-import { BUSY, LEARNED, MOVED } from '../fdb.js';
+import { BUSY, LEARNED, MOVED, REFUSED_STATIC } from '../fdb.js';
 import type { Machine } from '../machine.js';
 import { NETWORK_LEARNS, PORT_GUARDED } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
@@ -58,8 +58,8 @@ function learnSource(machine: Machine, slot: number): void {
     machine.loops.noteMove((network << 16) | macHigh, macLow, snapshot.memberPort[fdb.movedFrom], port, machine.nowMs);
     return;
   }
-  // Another thread has the table: the station's next frame will do.
-  if (result === BUSY) return;
+  // Another thread has the table: the station's next frame will do. A static entry elsewhere is no limit that was reached.
+  if (result === BUSY || result === REFUSED_STATIC) return;
   counters.addPort(port, NOT_LEARNED, 1);
   if ((snapshot.portFlags[port] & PORT_GUARDED) !== 0) pool.reason[slot] = dropReasonNumber.mac_limit;
 }

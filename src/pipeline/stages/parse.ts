@@ -46,8 +46,9 @@ function parseEthernet(pool: FramePool, slot: number, start: number, length: num
     if (length < FRAME_SIZE_MIN + 4) return dropReasonNumber.runt;
     at += 4;
     ethertype = (octets[at] << 8) | octets[at + 1];
-    // The second tag is payload that a stage may want to look behind; when it is cut off there is nothing behind it.
-    if (isTpid(ethertype) && length >= FRAME_SIZE_MIN + 8) {
+    // The second tag is a tunnel's or payload; wherever its VID is looked at, it is there.
+    if (isTpid(ethertype)) {
+      if (length < FRAME_SIZE_MIN + 8) return dropReasonNumber.runt;
       at += 4;
       ethertype = (octets[at] << 8) | octets[at + 1];
     }
