@@ -22,21 +22,33 @@ function shown(value) {
 
 /** @typedef {Record<string, any>} Results the contents of bench/results/latest.json */
 
-/** One row a subject: its figure, and how many times as much weft does. @param {Results} run @param {any} workload @param {any} metric */
-function tableOf(run, workload, metric) {
-  const rows = Object.entries(metric.bySubject).filter(([, figures]) => figures !== null);
-  const weftFirst = rows.sort(([left], [right]) => Number(right === 'weft') - Number(left === 'weft'));
+/** One row a metric, one column a subject; behind another's figure, how many times as much weft has. @param {Results} run @returns {string[]} */
+function tableOf(run) {
+  /** @type {{ title: string, metric: any }[]} */
+  const rows = (run.comparison?.workloads ?? []).flatMap((/** @type {any} */ workload) =>
+    workload.metrics
+      .filter((/** @type {any} */ metric) => metric.better !== null && metric.bySubject.weft)
+      .map((/** @type {any} */ metric) => ({ title: workload.title, metric })),
+  );
+  if (rows.length === 0) return [];
+  const isMeasured = (/** @type {string} */ name) => rows.some((row) => row.metric.bySubject[name]);
+  const subjects = Object.keys(run.comparison.subjects).filter(isMeasured);
+  const columns = ['weft', ...subjects.filter((name) => name !== 'weft')];
+  const cell = (/** @type {any} */ metric, /** @type {string} */ name) => {
+    const [figures, ratio] = [metric.bySubject[name], metric.weftTo[name]];
+    if (!figures) return '';
+    if (name === 'weft') return `**${shown(figures.median)}** (${shown(figures.min)} to ${shown(figures.max)})`;
+    return `${shown(figures.median)}${ratio ? `; weft ${ratio.median.toFixed(2)} x` : ''}`;
+  };
   return [
-    `**${workload.title}**: ${metric.text} (${metric.unit}, ${metric.better} is better)`,
-    '',
-    '| switch | median | lowest to highest | weft is |',
-    '| --- | --: | --: | --: |',
-    ...weftFirst.map(([name, figures]) => {
-      const ratio = metric.weftTo[name];
-      const title = run.comparison.subjects[name]?.title ?? name;
-      const range = `${shown(figures.min)} to ${shown(figures.max)}`;
-      return `| ${title} | ${shown(figures.median)} | ${range} | ${ratio ? `${ratio.median.toFixed(2)} x` : ''} |`;
+    `| | ${columns.map((name) => run.comparison.subjects[name].title).join(' | ')} |`,
+    `| --- |${' --: |'.repeat(columns.length)}`,
+    ...rows.map(({ title, metric }) => {
+      const what = `${title}: ${metric.text}, ${metric.unit}, ${metric.better} is better`;
+      return `| ${what} | ${columns.map((name) => cell(metric, name)).join(' | ')} |`;
     }),
+    '',
+    '![the same as bars](bench/results/comparison.svg)',
     '',
   ];
 }
@@ -63,25 +75,12 @@ function manyPortsLines({ manyPorts }) {
 
 /** @param {Results} run */
 export function benchSection(run) {
-  const workloads = (run.comparison?.workloads ?? []).filter((/** @type {any} */ workload) =>
-    workload.metrics.some((/** @type {any} */ metric) => metric.bySubject.weft),
-  );
-  if (run.smoke || (workloads.length === 0 && !run.pipeline && !run.manyPorts)) return UNMEASURED;
+  const measured = [...tableOf(run), ...pipelineLines(run), ...manyPortsLines(run)];
+  if (run.smoke || measured.length === 0) return UNMEASURED;
   const { machine, versions, rounds, seconds, date } = run;
-  const tables = workloads.flatMap((/** @type {any} */ workload) =>
-    workload.metrics
-      .filter((/** @type {any} */ metric) => metric.better !== null && metric.bySubject.weft)
-      .flatMap((/** @type {any} */ metric) => tableOf(run, workload, metric)),
-  );
-  const lines = [
-    `Measured ${date} on ${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}: ` +
-      `medians of ${rounds} rounds of ${seconds} s, all switches interleaved in one run.`,
-    '',
-    ...tables,
-    ...pipelineLines(run),
-    ...manyPortsLines(run),
-  ];
-  return `${lines.join('\n').trimEnd()}\n`;
+  const where = `${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}`;
+  const how = `medians of ${rounds} rounds of ${seconds} s, all switches interleaved in one run`;
+  return `${[`Measured ${date} on ${where}: ${how}.`, '', ...measured].join('\n').trimEnd()}\n`;
 }
 
 /** The README's text with the figures of `results` (JSON text; undefined: there are none). */
