@@ -10,7 +10,7 @@
  *
  *   attached --device deleted--> lost --workers let go (released)--> absent --remade or found--> attached
  *
- * What a guest can do here: move, rename, down, re-MTU or delete its own kernel end. Each costs one look a second.
+ * What a guest can do here: move, rename, down, re-MTU or delete its own kernel end. Each is seen by one look in turn.
  */
 import { OperatingError } from '../../errors.js';
 import { QUEUES_PER_PORT_MAX } from '../../limits.js';
@@ -24,11 +24,9 @@ import {
 } from '../interface.js';
 import * as native from '../native.js';
 import type { OpenPort, PortFeatures, PortHandle, PortIntent, PortKind, PortMemory, PortWatcher } from '../port.js';
+import { type Looker, lookRounds } from './look-rounds.js';
 import { openTapQueues, setTapOffload, setTapPersistent, tapName, tapNamespace } from './tap-device.js';
 import { TapRecord } from './tap-record.js';
-
-/** How often a device that is absent or was moved away is looked at. One that is deleted is back within this. */
-const LOOK_MS = 1000;
 
 export const tap: PortKind = {
   kind: 'tap',
@@ -47,7 +45,7 @@ export const tap: PortKind = {
   },
 };
 
-class TapPort implements PortHandle {
+class TapPort implements PortHandle, Looker {
   private readonly intent: PortIntent;
   private readonly watcher: PortWatcher;
   private readonly record: TapRecord;
@@ -56,7 +54,6 @@ class TapPort implements PortHandle {
   /** What the watcher was told last; undefined while the port is lost or absent. */
   private opened: OpenPort | undefined;
   private absence = '';
-  private timer: NodeJS.Timeout | undefined;
   private closed = false;
 
   constructor(intent: PortIntent, watcher: PortWatcher, memory: PortMemory) {
@@ -67,13 +64,12 @@ class TapPort implements PortHandle {
 
   /** Throws only for what no waiting mends. */
   start(): void {
-    this.timer = setInterval(() => this.look(), LOOK_MS);
-    this.timer.unref();
+    lookRounds.join(this);
     try {
       this.attach();
     } catch (error) {
       if (!(error instanceof OperatingError) || error.code === 'no-privilege') {
-        clearInterval(this.timer);
+        lookRounds.leave(this);
         throw error;
       }
       this.absent(error);
@@ -90,7 +86,7 @@ class TapPort implements PortHandle {
   async close(fate: 'remove' | 'keep'): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    clearInterval(this.timer);
+    lookRounds.leave(this);
     if (fate === 'remove') {
       const first = this.fds[0];
       if (first !== undefined && this.record.isMade && tapName(first) !== undefined) setTapPersistent(first, false);
@@ -99,7 +95,11 @@ class TapPort implements PortHandle {
     this.closeQueues();
   }
 
-  private look(): void {
+  get isAbsent(): boolean {
+    return this.fds.length === 0;
+  }
+
+  look(): void {
     if (this.fds.length === 0) this.tryAttach();
     else if (this.opened !== undefined) this.examine(this.fds[0]!, this.opened);
     // Otherwise it is lost, and the workers have not let go yet.
