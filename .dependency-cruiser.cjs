@@ -1,5 +1,14 @@
 // The import direction of the code: only leftwards in this list. Kinds are named only in their registry.
-const layers = ['limits|errors', 'kernels', 'wire', 'dataplane', 'tunnels', 'pipeline', 'control', 'daemon|demo|worker|weft'];
+const layers = [
+  'limits|errors',
+  'kernels',
+  'wire',
+  'dataplane',
+  'tunnels',
+  'pipeline',
+  'control',
+  'daemon|demo|worker|weft',
+];
 const place = (names) => `^src/(${names})(/|\\.ts$)`;
 module.exports = {
   forbidden: [
@@ -7,11 +16,22 @@ module.exports = {
       name: `${layer}-imports-only-leftwards`,
       severity: 'error',
       from: { path: place(layer) },
-      to: { path: layers.slice(index + 1).map(place).join('|') || '^$' },
+      to: {
+        path:
+          layers
+            .slice(index + 1)
+            .map(place)
+            .join('|') || '^$',
+      },
     })),
     { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true } },
     { name: 'only-what-exists', severity: 'error', from: {}, to: { couldNotResolve: true } },
-    { name: 'no-development-packages', severity: 'error', from: {}, to: { dependencyTypes: ['npm-dev', 'npm-unknown', 'npm-no-pkg'] } },
+    {
+      name: 'no-development-packages',
+      severity: 'error',
+      from: {},
+      to: { dependencyTypes: ['npm-dev', 'npm-unknown', 'npm-no-pkg'] },
+    },
     {
       name: 'port-kinds-only-in-their-registry',
       severity: 'error',
@@ -25,5 +45,10 @@ module.exports = {
       to: { path: '^src/control/commands/', pathNot: '^src/control/commands/registry\\.ts$' },
     },
   ],
-  options: { doNotFollow: { path: 'node_modules' }, tsPreCompilationDeps: true, tsConfig: { fileName: 'tsconfig.json' }, exclude: { path: '\\.as\\.ts$' } },
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    exclude: { path: '\\.as\\.ts$' },
+  },
 };

@@ -14,7 +14,15 @@ const shared = { globalSetup: ['test/build-kernels.ts'], testTimeout: 30_000 };
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...shared, name: 'unit', include: ['test/**/*.test.ts'], exclude: oneAtATime, sequence: { groupOrder: 0 } } },
+      {
+        test: {
+          ...shared,
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: oneAtATime,
+          sequence: { groupOrder: 0 },
+        },
+      },
       { test: { ...shared, name: 'system', include: oneAtATime, fileParallelism: false, sequence: { groupOrder: 1 } } },
     ],
   },
