@@ -170,7 +170,18 @@ export class Controller {
     this.closing.clear();
     this.inForce = { checked, indices: grown };
     await this.publish(checked.resolved, grown);
+    this.flushWhatLearnsNoMore(before.checked.resolved);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
+  }
+
+  /** Without learning, unicast floods: also to where a station was learned to be before. */
+  private flushWhatLearnsNoMore(before: ResolvedConfig): void {
+    const { checked, indices } = this.inForce;
+    for (const [name, { learning }] of checked.resolved.networks) {
+      const network = indices.network(name);
+      if (learning || network === undefined || !before.networks.get(name)?.learning) continue;
+      this.dataplane.fdb.flush({ network });
+    }
   }
 
   /**
@@ -221,6 +232,7 @@ export class Controller {
       const index = indexOf(before.indices, name);
       await this.dataplane.ports.remove(index);
       this.dataplane.statistics.end(index);
+      this.dataplane.forgetPort(index);
     }
     const { indices } = this.inForce;
     const kept = indices.release(config);

@@ -16,7 +16,7 @@ import { FdbControl } from '../pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
-import { TOKEN_BUCKETS_SIZE } from '../pipeline/token-bucket.js';
+import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
 import { type TraceOutcome, Tracer } from '../pipeline/tracer.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
@@ -94,6 +94,12 @@ export class Dataplane {
     this.current = snapshot;
     this.workers.orderAll({ type: 'snapshot', snapshot });
     await this.workers.reached(snapshot.epoch);
+  }
+
+  /** The port is no more: whoever gets its number must not inherit a block or empty storm buckets. */
+  forgetPort(port: number): void {
+    this.loops.unblock(port);
+    new TokenBuckets(this.storm).forgetPort(port);
   }
 
   /** Runs the pipeline on a copy of the tables. */

@@ -41,6 +41,12 @@ export class TokenBuckets {
     return false;
   }
 
+  /** The port is no more: whoever gets its number starts with full buckets. */
+  forgetPort(port: number): void {
+    const start = port * BUCKETS_PER_PORT * BUCKET_WORDS;
+    this.words.fill(0, start, start + BUCKETS_PER_PORT * BUCKET_WORDS);
+  }
+
   private fill(at: number, rate: number, now: number): void {
     const words = this.words;
     const last = Atomics.load(words, at + 1);
