@@ -118,10 +118,13 @@ export class ReferenceSwitch {
     return this.blocked.get(port) ?? 0;
   }
 
-  /** One breath. */
-  receive(frames: readonly ModelFrame[], nowMs: number): Outcome[] {
+  setTime(nowMs: number): void {
     this.now = nowMs;
     this.forget((station) => !station.isStatic && this.second - station.seen > this.ageOf(station.network));
+  }
+
+  /** One breath. */
+  receive(frames: readonly ModelFrame[]): Outcome[] {
     const inside = frames.map((frame) => this.admit(frame));
     for (const frame of inside) if (typeof frame !== 'string') this.passStorm(frame);
     for (const frame of inside) if (typeof frame !== 'string' && frame.reason === undefined) this.learn(frame);

@@ -82,6 +82,7 @@ export class SimControl {
 
   private forgetPort(index: number): void {
     this.loops.unblock(index);
+    this.storm.forgetPort(index);
   }
 
   portIndex(name: string): number {

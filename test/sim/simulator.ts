@@ -96,7 +96,12 @@ export class Simulator {
     const second = Math.floor(this.now / 1000);
     if (second !== this.second) this.moves = 0;
     this.second = second;
-    this.control.fdb.sweep(second, this.control.snapshot.networkMacAge, 4096);
+    this.sweep();
+  }
+
+  private sweep(): void {
+    this.control.fdb.sweep(this.second, this.control.snapshot.networkMacAge, 4096);
+    this.model.setTime(this.now);
   }
 
   private disturb(): void {
@@ -170,6 +175,8 @@ export class Simulator {
 
   /** The worker's frames are lost uncounted; what it shares with others stays. */
   private killWorker(index: number): void {
+    // Copies without a slot are counted at once and noticed late: what others hold must be settled before counting anew.
+    if (this.character.smallPool) this.comeToRest();
     this.expected.delete(this.workers[index]);
     this.workers[index] = this.startWorker(index);
     this.control.fdb.breakLock(index);
@@ -185,6 +192,7 @@ export class Simulator {
       for (const worker of this.workers) this.syncQueues(worker);
     });
     model.configure(control.document, control.devices);
+    this.sweep();
   }
 
   private syncQueues(worker: SimWorker): void {
@@ -216,7 +224,7 @@ export class Simulator {
     }
     worker.livesFor = Number.POSITIVE_INFINITY;
     const taken = frames.slice(0, worker.taken);
-    const outcomes = this.model.receive(taken, this.now);
+    const outcomes = this.model.receive(taken);
     for (const [index, { reason, copies }] of outcomes.entries()) {
       const { port, octets } = taken[index];
       const record: FrameRecord = {
