@@ -4,6 +4,7 @@
  * and other keys by the alphabet. Lists are one value: who changes one rule changes the order of the others. Of
  * an object that is added or removed only what differs from the defaults is told. Pure.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { type ConfigPath, formatPath, isConfigObject, own } from './config-path.js';
 import type { Config } from './schema.js';
 import { defaultAt, keysAt, sameMeaning } from './schema-walk.js';
@@ -22,6 +23,8 @@ function compare(
   changes: ConfigChange[],
 ): void {
   if (from === undefined && to === undefined) return;
+  // Most of two configurations is the same to the letter; what is not is looked at key by key.
+  if (isDeepStrictEqual(from, to)) return;
   const place = formatPath(path);
   if (from === undefined) changes.push({ path: place, op: 'add', to: withoutDefaults(path, to ?? null) });
   else if (to === undefined) changes.push({ path: place, op: 'remove', from: withoutDefaults(path, from) });

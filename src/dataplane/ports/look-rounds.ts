@@ -4,7 +4,7 @@
  * thousand ports that each looked every second would keep an idle switch busy. Main thread.
  */
 const PERIOD_MS = 1000;
-const LOOKS_PER_SECOND = 32;
+const LOOKS_PER_SECOND = 16;
 
 /** Someone who wants to look: `isAbsent` ones get every turn. */
 export interface Looker {
