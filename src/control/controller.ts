@@ -36,6 +36,8 @@ export interface ControllerOptions {
   readonly workerFile: string;
   readonly kinds: ReadonlyMap<string, PortKind>;
   readonly log: Log;
+  /** Aborted when the daemon is told to end while it still starts. */
+  readonly stopping?: AbortSignal;
 }
 
 /** What is in force. */
@@ -92,6 +94,7 @@ export class Controller {
     const indices = readIndices(start.saved?.indices);
     const controller = new Controller(options, store, indices ?? new Indices(), start.saved?.generation ?? 0);
     try {
+      await controller.dataplane.workers.started();
       controller.adoptFdb(start.resolved, indices !== undefined);
       await controller.serialise(() => controller.bringTo(start, start.fileHash));
       controller.isReady = true;
@@ -153,24 +156,31 @@ export class Controller {
     const plan = planPorts(before.checked.resolved, checked.resolved);
     const grown = before.indices.allocate(checked.resolved);
     const opened: string[] = [];
+    const closedFirst = [...plan.replaced, ...plan.yielding];
     try {
       // A device that is to be opened anew must be let go of first; meanwhile its port is closed.
-      for (const name of plan.replaced) this.closing.add(name);
-      if (plan.replaced.length > 0) await this.publish(before.checked.resolved, before.indices);
-      for (const name of plan.replaced) await this.dataplane.ports.remove(indexOf(before.indices, name));
+      for (const name of closedFirst) this.closing.add(name);
+      if (closedFirst.length > 0) await this.publish(before.checked.resolved, before.indices);
+      for (const name of closedFirst) {
+        await this.dataplane.ports.remove(
+          indexOf(before.indices, name),
+          plan.keepsDevice.has(name) ? 'keep' : 'remove',
+        );
+      }
+      for (const name of plan.added) this.dataplane.statistics.begin(indexOf(grown, name));
       for (const name of [...plan.replaced, ...plan.added]) {
+        this.options.stopping?.throwIfAborted();
         await this.openPort(name, checked.resolved, grown);
         opened.push(name);
       }
       await this.save(checked, grown, fileHash);
     } catch (error) {
-      await this.undo(before, opened, plan.replaced, grown);
+      await this.undo(before, opened, closedFirst, plan.added, grown);
       throw error;
     }
     this.closing.clear();
     this.inForce = { checked, indices: grown };
     await this.publish(checked.resolved, grown);
-    this.flushWhatLearnsNoMore(before.checked.resolved);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
   }
 
@@ -203,7 +213,6 @@ export class Controller {
     const index = indexOf(indices, name);
     const port = config.ports.get(name);
     if (port === undefined) throw new TypeError(`no port ${name}`);
-    this.dataplane.statistics.begin(index);
     try {
       await this.dataplane.ports.add(index, port.intent);
     } catch (error) {
@@ -213,31 +222,60 @@ export class Controller {
   }
 
   /** Puts back what a failed change had begun: closes what it opened, opens again what it had closed. */
-  private async undo(before: Running, opened: readonly string[], replaced: readonly string[], grown: Indices): Promise<void> {
-    for (const name of opened) await this.dataplane.ports.remove(indexOf(grown, name));
-    for (const name of replaced) {
-      try {
-        await this.openPort(name, before.checked.resolved, before.indices);
-      } catch (error) {
-        this.options.log.error({ port: name, err: error }, 'a port could not be opened again after a failed change');
-      }
+  private async undo(
+    before: Running,
+    opened: readonly string[],
+    closed: readonly string[],
+    added: readonly string[],
+    grown: Indices,
+  ): Promise<void> {
+    // A start that fails leaves the devices as they are: machines may be behind them, waiting for the next daemon.
+    const fate = this.isReady ? 'remove' : 'keep';
+    for (const name of opened) {
+      await this.attempt(name, 'could not be closed', () => this.dataplane.ports.remove(indexOf(grown, name), fate));
+    }
+    for (const name of added) this.dataplane.statistics.end(indexOf(grown, name));
+    for (const name of closed) {
+      const reopen = () => this.openPort(name, before.checked.resolved, before.indices);
+      await this.attempt(name, 'could not be opened again', reopen);
     }
     this.closing.clear();
     await this.publish(before.checked.resolved, before.indices);
   }
 
-  /** After no worker forwards by them any more: closes removed ports, forgets what was learned behind removed members. */
+  /** For what must not keep the rest from being done. False: it failed, and is in the log. */
+  private async attempt(port: string, failure: string, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      this.options.log.error({ port, err: error }, `a port ${failure}`);
+      return false;
+    }
+  }
+
+  /**
+   * After no worker forwards by them any more: closes removed ports, forgets what was learned behind removed members. The
+   * change is in force by now, so what fails here is logged, and tried again with the next change; until then the indices
+   * stay taken, or a new port would inherit what could not be forgotten.
+   */
   private async releaseWhatIsGone(before: Running, config: ResolvedConfig, removed: readonly string[]): Promise<void> {
     for (const name of removed) {
       const index = indexOf(before.indices, name);
-      await this.dataplane.ports.remove(index);
+      await this.attempt(name, 'could not be closed', () => this.dataplane.ports.remove(index));
       this.dataplane.statistics.end(index);
       this.dataplane.forgetPort(index);
     }
     const { indices } = this.inForce;
     const kept = indices.release(config);
-    for (const [key, member] of indices.members) {
-      if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
+    try {
+      this.flushWhatLearnsNoMore(before.checked.resolved);
+      for (const [key, member] of indices.members) {
+        if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
+      }
+    } catch (error) {
+      this.options.log.error({ err: error }, 'what was learned behind removed ports could not be forgotten');
+      return;
     }
     this.inForce = { checked: this.inForce.checked, indices: kept };
   }
@@ -311,19 +349,42 @@ interface PortPlan {
   readonly removed: readonly string[];
   /** Ports whose device must be opened anew. */
   readonly replaced: readonly string[];
+  /** Those of them that go on with the same device: it is not to vanish from under the machine behind it. */
+  readonly keepsDevice: ReadonlySet<string>;
+  /** Removed ports whose device another port takes over: closing them later would undo what that one did to it. */
+  readonly yielding: readonly string[];
 }
 
 /** A port whose intent is the same keeps its device and its traffic, whatever else of it changes. */
 function planPorts(before: ResolvedConfig, after: ResolvedConfig): PortPlan {
-  const names = [...after.ports.keys()];
-  return {
-    added: names.filter((name) => !before.ports.has(name)),
-    removed: [...before.ports.keys()].filter((name) => !after.ports.has(name)),
-    replaced: names.filter((name) => {
-      const old = before.ports.get(name);
-      return old !== undefined && !isSameIntent(old.intent, after.ports.get(name)?.intent);
-    }),
-  };
+  const added: string[] = [];
+  const replaced: string[] = [];
+  const keepsDevice = new Set<string>();
+  const taken = new Set<string>();
+  for (const [name, { intent }] of after.ports) {
+    const old = before.ports.get(name)?.intent;
+    if (isSameIntent(intent, old)) continue;
+    for (const device of devicesOf(intent)) taken.add(device);
+    if (old === undefined) added.push(name);
+    else replaced.push(name);
+    if (old !== undefined && isSameDevice(intent, old)) keepsDevice.add(name);
+  }
+  const removed = [...before.ports.keys()].filter((name) => !after.ports.has(name));
+  const yielding = removed.filter((name) =>
+    devicesOf(before.ports.get(name)?.intent).some((device) => taken.has(device)),
+  );
+  return { added, removed, replaced, keepsDevice, yielding };
+}
+
+function devicesOf(intent: PortIntent | undefined): string[] {
+  if (intent === undefined) return [];
+  return intent.path === undefined ? [intent.device] : [intent.device, intent.path];
+}
+
+/** A TAP made with one queue can't get a second one, nor the other way round. */
+function isSameDevice(left: PortIntent, right: PortIntent): boolean {
+  const isSame = left.kind === right.kind && left.device === right.device && left.path === right.path;
+  return isSame && left.queues > 1 === right.queues > 1;
 }
 
 function isSameIntent(left: PortIntent, right: PortIntent | undefined): boolean {
@@ -336,6 +397,9 @@ function indexOf(indices: Indices, name: string): number {
   return index;
 }
 
-function faultOf(error: OperatingError, path: string): { code: OperatingError['code']; message: string; path: string; fix?: string } {
+function faultOf(
+  error: OperatingError,
+  path: string,
+): { code: OperatingError['code']; message: string; path: string; fix?: string } {
   return { code: error.code, message: error.message, path, ...(error.fix === undefined ? {} : { fix: error.fix }) };
 }

@@ -4,6 +4,9 @@
  *
  * A port's numbers begin at zero when its index is given out (`begin`), although the pages count on: an index that a
  * removed port had is used again.
+ *
+ * A worker counts one frame in several places, and is read while it does so, or dies between two of them. So the sums
+ * are made here, from the parts: what is shown always adds up (rx.frames = forwarded + consumed + dropped).
  */
 import { monotonicMs } from '../dataplane/clock.js';
 import {
@@ -36,13 +39,14 @@ import type { DropRow, PortStats, Rate, WorkerStats, WorkerStatus } from './shap
 
 /** Counters of one port, by field (counters.ts), and its drops by reason and `of`. */
 interface Reading {
+  readonly atMs: number;
   readonly fields: Float64Array;
   readonly drops: Float64Array;
 }
 
 interface RateSample {
   readonly atMs: number;
-  readonly ports: ReadonlyMap<number, Float64Array>;
+  readonly ports: Map<number, Float64Array>;
   readonly workers: readonly { frames: number; busyNs: number }[];
 }
 
@@ -61,6 +65,8 @@ export class Statistics {
   /** The index is a new port's now: its numbers begin here. */
   begin(index: number): void {
     this.baselines.set(index, this.total(index));
+    this.previous?.ports.delete(index);
+    this.latest?.ports.delete(index);
   }
 
   /** Forgets a removed port. */
@@ -105,11 +111,17 @@ export class Statistics {
   /** Rows of one port whose count is not zero. */
   drops(index: number, name: string, samples: ReadonlyMap<number, DropSample>): DropRow[] {
     const { drops } = this.since(index);
+    const beganMs = this.baselines.get(index)?.atMs ?? 0;
     const rows: DropRow[] = [];
     for (let reason = 1; reason < DROP_REASON_COUNT; reason++) {
       for (const of of [DROP_OF_FRAME, DROP_OF_COPY]) {
         const count = drops[reason * 2 + of];
-        if (count !== 0) rows.push(dropRow(name, reason, of, count, samples.get(sampleKey(index, reason, of))));
+        if (count === 0) continue;
+        const sample = samples.get(sampleKey(index, reason, of));
+        // An older one is of the port that had the index before.
+        rows.push(
+          dropRow(name, reason, of, count, sample !== undefined && sample.atMs >= beganMs ? sample : undefined),
+        );
       }
     }
     return rows;
@@ -180,6 +192,7 @@ export class Statistics {
     const base = this.baselines.get(index);
     if (base === undefined) return now;
     return {
+      atMs: now.atMs,
       fields: now.fields.map((value, field) => value - base.fields[field]),
       drops: now.drops.map((value, at) => value - base.drops[at]),
     };
@@ -191,11 +204,18 @@ export class Statistics {
     for (const { counters } of this.seats()) {
       for (let field = 0; field < PORT_FIELDS; field++) fields[field] += counters.portValue(index, field);
       for (let reason = 0; reason < DROP_REASON_COUNT; reason++) {
-        drops[reason * 2] += counters.dropValue(index, reason, DROP_OF_FRAME);
-        drops[reason * 2 + 1] += counters.dropValue(index, reason, DROP_OF_COPY);
+        drops[reason * 2 + DROP_OF_FRAME] += counters.dropValue(index, reason, DROP_OF_FRAME);
+        drops[reason * 2 + DROP_OF_COPY] += counters.dropValue(index, reason, DROP_OF_COPY);
       }
     }
-    return { fields, drops };
+    fields[RX_DROPPED] = 0;
+    fields[TX_DROPPED] = 0;
+    for (let reason = 0; reason < DROP_REASON_COUNT; reason++) {
+      fields[RX_DROPPED] += drops[reason * 2 + DROP_OF_FRAME];
+      fields[TX_DROPPED] += drops[reason * 2 + DROP_OF_COPY];
+    }
+    fields[RX_FRAMES] = fields[RX_FORWARDED] + fields[RX_CONSUMED] + fields[RX_DROPPED];
+    return { atMs: monotonicMs(), fields, drops };
   }
 }
 

@@ -8,8 +8,8 @@ import { WORKER_STUCK_MS } from '../limits.js';
 import { macText, parseMac } from '../wire/address.js';
 import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
-import type { Controller } from './controller.js';
 import { checkDocument } from './check.js';
+import type { Controller } from './controller.js';
 import { diff } from './diff.js';
 import { parseDocument } from './document.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
@@ -115,7 +115,9 @@ export class SwitchService implements SwitchControl {
   }
 
   async networkList(): Promise<readonly NetworkRow[]> {
-    return [...this.controller.running.checked.resolved.networks].map(([name, network]) => this.networkRow(name, network));
+    return [...this.controller.running.checked.resolved.networks].map(([name, network]) =>
+      this.networkRow(name, network),
+    );
   }
 
   async networkShow(name: string): Promise<NetworkDetail> {
@@ -210,8 +212,13 @@ export class SwitchService implements SwitchControl {
       const grown = before === undefined ? [] : rows.filter((row) => row.count > (before.get(key(row)) ?? 0));
       if (grown.length > 0) callback(grown);
     };
-    void look();
-    const timer = setInterval(() => void look(), DROPS_PERIOD_MS);
+    // What fails here has nobody to hear it; it must not end the process.
+    const tryLook = () =>
+      void look().catch((error: unknown) =>
+        this.controller.options.log.error({ err: error }, 'drops could not be looked at'),
+      );
+    tryLook();
+    const timer = setInterval(tryLook, DROPS_PERIOD_MS);
     timer.unref();
     return () => clearInterval(timer);
   }
@@ -243,7 +250,8 @@ export class SwitchService implements SwitchControl {
   private portIndex(name: string): number {
     const indices = this.portIndices();
     const index = indices.get(name);
-    if (index === undefined) throw refusal('not-found', `no port named ${name}${didYouMean(name, [...indices.keys()])}`);
+    if (index === undefined)
+      throw refusal('not-found', `no port named ${name}${didYouMean(name, [...indices.keys()])}`);
     return index;
   }
 

@@ -53,7 +53,9 @@ export class DropSamples {
     if (this.times[(position + 24) >> 3] === nowMs) return;
     const word = position >> 2;
     const words = this.words;
-    Atomics.add(words, word, 1);
+    // Odd from here on, also if the last writer died in the middle of the row.
+    const sequence = words[word] | 1;
+    Atomics.store(words, word, sequence);
     words[word + 1] = port;
     words[word + 2] = reason;
     words[word + 3] = of;
@@ -64,7 +66,7 @@ export class DropSamples {
     const kept = length < DROP_SAMPLE_SIZE ? length : DROP_SAMPLE_SIZE;
     const to = position + 32;
     for (let index = 0; index < kept; index++) this.octets[to + index] = pool.octets[start + index];
-    Atomics.add(words, word, 1);
+    Atomics.store(words, word, (sequence + 1) | 0);
   }
 
   /** All kept frames. For the main thread; a row that is being written is left out. */
@@ -97,8 +99,9 @@ export class DropSamples {
   private newRow(key: number): number {
     const row = this.words[0];
     if (row >= DROP_SAMPLES_MAX) return -1;
-    this.index[key] = row + 1;
+    // In this order: a writer that dies in between loses a row, instead of leaving it to two keys.
     Atomics.store(this.words, 0, row + 1);
+    this.index[key] = row + 1;
     return row;
   }
 }
