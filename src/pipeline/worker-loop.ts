@@ -39,6 +39,8 @@ export class WorkerLoop {
   /** Moving average over breaths that found frames. */
   private framesPerBreath = 1;
   private idleMs = 0;
+  /** Counts breaths, so that who is asked first changes. */
+  private turn = 0;
   private startedMs: number;
 
   constructor(machine: Machine, engine: IoEngine, orders: Orders, clock: Clock) {
@@ -56,8 +58,12 @@ export class WorkerLoop {
     const now = this.clock();
     this.machine.setTime(now);
     const batch = this.batch;
+    // In turns, or devices that fill every batch would leave no room for streams, and streams none for devices.
+    this.turn = (this.turn + 1) | 0;
+    const isWatchedFirst = (this.turn & 1) === 0;
+    if (isWatchedFirst) this.receiveWatched(batch);
     this.engine.receive(batch);
-    this.receiveWatched(batch);
+    if (!isWatchedFirst) this.receiveWatched(batch);
     const frames = batch.count;
     if (frames !== 0) this.pipeline.run(batch);
     for (let index = 0; index < this.watched.length; index++) this.watched[index].flush();
@@ -67,9 +73,12 @@ export class WorkerLoop {
     return frames;
   }
 
+  /** Begins with another queue each time: a few that flood fill the batch before the last one's turn. */
   private receiveWatched(batch: Batch): void {
-    for (let index = 0; index < this.watched.length && batch.count < batch.capacity; index++) {
-      const queue = this.watched[index];
+    const { watched } = this;
+    const count = watched.length;
+    for (let step = 0; step < count && batch.count < batch.capacity; step++) {
+      const queue = watched[((this.turn >>> 1) + step) % count];
       if (queue.readable) queue.receive(batch, Math.min(WATCHED_FRAMES_PER_BREATH, batch.capacity - batch.count));
     }
   }

@@ -1,0 +1,93 @@
+/** Who gets a worker's breath: devices and streams that flood at once must not starve each other. */
+import { expect, test } from 'vitest';
+import { checkDocument } from '../../src/control/check.js';
+import { compile } from '../../src/control/compile.js';
+import { documentOf } from '../../src/control/document.js';
+import { Indices } from '../../src/control/indices.js';
+import type { Batch } from '../../src/dataplane/batch.js';
+import { Counters, RX_DROPPED } from '../../src/dataplane/counters.js';
+import { DropSamples } from '../../src/dataplane/drop-samples.js';
+import { FramePool } from '../../src/dataplane/frame-pool.js';
+import type { IoEngine, WatchedQueue } from '../../src/dataplane/io-engine.js';
+import { Kernels } from '../../src/kernels/kernels.js';
+import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
+import { LoopGuard } from '../../src/pipeline/loop-guard.js';
+import { Machine } from '../../src/pipeline/machine.js';
+import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
+
+const SLOTS = 600;
+
+function machine(): Machine {
+  const pool = new FramePool(SLOTS);
+  const snapshot = compile(checkDocument(documentOf({ version: 1 })).resolved, new Indices(), () => undefined, 1);
+  const parts = {
+    pool,
+    kernels: new Kernels(pool.memory),
+    counters: new Counters(),
+    samples: new DropSamples(),
+    fdb: new Fdb(new SharedArrayBuffer(fdbSize(64)), 1, { capacity: 64 }),
+    storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
+    loops: new LoopGuard(),
+  };
+  return new Machine(parts, snapshot);
+}
+
+/** Puts as many frames of the port into the batch as there is room for, or `most`. */
+function flood(pool: FramePool, batch: Batch, port: number, most: number): void {
+  for (let taken = 0; taken < most && batch.count < batch.capacity; taken++) {
+    const slot = pool.allocate();
+    if (slot < 0) return;
+    pool.octets.fill(0xa5, pool.frameStart(slot), pool.frameStart(slot) + 60);
+    pool.receive(slot, port, 60);
+    batch.push(slot);
+  }
+}
+
+function floodingEngine(pool: FramePool, port: number): IoEngine {
+  const unused = () => {
+    throw new Error('not in this test');
+  };
+  return {
+    kind: 'poll',
+    wakeFd: -1,
+    ringFd: -1,
+    mappings: [],
+    failures: new Map(),
+    attach: unused,
+    detach: unused,
+    isIdle: unused,
+    watch: unused,
+    unwatch: unused,
+    receive: (batch) => flood(pool, batch, port, Number.POSITIVE_INFINITY),
+    submit: () => {},
+    hasWork: () => true,
+    close: () => {},
+  };
+}
+
+function floodingQueue(pool: FramePool, port: number): WatchedQueue {
+  return {
+    port,
+    fd: -1,
+    readable: true,
+    send: () => false,
+    receive: (batch, budget) => flood(pool, batch, port, budget),
+    flush: () => {},
+    close: () => {},
+  };
+}
+
+test('devices and nine streams that all flood get their frames in, and no slot is lost', () => {
+  const m = machine();
+  const loop = new WorkerLoop(m, floodingEngine(m.pool, 0), { isPending: () => false }, () => 0);
+  const streams = Array.from({ length: 9 }, (_, index) => floodingQueue(m.pool, index + 1));
+  loop.watched.push(...streams);
+  for (let breath = 0; breath < 36; breath++) loop.breathe();
+  const counts = Array.from({ length: 10 }, (_, port) => m.counters.portValue(port, RX_DROPPED));
+  expect(counts[0], 'frames of devices').toBeGreaterThan(36 * 64);
+  const [least, most] = [Math.min(...counts.slice(1)), Math.max(...counts.slice(1))];
+  expect(least, 'frames of the stream that got least').toBeGreaterThan(0);
+  expect(most / least).toBeLessThanOrEqual(2);
+  expect(m.pool.available).toBe(SLOTS);
+});
