@@ -65,6 +65,8 @@ function wipe(pool: FramePool): void {
 export class SimWorker implements IoEngine {
   readonly kind = 'poll';
   readonly wakeFd = -1;
+  readonly ringFd = -1;
+  readonly mappings = [];
   readonly failures = new Map<number, number>();
   readonly pool: FramePool;
   readonly machine: Machine;

@@ -1,0 +1,282 @@
+/**
+ * A switch for tests: the real configuration code, machine and pipeline over memory queues. Every run checks that each
+ * frame ended exactly once and that every slot came back, whatever else the test looks at.
+ */
+import { expect } from 'vitest';
+import { checkDocument } from '../../src/control/check.js';
+import { compile } from '../../src/control/compile.js';
+import { documentOf } from '../../src/control/document.js';
+import { Indices } from '../../src/control/indices.js';
+import type { JsonValue } from '../../src/control/shapes.js';
+import { Batch } from '../../src/dataplane/batch.js';
+import {
+  Counters,
+  DROP_OF_COPY,
+  DROP_OF_FRAME,
+  RX_CONSUMED,
+  RX_DROPPED,
+  RX_FORWARDED,
+  RX_FRAMES,
+} from '../../src/dataplane/counters.js';
+import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
+import { DropSamples } from '../../src/dataplane/drop-samples.js';
+import { FramePool } from '../../src/dataplane/frame-pool.js';
+import type { PortFeatures } from '../../src/dataplane/port.js';
+import { MemoryQueue, memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
+import { Kernels } from '../../src/kernels/kernels.js';
+import { BATCH_SIZE } from '../../src/limits.js';
+import { fdbSize } from '../../src/pipeline/fdb.js';
+import { FdbControl } from '../../src/pipeline/fdb-control.js';
+import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
+import { Machine } from '../../src/pipeline/machine.js';
+import { Pipeline } from '../../src/pipeline/pipeline.js';
+import type { Snapshot } from '../../src/pipeline/snapshot.js';
+import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import type { PortDocument, SwitchDocument } from '../sim/switch-document.js';
+import type { VnetHeader } from '../sim/traffic.js';
+
+export const NO_FEATURES: PortFeatures = { checksum: false, tcp4: false, tcp6: false, udp: false };
+export const ALL_FEATURES: PortFeatures = { checksum: true, tcp4: true, tcp6: true, udp: true };
+
+export interface TestDevice {
+  readonly mtu?: number;
+  readonly features?: PortFeatures;
+}
+
+export interface Received {
+  readonly port: string;
+  readonly octets: Uint8Array;
+  readonly vnet?: VnetHeader;
+}
+
+export interface Sent {
+  readonly port: string;
+  readonly octets: Uint8Array;
+  /** Position of the partial checksum relative to the frame, 0 when it is complete. */
+  readonly checksumStart: number;
+  readonly gsoSize: number;
+  /** Slot the queue was given. */
+  readonly slot: number;
+}
+
+export interface TestSwitchOptions {
+  readonly slots?: number;
+  /** Down when 'down'; 1500 octets without offloads when absent. */
+  readonly devices?: Readonly<Record<string, TestDevice | 'down'>>;
+  readonly fdbEntries?: number;
+}
+
+/** Arenas are expensive to map: tests one after the other share them. */
+const pools = new Map<number, { pool: FramePool; kernels: Kernels }>();
+const counterMemory = new Counters();
+
+export class TestSwitch {
+  readonly pool: FramePool;
+  readonly machine: Machine;
+  readonly fdb: FdbControl;
+  readonly queues = new Map<string, MemoryQueue>();
+  readonly snapshot: Snapshot;
+  /** What left since it was last looked at. */
+  sent: Sent[] = [];
+  /** Milliseconds; move it between runs. */
+  now = 1_000_000;
+  private readonly indices: Indices;
+  private readonly batch = new Batch(BATCH_SIZE);
+  private readonly pipeline: Pipeline;
+
+  constructor(document: Omit<SwitchDocument, 'version'>, options: TestSwitchOptions = {}) {
+    const { slots = 1024, devices = {}, fdbEntries = 1024 } = options;
+    const { pool, kernels } = poolOf(slots);
+    const { resolved } = checkDocument(documentOf({ version: 1, ...document } as unknown as JsonValue));
+    this.indices = new Indices().allocate(resolved);
+    this.snapshot = compile(resolved, this.indices, (name) => upDevice(devices[name]), 1);
+    this.pool = pool;
+    this.fdb = new FdbControl(new SharedArrayBuffer(fdbSize(fdbEntries)), { capacity: fdbEntries, seed: [1, 2] });
+    counterMemory.values.fill(0);
+    const parts = {
+      pool,
+      kernels,
+      counters: counterMemory,
+      samples: new DropSamples(),
+      fdb: this.fdb,
+      storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
+      loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
+    };
+    this.machine = new Machine(parts, this.snapshot);
+    this.pipeline = new Pipeline(this.machine);
+    for (const name of resolved.ports.keys()) if (devices[name] !== 'down') this.attach(name);
+  }
+
+  index(port: string): number {
+    const index = this.indices.port(port);
+    if (index === undefined) throw new Error(`no port ${port}`);
+    return index;
+  }
+
+  network(name: string): number {
+    return this.indices.network(name) ?? -1;
+  }
+
+  member(port: string, network: string): number {
+    return this.indices.member(port, network) ?? -1;
+  }
+
+  attach(name: string): void {
+    const queue = new MemoryQueue(this.index(name), this.pool, this.machine, (slot) => this.keep(name, slot));
+    this.queues.set(name, queue);
+    this.machine.queues[this.index(name)] = queue;
+  }
+
+  detach(name: string): void {
+    this.machine.queues[this.index(name)] = undefined;
+  }
+
+  queue(name: string): MemoryQueue {
+    const queue = this.queues.get(name);
+    if (queue === undefined) throw new Error(`port ${name} is down`);
+    return queue;
+  }
+
+  /** Runs the frames as one batch; what left is returned. */
+  run(...frames: readonly Received[]): Sent[] {
+    for (const frame of frames) this.receive(frame);
+    this.runBatch();
+    if ([...this.queues.values()].every((queue) => !queue.isSlow)) this.expectConservation();
+    return this.sent.splice(0);
+  }
+
+  /** Puts a frame into the batch; false when there is no slot, or no room. */
+  receive({ port, octets, vnet }: Received): boolean {
+    const slot = this.batch.full ? -1 : memoryFrame(this.pool, this.index(port), octets);
+    if (slot < 0) return false;
+    if (vnet !== undefined) {
+      this.pool.offload(slot, vnet.flags, vnet.gsoType, vnet.headerLength, vnet.gsoSize, vnet.start, vnet.offset);
+    }
+    this.batch.push(slot);
+    return true;
+  }
+
+  runBatch(): void {
+    this.machine.setTime(this.now);
+    this.pipeline.run(this.batch);
+  }
+
+  value(port: string, field: number): number {
+    return counterMemory.portValue(this.index(port), field);
+  }
+
+  /** Every drop there was, as `port reason` with its count; those of copies as `port reason of copy`. */
+  drops(): Record<string, number> {
+    const found: Record<string, number> = {};
+    for (const [name, index] of this.indices.ports) {
+      for (const reason of dropReasons) {
+        const ofFrame = counterMemory.dropValue(index, dropReasonNumber[reason], DROP_OF_FRAME);
+        const ofCopy = counterMemory.dropValue(index, dropReasonNumber[reason], DROP_OF_COPY);
+        if (ofFrame !== 0) found[`${name} ${reason}`] = ofFrame;
+        if (ofCopy !== 0) found[`${name} ${reason} of copy`] = ofCopy;
+      }
+    }
+    return found;
+  }
+
+  dropped(port: string, reason: DropReason): number {
+    return counterMemory.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_FRAME);
+  }
+
+  copiesDropped(port: string, reason: DropReason): number {
+    return counterMemory.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_COPY);
+  }
+
+  /** At rest: each received frame ended once, and every slot is free. */
+  expectConservation(): void {
+    expect(this.pool.available).toBe(this.pool.slotCount);
+    for (const name of this.indices.ports.keys()) {
+      const ended = this.value(name, RX_FORWARDED) + this.value(name, RX_CONSUMED) + this.value(name, RX_DROPPED);
+      expect(this.value(name, RX_FRAMES)).toBe(ended);
+      const dropped = dropReasons.reduce((sum, reason) => sum + this.dropped(name, reason), 0);
+      expect(this.value(name, RX_DROPPED)).toBe(dropped);
+    }
+  }
+
+  private keep(port: string, slot: number): void {
+    const { pool } = this;
+    const start = pool.offset[slot];
+    this.sent.push({
+      port,
+      octets: pool.octets.slice(start, start + pool.length[slot]),
+      checksumStart: pool.checksumStart[slot] === 0 ? 0 : pool.checksumStart[slot] - start,
+      gsoSize: pool.gsoType[slot] === 0 ? 0 : pool.gsoSize[slot],
+      slot,
+    });
+  }
+}
+
+function poolOf(slots: number): { pool: FramePool; kernels: Kernels } {
+  let found = pools.get(slots);
+  if (found === undefined || found.pool.available !== slots) {
+    const pool = new FramePool(slots);
+    found = { pool, kernels: new Kernels(pool.memory) };
+    pools.set(slots, found);
+  }
+  for (let slot = 0; slot < slots; slot++) {
+    const start = found.pool.frameStart(slot);
+    found.pool.octets.fill(0xa5, start - 64, start + 192);
+  }
+  return found;
+}
+
+function upDevice(device: TestDevice | 'down' | undefined): { mtu: number; features: PortFeatures } | undefined {
+  if (device === 'down') return undefined;
+  return { mtu: device?.mtu ?? 1500, features: device?.features ?? NO_FEATURES };
+}
+
+// ---- frames and documents -----------------------------------------------------------------------------------------
+
+export const A = '525400000001';
+export const B = '525400000002';
+export const C = '525400000003';
+export const BROADCAST = 'ffffffffffff';
+
+export interface FrameRecipe {
+  readonly to?: string;
+  readonly from?: string;
+  /** Each TPID << 16 | TCI. */
+  readonly tags?: readonly number[];
+  readonly type?: number;
+  readonly size?: number;
+}
+
+/** A frame with `size` octets behind its ethertype. */
+export function frame({ to = B, from = A, tags = [], type = 0x88b5, size = 46 }: FrameRecipe = {}): Uint8Array {
+  const words = [...tags.flatMap((tag) => [tag >>> 16, tag & 0xffff]), type];
+  const head = to + from + words.map((word) => word.toString(16).padStart(4, '0')).join('');
+  return new Uint8Array(Buffer.concat([Buffer.from(head, 'hex'), new Uint8Array(size).fill(0x11)]));
+}
+
+/** A tag as `frame` wants it. */
+export function tag(vid: number, pcp = 0, tpid = 0x8100): number {
+  return ((tpid << 16) | (pcp << 13) | vid) >>> 0;
+}
+
+/** A VM port without storm limits, unless said otherwise. */
+export function vm(port: Partial<PortDocument>): PortDocument {
+  const storm = { broadcast: 'none', multicast: 'none', unknownUnicast: 'none' };
+  return { kind: 'tap', storm, ...port };
+}
+
+/** Who got what: `port: hex of the addresses, tags and ethertype`. */
+export function summary(sent: readonly Sent[]): string[] {
+  return sent.map(({ port, octets }) => `${port} ${headText(octets)}`).sort();
+}
+
+/** The tags in front of the payload, as `8100:000a`. */
+function headText(octets: Uint8Array): string {
+  const view = Buffer.from(octets);
+  const tags: string[] = [];
+  let at = 12;
+  while (at + 4 <= view.length && (view.readUInt16BE(at) === 0x8100 || view.readUInt16BE(at) === 0x88a8)) {
+    tags.push(`${view.toString('hex', at, at + 2)}:${view.toString('hex', at + 2, at + 4)}`);
+    at += 4;
+  }
+  return tags.length === 0 ? 'untagged' : tags.join(' ');
+}
