@@ -11,6 +11,8 @@ import { rpcMethods } from './control/commands/registry.js';
 import { Controller } from './control/controller.js';
 import { MetricsServer, parseMetricsAddress } from './control/metrics.js';
 import { RpcServer } from './control/rpc-server.js';
+import { StartingSwitch } from './control/starting-switch.js';
+import { lockState } from './control/state-lock.js';
 import { SwitchService } from './control/switch-service.js';
 import { portKinds } from './dataplane/ports/registry.js';
 import { OperatingError } from './errors.js';
@@ -19,32 +21,56 @@ import { WORKERS_MAX } from './limits.js';
 /** tmpfs on every current distribution: state lives as long as the machine is up. */
 const STATE_DIRECTORY = '/run/weft/state';
 
-/** Runs until told to stop; resolves to the exit status. What prevents a start is thrown as a UserError or OperatingError. */
+/**
+ * Runs until told to stop; resolves to the exit status. What prevents a start is thrown as a UserError or OperatingError.
+ *
+ * The state directory and the control socket are claimed before anything else is touched: a second daemon changes nothing
+ * of the first one's. Told to stop while it starts it opens no more ports and ends in order; told twice, it dies at once.
+ */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
   const version = packageVersion();
   const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
   const address = parseMetricsAddress(options.metrics);
-  const controller = await Controller.start({
-    version,
-    configFile: options.config,
-    stateDirectory: options.stateDir ?? STATE_DIRECTORY,
-    workers: workerCount(options.workers),
-    io: options.io,
-    workerFile: fileURLToPath(new URL('./worker.js', import.meta.url)),
-    kinds: portKinds,
-    log,
-  });
-  const closers: { close(): Promise<void> }[] = [controller];
-  const control = new SwitchService(controller);
+  const workers = workerCount(options.workers);
+  const stateDirectory = options.stateDir ?? STATE_DIRECTORY;
+  const stop = new StopSignal();
+  const starting = new StartingSwitch(version);
+  const { control } = starting;
+  const closers: (() => Promise<void>)[] = [];
   try {
+    const lock = lockState(stateDirectory);
+    closers.unshift(async () => lock.release());
     const server = await RpcServer.listen({ path: options.socket, control, methods: rpcMethods, version, log });
-    closers.unshift(server);
-    if (address !== undefined) closers.unshift(await MetricsServer.listen(control, address));
+    closers.unshift(() => server.close());
+    if (address !== undefined) {
+      const metrics = await MetricsServer.listen(control, address);
+      closers.unshift(() => metrics.close());
+    }
+    const controller = await Controller.start({
+      version,
+      configFile: options.config,
+      stateDirectory,
+      workers,
+      io: options.io,
+      workerFile: fileURLToPath(new URL('./worker.js', import.meta.url)),
+      kinds: portKinds,
+      log,
+      stopping: stop.aborted,
+    });
+    // Behind the server and the metrics, whose last requests still look into it.
+    closers.splice(closers.length - 1, 0, async () => {
+      starting.stop();
+      await controller.close();
+    });
+    starting.become(new SwitchService(controller));
     log.info({ socket: options.socket, metrics: options.metrics, pid: process.pid, version }, 'weft is ready');
-    const signal = await stopSignal();
-    log.info({ signal }, 'stopping');
+    log.info({ signal: await stop.received }, 'stopping');
+  } catch (error) {
+    if (!stop.aborted.aborted) throw error;
+    log.info({ err: error }, 'stopped before it was ready');
   } finally {
-    for (const closer of closers) await closer.close();
+    for (const close of closers)
+      await close().catch((err: unknown) => log.error({ err }, 'not everything could be closed'));
   }
   return 0;
 }
@@ -58,10 +84,26 @@ function workerCount(asked: number | 'auto'): number {
   return count;
 }
 
-function stopSignal(): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, () => resolve(signal));
-  });
+/** The first signal asks; a second one finds no listener and kills. */
+class StopSignal {
+  readonly received: Promise<string>;
+  private readonly controller = new AbortController();
+
+  constructor() {
+    this.received = new Promise((resolve) => {
+      for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+        process.once(signal, () => {
+          for (const other of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeAllListeners(other);
+          this.controller.abort();
+          resolve(signal);
+        });
+      }
+    });
+  }
+
+  get aborted(): AbortSignal {
+    return this.controller.signal;
+  }
 }
 
 function packageVersion(): string {

@@ -223,6 +223,12 @@ export function streamPair(): [number, number] {
   check('making a socket non-blocking', fcntlInt(fds[0], 4, O_NONBLOCK));
   return [fds[0], fds[1]];
 }
+const lockWhole = libc.func('int flock(int fd, int operation)');
+const LOCK_EXCLUSIVE_NOW = 2 | 4;
+/** Locks the file for this open file description, until its last descriptor is closed. -1 and EAGAIN: another one has it. */
+export function lockFile(fd: number): number {
+  return lockWhole(fd, LOCK_EXCLUSIVE_NOW);
+}
 export function ftruncate(fd: number, size: number): number {
   return truncateFd(fd, size);
 }
