@@ -29,6 +29,8 @@ export interface DropSample {
 export class DropSamples {
   /** The memory, to be shared with the other side. */
   readonly buffer: SharedArrayBuffer | ArrayBuffer;
+  /** Monotonic milliseconds, set once a batch: as an argument of `take` it would be a heap number for every drop. */
+  nowMs = 0;
   private readonly octets: Uint8Array;
   private readonly words: Int32Array;
   private readonly times: Float64Array;
@@ -44,13 +46,13 @@ export class DropSamples {
   }
 
   /** Keeps the head of the frame in `slot` as the latest of its kind. */
-  take(pool: FramePool, slot: number, port: number, reason: number, of: number, nowMs: number): void {
+  take(pool: FramePool, slot: number, port: number, reason: number, of: number): void {
     const key = (port * DROP_REASON_COUNT + reason) * 2 + of;
     let row = this.index[key] - 1;
     if (row < 0) row = this.newRow(key);
     if (row < 0) return;
     const position = ROWS_START + row * ROW_SIZE;
-    if (this.times[(position + 24) >> 3] === nowMs) return;
+    if (this.times[(position + 24) >> 3] === this.nowMs) return;
     const word = position >> 2;
     const words = this.words;
     // Odd from here on, also if the last writer died in the middle of the row.
@@ -61,7 +63,7 @@ export class DropSamples {
     words[word + 3] = of;
     const length = pool.length[slot];
     words[word + 4] = length;
-    this.times[(position + 24) >> 3] = nowMs;
+    this.times[(position + 24) >> 3] = this.nowMs;
     const start = pool.offset[slot];
     const kept = length < DROP_SAMPLE_SIZE ? length : DROP_SAMPLE_SIZE;
     const to = position + 32;

@@ -14,6 +14,8 @@ const TIMES_START = SUSPECTS * WORDS * 4;
 export const LOOP_GUARD_SIZE = TIMES_START + (SUSPECTS + PORTS_MAX) * 8;
 
 export class LoopGuard {
+  /** Of the worker's batch in hand, for `isBlockedNow`. */
+  nowMs = 0;
   private readonly words: Int32Array;
   /** Milliseconds at which each suspect's second began, then until when each port is blocked. */
   private readonly times: Float64Array;
@@ -21,6 +23,11 @@ export class LoopGuard {
   constructor(buffer: SharedArrayBuffer | ArrayBuffer = new SharedArrayBuffer(LOOP_GUARD_SIZE)) {
     this.words = new Int32Array(buffer, 0, SUSPECTS * WORDS);
     this.times = new Float64Array(buffer, TIMES_START, SUSPECTS + PORTS_MAX);
+  }
+
+  /** Whether the port is blocked while the batch in hand is worked on. */
+  isBlockedNow(port: number): boolean {
+    return this.times[SUSPECTS + port] > this.nowMs;
   }
 
   isBlocked(port: number, nowMs: number): boolean {

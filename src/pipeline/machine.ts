@@ -55,8 +55,12 @@ export class Machine implements SendReport, RelayCounts {
   snapshot: Snapshot;
   /** By port index; undefined while the port has no queue in this worker. */
   readonly queues: (PortQueue | undefined)[] = new Array(PORTS_MAX).fill(undefined);
-  /** Monotonic milliseconds and seconds, read once a batch. */
+  /**
+   * Monotonic milliseconds and seconds, read once a batch. Hot code passes no fraction along: where V8 does not inline,
+   * each call would make a heap number of it. `nowTick` is whole milliseconds as 32 bits, which wrap.
+   */
   nowMs = 0;
+  nowTick = 0;
   nowSeconds = 0;
 
   constructor(parts: MachineParts, snapshot: Snapshot) {
@@ -73,6 +77,9 @@ export class Machine implements SendReport, RelayCounts {
 
   setTime(monotonicMs: number): void {
     this.nowMs = monotonicMs;
+    this.nowTick = Math.floor(monotonicMs) | 0;
+    this.samples.nowMs = monotonicMs;
+    this.loops.nowMs = monotonicMs;
     this.nowSeconds = Math.floor(monotonicMs / 1000) | 0;
   }
 
@@ -106,7 +113,7 @@ export class Machine implements SendReport, RelayCounts {
     this.pool.copyFailure[this.pool.original[slot]] = reason;
     this.counters.addDrop(port, reason, DROP_OF_COPY);
     this.counters.addPort(port, TX_DROPPED, 1);
-    this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY, this.nowMs);
+    this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY);
   }
 
   /** Gives up one hold of a slot; the last one of a copy lets go of its original, the last one of an original ends it. */
@@ -139,7 +146,7 @@ export class Machine implements SendReport, RelayCounts {
     if (reason === 0) reason = pool.copyFailure[slot] !== 0 ? pool.copyFailure[slot] : dropReasonNumber.no_port;
     counters.addPort(port, RX_DROPPED, 1);
     counters.addDrop(port, reason, DROP_OF_FRAME);
-    this.samples.take(pool, slot, port, reason, DROP_OF_FRAME, this.nowMs);
+    this.samples.take(pool, slot, port, reason, DROP_OF_FRAME);
   }
 }
 

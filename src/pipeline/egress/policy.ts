@@ -20,7 +20,7 @@ export const egressPolicy: EgressStage = {
       const port = snapshot.memberPort[copies.members[index]];
       const mode = port < 0 ? PORT_CLOSED : snapshot.portMode[port];
       if (mode === PORT_CLOSED) copies.reasons[index] = dropReasonNumber.port_down;
-      else if (machine.loops.isBlocked(port, machine.nowMs)) copies.reasons[index] = dropReasonNumber.loop;
+      else if (machine.loops.isBlockedNow(port)) copies.reasons[index] = dropReasonNumber.loop;
       else if ((snapshot.portFlags[port] & snapshot.portFlags[pool.ingressPort[slot]] & PORT_ISOLATED) !== 0)
         copies.reasons[index] = dropReasonNumber.isolated;
       else if (mode === PORT_TUNNEL && !isInnerVidAllowed(machine, port, payloadVid(machine, slot)))

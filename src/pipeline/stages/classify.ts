@@ -35,7 +35,7 @@ function classifyFrame(machine: Machine, slot: number): number {
   // A port may be attached a moment before the snapshot that knows it.
   const mode = port < snapshot.portMode.length ? snapshot.portMode[port] : PORT_CLOSED;
   if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
-  if (machine.loops.isBlocked(port, machine.nowMs)) return dropReasonNumber.loop;
+  if (machine.loops.isBlockedNow(port)) return dropReasonNumber.loop;
 
   const octets = pool.octets;
   const start = pool.offset[slot];

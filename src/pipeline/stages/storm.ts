@@ -24,7 +24,7 @@ export const storm: Stage = {
       const kind = !isGroup ? STORM_UNKNOWN_UNICAST : isBroadcastAt(octets, at) ? STORM_BROADCAST : STORM_MULTICAST;
       const bucket = pool.ingressPort[slot] * 3 + kind;
       const rate = machine.snapshot.portStormRate[bucket];
-      if (rate !== 0 && !machine.storm.take(bucket, rate, machine.nowMs)) pool.reason[slot] = dropReasonNumber.storm;
+      if (rate !== 0 && !machine.storm.take(bucket, rate, machine.nowTick)) pool.reason[slot] = dropReasonNumber.storm;
     }
   },
 

@@ -1,0 +1,212 @@
+/**
+ * Run by hot-path.test.ts in a process of its own: a worker's loop over memory queues with every kind of traffic there
+ * is, first until everything is compiled, then with the tracing of deoptimisations and garbage collections switched on.
+ * What V8 then prints is the finding. With `spoil` it allocates and changes types on purpose, to show that this is seen.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { checkDocument } from '../../src/control/check.js';
+import { compile } from '../../src/control/compile.js';
+import { documentOf } from '../../src/control/document.js';
+import { Indices } from '../../src/control/indices.js';
+import type { Batch } from '../../src/dataplane/batch.js';
+import { Counters, RX_FORWARDED, RX_FRAMES } from '../../src/dataplane/counters.js';
+import { DropSamples } from '../../src/dataplane/drop-samples.js';
+import { FramePool } from '../../src/dataplane/frame-pool.js';
+import type { IoEngine, PortQueue } from '../../src/dataplane/io-engine.js';
+import { MemoryQueue, memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
+import { Kernels } from '../../src/kernels/kernels.js';
+import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
+import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
+import { Machine } from '../../src/pipeline/machine.js';
+import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
+import { buildSuperFrame } from '../wire/super-frame.js';
+
+const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
+const TEMPLATES = 2048;
+const FDB_ENTRIES = 16_384;
+const offloads = { checksum: true, tcp4: true, tcp6: true, udp: true };
+const none = { checksum: false, tcp4: false, tcp6: false, udp: false };
+const forwarded = { stp: 'forward' };
+
+const document = {
+  version: 1,
+  networks: {
+    red: { type: 'vlan', id: 10 },
+    blue: { type: 'vlan', id: 20, macLimit: 64 },
+    still: { type: 'local', learning: false },
+  },
+  ports: {
+    a: { kind: 'tap', network: 'red', controlFrames: forwarded },
+    b: { kind: 'tap', network: 'red', storm: { broadcast: '50pps' } },
+    c: { kind: 'tap', network: 'red', isolated: true },
+    d: { kind: 'tap', network: 'red', isolated: true, macLimit: 20 },
+    trunk: { kind: 'netdev', trunk: ['red', 'blue', { network: 'still', vlan: 30 }] },
+    native: { kind: 'netdev', trunk: ['blue'], native: 'red' },
+    tunnel: { kind: 'tap', tunnel: { network: 'blue', allowed: [0, 5, 6] } },
+    still: { kind: 'tap', network: 'still' },
+  },
+};
+
+interface Template {
+  readonly port: number;
+  readonly octets: Uint8Array;
+  readonly size: number;
+  readonly transport: number;
+  readonly payload: number;
+}
+
+let state = 1;
+function below(count: number): number {
+  state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fff_ffff;
+  return (state >>> 8) % count;
+}
+
+const station = (port: number, number: number) => `5254000${port.toString(16)}${number.toString(16).padStart(4, '0')}`;
+
+function makeTemplate(ports: number): Template {
+  const port = below(ports);
+  const kind = below(100);
+  const from = station(port, kind < 5 ? below(4000) : below(24));
+  // Now and then a station is seen behind another port.
+  const source = below(500) === 0 ? station(0, 1) : from;
+  let to = station(below(ports), below(24));
+  if (kind < 10) to = 'ffffffffffff';
+  else if (kind < 13) to = '01005e000001';
+  else if (kind < 16) to = '0180c2000000';
+  else if (kind < 18) to = '525400999999';
+  const vid = [0, 5, 10, 20, 30, 40, 4095][below(7)];
+  const tags =
+    below(2) === 0 ? '' : (below(3) === 0 ? '88a8' : '8100') + (below(8) * 8192 + vid).toString(16).padStart(4, '0');
+  if (kind >= 80) return makeOffloaded(port, to, source, tags);
+  const size = kind === 20 ? below(20) : [60, 60, 60, 60, 594, 1514, 1518, 1600][below(8)];
+  const octets = new Uint8Array(Math.max(size, 40)).fill(0x11);
+  octets.set(Buffer.from(`${to}${source}${tags}88b5`, 'hex'));
+  return { port, octets: octets.slice(0, size), size: 0, transport: 0, payload: 0 };
+}
+
+function makeOffloaded(port: number, to: string, from: string, tags: string): Template {
+  const size = below(2) === 0 ? 0 : [1000, 1448][below(2)];
+  const { octets, layout } = buildSuperFrame({
+    isIpv4: below(2) === 0,
+    isUdp: false,
+    tags: tags.length / 8,
+    options: 0,
+    tcpOptions: 3,
+    flags: 0x10,
+    id: 1,
+    sequence: 1,
+    payloadSize: size === 0 ? 700 : 5000,
+    size,
+    seed: 1,
+  });
+  octets.set(Buffer.from(to + from + tags, 'hex'));
+  return { port, octets, size, transport: layout.transport, payload: layout.payload };
+}
+
+/** Fills every batch from the templates. */
+class Scene implements IoEngine {
+  readonly kind = 'poll';
+  readonly wakeFd = -1;
+  readonly ringFd = -1;
+  readonly mappings = [];
+  readonly failures = new Map<number, number>();
+  private readonly pool: FramePool;
+  private readonly templates: readonly Template[];
+  private next = 0;
+
+  constructor(pool: FramePool, templates: readonly Template[]) {
+    this.pool = pool;
+    this.templates = templates;
+  }
+
+  receive(batch: Batch): void {
+    const { pool, templates } = this;
+    while (!batch.full) {
+      const template = templates[this.next];
+      this.next = (this.next + 1) % templates.length;
+      const slot = memoryFrame(pool, template.port, template.octets);
+      const { size, transport, payload } = template;
+      if (transport !== 0) {
+        const isIpv4 = payload - transport + 34 === payload || payload - transport + 38 === payload;
+        const gsoType = size === 0 ? 0 : isIpv4 ? 1 : 4;
+        pool.offload(slot, 1, gsoType, payload, size, transport, 16);
+      }
+      batch.push(slot);
+    }
+  }
+
+  submit(): void {}
+  hasWork(): boolean {
+    return true;
+  }
+  close(): void {}
+  watch(): void {}
+  unwatch(): void {}
+  detach(): void {}
+  isIdle(): boolean {
+    return true;
+  }
+  attach(): PortQueue {
+    throw new Error('not here');
+  }
+}
+
+function build() {
+  const { resolved } = checkDocument(documentOf(document));
+  const indices = new Indices().allocate(resolved);
+  const takesAll = (name: string) => name === 'a' || name === 'native';
+  const snapshot = compile(resolved, indices, (name) => ({ mtu: 1500, features: takesAll(name) ? offloads : none }), 1);
+  const pool = new FramePool(4096);
+  const counters = new Counters();
+  const machine = new Machine(
+    {
+      pool,
+      counters,
+      kernels: new Kernels(pool.memory),
+      samples: new DropSamples(),
+      fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
+      storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
+      loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
+    },
+    snapshot,
+  );
+  for (const port of indices.ports.values()) machine.queues[port] = new MemoryQueue(port, pool, machine);
+  const templates = Array.from({ length: TEMPLATES }, () => makeTemplate(indices.ports.size));
+  let clock = 1000;
+  const loop = new WorkerLoop(machine, new Scene(pool, templates), { isPending: () => true }, () => {
+    clock += 20.3;
+    return clock;
+  });
+  return { loop, pool, counters, ports: indices.ports.size };
+}
+
+const { loop, pool, counters, ports } = build();
+
+function breathe(frames: number): void {
+  for (let done = 0; done < frames; ) done += loop.breathe();
+}
+
+const kept: unknown[] = [];
+function spoil(value: unknown): void {
+  kept[0] = [value, String(value)];
+}
+
+breathe(WARM_UP);
+for (let count = 0; count < 100_000; count++) spoil(count);
+setFlagsFromString('--trace-deopt');
+setFlagsFromString('--trace-gc');
+breathe(STEADY);
+if (process.argv[2] === 'spoil') {
+  for (let count = 0; count < 1_000_000; count++) spoil(count % 2 === 0 ? count : {});
+}
+setFlagsFromString('--no-trace-deopt');
+setFlagsFromString('--no-trace-gc');
+
+let received = 0;
+let sent = 0;
+for (let port = 0; port < ports; port++) {
+  received += counters.portValue(port, RX_FRAMES);
+  sent += counters.portValue(port, RX_FORWARDED);
+}
+console.log(`RESULT ${JSON.stringify({ received, sent, lost: pool.slotCount - pool.available })}`);

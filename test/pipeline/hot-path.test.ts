@@ -1,0 +1,76 @@
+/**
+ * The steady state neither deoptimises nor allocates: V8 itself is asked, in a process that runs what the build makes.
+ */
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+/** Inside node_modules, so that packages are found from there. */
+const built = join(root, 'node_modules', '.cache', `weft-hot-path-${process.pid}`);
+
+/** As tsc does it, one file by itself: the tsconfig's isolatedModules sees to it that this is the same. */
+function transpile(directory: string): void {
+  for (const name of readdirSync(join(root, directory), { recursive: true }) as string[]) {
+    if (!name.endsWith('.ts') || name.endsWith('.as.ts') || name.endsWith('.test.ts')) continue;
+    const source = readFileSync(join(root, directory, name), 'utf8');
+    const { outputText } = ts.transpileModule(source, {
+      compilerOptions: {
+        target: ts.ScriptTarget.ES2022,
+        module: ts.ModuleKind.ESNext,
+        verbatimModuleSyntax: true,
+      },
+    });
+    const target = join(built, directory, name.replace(/\.ts$/, '.js'));
+    mkdirSync(dirname(target), { recursive: true });
+    writeFileSync(target, outputText);
+  }
+}
+
+beforeAll(() => {
+  mkdirSync(built, { recursive: true });
+  writeFileSync(join(built, 'package.json'), '{ "type": "module" }');
+  for (const directory of ['src', 'test/pipeline', 'test/wire', 'test/kernels']) transpile(directory);
+  copyFileSync(join(root, 'dist/kernels/kernels.wasm'), join(built, 'src/kernels/kernels.wasm'));
+}, 60_000);
+
+afterAll(() => rmSync(built, { recursive: true, force: true }));
+
+interface Outcome {
+  readonly deoptimised: string[];
+  readonly collections: string[];
+  readonly result: { received: number; sent: number; lost: number };
+}
+
+function runChild(...args: string[]): Outcome {
+  const child = join(built, 'test/pipeline/hot-path-child.js');
+  const { stdout, stderr, status } = spawnSync(process.execPath, [child, ...args], {
+    encoding: 'utf8',
+    timeout: 110_000,
+  });
+  expect(status, stderr).toBe(0);
+  const lines = stdout.split('\n');
+  return {
+    deoptimised: lines.filter((line) => line.includes('bailout') || line.includes('deoptimizing')),
+    collections: lines.filter((line) => /Scavenge|Mark-Compact|Mark-sweep/i.test(line)),
+    result: JSON.parse(lines.find((line) => line.startsWith('RESULT '))?.slice(7) ?? '{}') as Outcome['result'],
+  };
+}
+
+test('a million frames of every kind deoptimise nothing and cause no garbage collection', { timeout: 120_000 }, () => {
+  const { deoptimised, collections, result } = runChild();
+  expect(result.received).toBeGreaterThanOrEqual(3_000_000);
+  expect(result.sent).toBeGreaterThan(result.received / 10);
+  expect(result.lost).toBe(0);
+  expect(deoptimised).toEqual([]);
+  expect(collections).toEqual([]);
+});
+
+test('the same measurement sees code that allocates and is deoptimised', { timeout: 120_000 }, () => {
+  const { deoptimised, collections } = runChild('spoil');
+  expect(deoptimised.length).toBeGreaterThan(0);
+  expect(collections.length).toBeGreaterThan(0);
+});
