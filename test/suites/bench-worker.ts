@@ -55,9 +55,11 @@ export class BenchWorker {
     this.engine = new Engine(this.pool, this.report, (port, errno) => this.failed.push({ port, errno }));
   }
 
-  /** SendReport: a copy's hold ends here. */
+  /** A copy's hold ends here. Nothing is relayed to or from another worker. */
   private readonly report = {
     sent: (slot: number, port: number, octets: number, reason: number) => this.finish(slot, port, octets, reason),
+    handedOver: (slot: number) => this.finish(slot, -1, 0, 0),
+    refused: (slot: number, port: number, reason: number) => this.finish(slot, port, 0, reason),
   };
 
   private finish(slot: number, port: number, octets: number, reason: number): void {
