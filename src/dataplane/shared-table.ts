@@ -18,7 +18,7 @@
  * port), so that quotas, "the oldest of a group" and "drop a group" cost nothing that grows with the table.
  *
  * Who may do what, from any thread:
- * - Readers (`find`, `findPairs`, `refresh`) take no lock and never wait. An entry's stamp is odd while the entry lives
+ * - Readers (`find`, `candidate` and `stillHolds`, `refresh`) take no lock and never wait. An entry's stamp is odd while the entry lives
  *   and moves on with each change; a reader takes stamp, key, value and stamp again, so it never returns the value of
  *   another key. A reader that stands on an entry that is removed under it may be led astray and miss its key: one frame
  *   is treated as unknown. That is the only effect, and walks are bounded (CHAIN_MAX).

@@ -17,7 +17,6 @@
  * another's address by sending from it, unless that is static or the port is guarded. Expired entries are as absent
  * before they are swept.
  */
-import { PairBatch } from '../dataplane/pair-batch.js';
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
 import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
 import { FDB_CAPACITY, MEMBERS_MAX, NETWORKS_MAX, PORTS_MAX } from '../limits.js';
@@ -86,28 +85,6 @@ export interface FdbOptions {
   readonly seed?: readonly [number, number];
 }
 
-/** Addresses to be looked up together. */
-export class FdbKeys {
-  readonly pairs: PairBatch;
-  readonly entries: Int32Array;
-  /** Member of each entry found; -1: none. */
-  readonly members: Int32Array;
-  /** Not 0 where the entry found is static. */
-  readonly statics: Int32Array;
-
-  constructor(capacity: number) {
-    this.pairs = new PairBatch(capacity);
-    this.entries = this.pairs.entries;
-    this.members = new Int32Array(capacity);
-    this.statics = new Int32Array(capacity);
-  }
-
-  set(index: number, network: number, macHigh: number, macLow: number): void {
-    this.pairs.words0[index] = (network << 16) | macHigh;
-    this.pairs.words1[index] = macLow;
-  }
-}
-
 export class Fdb {
   /** Member, remote and kind of the entry that was found last. */
   foundMember = -1;
@@ -154,43 +131,53 @@ export class Fdb {
 
   // ---- finding: any thread, no lock ----------------------------------------------------------------------------
 
-  hash(network: number, macHigh: number, macLow: number): number {
-    return this.table.hash.pair((network << 16) | macHigh, macLow);
+  /** The first word of an address's key in a network; the second is macLow. */
+  keyWord0(network: number, macHigh: number): number {
+    return (network << 16) | macHigh;
+  }
+
+  /** Hash of a key. For this and the next three see SharedTable.touchBuckets: the arrays are multiples of eight long. */
+  hashKey(word0: number, macLow: number): number {
+    return this.table.hash.pair(word0, macLow);
+  }
+
+  touchBuckets(hashes: Int32Array, count: number): void {
+    this.table.touchBuckets(hashes, count);
+  }
+
+  candidate(hash: number): number {
+    return this.table.candidate(hash);
+  }
+
+  touchEntries(entries: Int32Array, count: number): void {
+    this.table.touchEntries(entries, count);
   }
 
   /**
-   * Looks up the first `count` keys of a batch at once: four times as fast as one by one in a large FDB. Sets `entries`
-   * and `members` of the batch, -1 where nothing was seen in the last `networkMacAge[network]` seconds.
+   * The member that `entry` says if it is this key's; -1 when it is another's or was not seen in the last `age` seconds.
+   * `entry` is a candidate or what an earlier look-up of the key found.
    */
-  findAll(keys: FdbKeys, count: number, nowSeconds: number, networkMacAge: Int32Array): void {
-    const { pairs, members, statics } = keys;
-    const { entries, values, lastSeen, words0 } = pairs;
-    this.table.findPairs(pairs, count);
-    for (let index = 0; index < count; index++) {
-      if (entries[index] === -1 || nowSeconds - lastSeen[index]! > networkMacAge[words0[index]! >>> 16]!) {
-        entries[index] = -1;
-        members[index] = -1;
-        continue;
-      }
-      members[index] = values[index]! & MEMBER_MASK;
-      statics[index] = values[index]! & STATIC;
-    }
+  memberAt(entry: number, word0: number, macLow: number, nowSeconds: number, age: number): number {
+    const { table } = this;
+    if (!table.stillHolds(entry, word0, macLow)) return -1;
+    return nowSeconds - table.lastSeen(entry) > age ? -1 : table.found[0] & MEMBER_MASK;
   }
 
   /** The entry, or -1 when there is none that was seen in the last `age` seconds. Sets foundMember and its companions. */
-  findHashed(hash: number, network: number, macHigh: number, macLow: number, nowSeconds: number, age: number): number {
-    const entry = this.table.findPair(hash, (network << 16) | macHigh, macLow);
+  findKey(hash: number, word0: number, macLow: number, nowSeconds: number, age: number): number {
+    const entry = this.table.findPair(hash, word0, macLow);
     if (entry === -1 || nowSeconds - this.table.lastSeen(entry) > age) return -1;
-    const value = this.table.found[0]!;
+    const value = this.table.found[0];
     this.foundMember = value & MEMBER_MASK;
-    this.foundRemote = this.table.found[1]!;
+    this.foundRemote = this.table.found[1];
     this.foundStatic = (value & STATIC) !== 0;
     return entry;
   }
 
-  /** `findHashed` for who looks up a single address. */
+  /** `findKey` for who looks up a single address. */
   find(network: number, macHigh: number, macLow: number, nowSeconds: number, age: number): number {
-    return this.findHashed(this.hash(network, macHigh, macLow), network, macHigh, macLow, nowSeconds, age);
+    const word0 = this.keyWord0(network, macHigh);
+    return this.findKey(this.hashKey(word0, macLow), word0, macLow, nowSeconds, age);
   }
 
   /** Member of the entry as it is now: where other threads learn, use `foundMember`. */

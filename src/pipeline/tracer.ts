@@ -149,7 +149,12 @@ class Recorder implements StageListener {
       const wasDropped = this.stages.some((row) => row.decision === 'drop' && row.text.startsWith(`${port}: `));
       if (wasDropped) continue;
       const text = reason === 0 ? stage.explain(this.machine, copies, index, this.names) : this.reasonText(reason);
-      this.stages.push({ stage: stage.name, decision: reason === 0 ? 'continue' : 'drop', text: `${port}: ${text}`, changes: [] });
+      this.stages.push({
+        stage: stage.name,
+        decision: reason === 0 ? 'continue' : 'drop',
+        text: `${port}: ${text}`,
+        changes: [],
+      });
     }
   }
 

@@ -2,16 +2,17 @@
  * Real threads on one table: two write and read, this one reads all the time. Every value says which key it belongs to,
  * and the keys are more than the table holds, so entries are given to other keys all the time.
  */
+
 import { Worker } from 'node:worker_threads';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { PairBatch } from '../../src/dataplane/pair-batch.js';
 import { SharedTable, sharedTableSize } from '../../src/dataplane/shared-table.js';
+import { findBatch } from './batch-lookup.js';
 import { compiled } from './compiled.js';
 
 const SHAPE = { capacity: 48, keyWords: 2, valueWords: 2, groupCount: 4 };
 const KEYS = 128;
 const TURNS = 150_000;
-const FILES = ['seeded-hash', 'pair-batch', 'shared-table-reader', 'shared-table'].map(
+const FILES = ['seeded-hash', 'shared-table-reader', 'shared-table'].map(
   (name) => `dataplane/${name}.ts`,
 );
 
@@ -70,26 +71,26 @@ function run(memory: SharedArrayBuffer, owner: number): Promise<Outcome> {
   });
 }
 
+const allKeys = Array.from({ length: KEYS }, (_, key) => [key, ~key] as const);
+
 /** Reads all keys once, alone and in a batch; returns how many values were another key's, and how many were found. */
-function readAll(table: SharedTable, batch: PairBatch): { wrong: number; found: number } {
+function readAll(table: SharedTable): { wrong: number; found: number } {
   let wrong = 0;
   let found = 0;
   for (let key = 0; key < KEYS; key++) {
-    batch.words0[key] = key;
-    batch.words1[key] = ~key;
     if (table.findPair(table.hash.pair(key, ~key), key, ~key) === -1) continue;
     found++;
     if (table.found[0]! >>> 8 !== key || table.found[1] !== ~table.found[0]!) wrong++;
   }
-  table.findPairs(batch, KEYS);
-  for (let key = 0; key < KEYS; key++) if (batch.entries[key] !== -1 && batch.values[key]! >>> 8 !== key) wrong++;
+  findBatch(table, allKeys).forEach(({ entry, value }, key) => {
+    if (entry !== -1 && value >>> 8 !== key) wrong++;
+  });
   return { wrong, found };
 }
 
 it('readers never see the value of another key while two threads write, and the table is sound afterwards', async () => {
   const memory = new SharedArrayBuffer(sharedTableSize(SHAPE));
   const table = new SharedTable(memory, 0, SHAPE);
-  const batch = new PairBatch(KEYS);
   let isDone = false;
   const workers = Promise.all([run(memory, 1), run(memory, 2)]).finally(() => {
     isDone = true;
@@ -97,7 +98,7 @@ it('readers never see the value of another key while two threads write, and the 
   const seen = { wrong: 0, found: 0 };
   while (!isDone) {
     for (let round = 0; round < 100; round++) {
-      const { wrong, found } = readAll(table, batch);
+      const { wrong, found } = readAll(table);
       seen.wrong += wrong;
       seen.found += found;
     }
@@ -109,6 +110,6 @@ it('readers never see the value of another key while two threads write, and the 
   for (const outcome of outcomes) expect(outcome.written + outcome.busy).toBe(Math.ceil(TURNS / 4));
   const counts = [0, 1, 2, 3].map((group) => table.groupCount(group));
   expect(counts.reduce((sum, count) => sum + count)).toBe(table.used);
-  const { found, wrong } = readAll(table, batch);
+  const { found, wrong } = readAll(table);
   expect([found, wrong]).toEqual([table.used, 0]);
 });

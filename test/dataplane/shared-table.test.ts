@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { PairBatch } from '../../src/dataplane/pair-batch.js';
 import { NEVER_AGES, SharedTable, sharedTableSize, type TableShape } from '../../src/dataplane/shared-table.js';
+import { findBatch } from './batch-lookup.js';
 
 const OWNER = 1;
 
@@ -86,20 +86,11 @@ describe('the shared table', () => {
   it('finds a batch of keys as it finds them one by one', () => {
     const { table } = make({ capacity: 300 });
     for (let key = 0; key < 300; key++) insert(table, [key, -key], [key * 3, 0], 0, key);
-    const batch = new PairBatch(99);
-    for (let start = 0; start < 400; start += 97) {
-      for (let index = 0; index < 97; index++) {
-        batch.words0[index] = start + index;
-        batch.words1[index] = -(start + index);
-      }
-      table.findPairs(batch, 97);
-      for (let index = 0; index < 97; index++) {
-        const key = start + index;
-        const entry = find(table, [key, -key]);
-        expect(batch.entries[index]).toBe(entry);
-        if (entry !== -1) expect([batch.values[index], batch.lastSeen[index]]).toEqual([key * 3, key]);
-      }
-    }
+    const keys = Array.from({ length: 400 }, (_, key) => [key, -key] as const);
+    findBatch(table, keys).forEach(({ entry, value }, key) => {
+      expect(entry).toBe(find(table, [key, -key]));
+      if (entry !== -1) expect(value).toBe(key * 3);
+    });
   });
 
   it.each(['is being changed', 'was changed during the search'])('misses an entry that %s', (what) => {
@@ -110,11 +101,7 @@ describe('the shared table', () => {
     changed[entry * 8]! += 1;
     if (what === 'is being changed') inside.hot = changed;
     inside.hotAgain = changed;
-    const batch = new PairBatch(8);
-    batch.words0[0] = 1;
-    batch.words1[0] = 2;
-    table.findPairs(batch, 1);
-    expect([batch.entries[0], find(table, [1, 2])]).toEqual([-1, -1]);
+    expect([findBatch(table, [[1, 2]])[0].entry, find(table, [1, 2])]).toEqual([-1, -1]);
   });
 
   it('gives the entries of a group by when they were seen last, whatever the order they came in', () => {

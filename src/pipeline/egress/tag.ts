@@ -45,7 +45,9 @@ export const tag: EgressStage = {
 
   explain(machine: Machine, copies: EgressBatch, index: number): string {
     const wanted = machine.snapshot.memberTag[copies.members[index]];
-    return wanted === 0 ? 'leaves untagged' : `leaves with VID ${wanted & VID_MASK}, TPID 0x${(wanted >>> 16).toString(16)}`;
+    return wanted === 0
+      ? 'leaves untagged'
+      : `leaves with VID ${wanted & VID_MASK}, TPID 0x${(wanted >>> 16).toString(16)}`;
   },
 };
 

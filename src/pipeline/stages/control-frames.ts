@@ -8,14 +8,7 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
 import { ETHERTYPE_CFM, ETHERTYPE_LLDP, ETHERTYPE_PAUSE, ETHERTYPE_SLOW } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
-import {
-  CONTROL_CFM,
-  CONTROL_LACP,
-  CONTROL_LLDP,
-  CONTROL_OTHER,
-  CONTROL_PAUSE,
-  CONTROL_STP,
-} from '../snapshot.js';
+import { CONTROL_CFM, CONTROL_LACP, CONTROL_LLDP, CONTROL_OTHER, CONTROL_PAUSE, CONTROL_STP } from '../snapshot.js';
 import type { Stage } from '../stage.js';
 
 export const controlFrames: Stage = {

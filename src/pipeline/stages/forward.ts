@@ -48,5 +48,5 @@ function findAgain(machine: Machine, slot: number): number {
   const age = machine.snapshot.networkMacAge[network];
   const macHigh = macHighAt(pool.octets, at);
   const found = fdb.find(network, macHigh, macLowAt(pool.octets, at), machine.nowSeconds, age);
-  return found < 0 ? -1 : memberInUse(machine, fdb.foundMember);
+  return found < 0 ? -1 : memberInUse(machine.snapshot, fdb.foundMember);
 }

@@ -2,8 +2,9 @@
  * Learns where the source address is: IEEE 802.1Q 8.7. Comes after everything that may refuse the frame, so a refused
  * frame teaches nothing. A station seen behind another member moves there, unless its entry is static. @hot
  */
-import { NOT_LEARNED, STATION_MOVES } from '../../dataplane/counters.js';
+
 import type { Batch } from '../../dataplane/batch.js';
+import { NOT_LEARNED, STATION_MOVES } from '../../dataplane/counters.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
 import { BUSY, LEARNED, MOVED, REFUSED_STATIC } from '../fdb.js';
@@ -34,7 +35,13 @@ export const learn: Stage = {
     const source = pool.offset[slot] + 6;
     const network = pool.network[slot];
     const macHigh = macHighAt(pool.octets, source);
-    const found = fdb.find(network, macHigh, macLowAt(pool.octets, source), machine.nowSeconds, machine.snapshot.networkMacAge[network]);
+    const found = fdb.find(
+      network,
+      macHigh,
+      macLowAt(pool.octets, source),
+      machine.nowSeconds,
+      machine.snapshot.networkMacAge[network],
+    );
     if (found < 0) return `source is not learned: ${port} has reached its limit`;
     if (fdb.foundMember !== pool.ingressMember[slot]) return 'source has a static entry elsewhere: not moved';
     return before < 0 ? `source is new: it is behind ${port} now` : `source moves to ${port}`;

@@ -1,38 +1,38 @@
 /**
- * Finds source and destination of each frame in the FDB, for the whole batch at once, so that the cache misses of a large
- * table overlap instead of adding up. Frames of one conversation come in runs: a frame with the addresses and the network
- * of the one before shares its two look-ups. That is no cache: it lasts one batch, and no table changes meanwhile. @hot
+ * Finds source and destination of each frame in the FDB. Most frames from a member have the addresses of the one before:
+ * so first the entries that the last frame from there found are asked whether they still are those of these addresses.
+ * That is no cache: what is used is the table's own entry as it is now. The rest is looked up for the whole batch at once,
+ * so that the cache misses of a large table overlap instead of adding up. @hot
  */
 import type { Batch } from '../../dataplane/batch.js';
-import { BATCH_SIZE } from '../../limits.js';
-import { macHighAt, macLowAt } from '../../wire/ethernet.js';
-import { FdbKeys } from '../fdb.js';
+import { BATCH_SIZE, MEMBERS_MAX } from '../../limits.js';
+import { isGroup, macHighAt, macLowAt } from '../../wire/ethernet.js';
+import type { Fdb } from '../fdb.js';
 import type { Machine } from '../machine.js';
+import type { Snapshot } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
-/** Two keys a run: the source's, then the destination's. One set a thread is enough, as a batch is finished at once. */
-const keys = new FdbKeys(BATCH_SIZE * 2);
-/** By place in the batch: the first of the frame's two keys. */
-const keyOfFrame = new Int32Array(BATCH_SIZE);
+/** Keys that the hints did not answer, by place: words, hash, candidate; one set a thread, as a batch is finished at once. */
+const words0 = new Int32Array(BATCH_SIZE * 2);
+const words1 = new Int32Array(BATCH_SIZE * 2);
+const hashes = new Int32Array(BATCH_SIZE * 2);
+const candidates = new Int32Array(BATCH_SIZE * 2);
+/** The slot a key is for, twice, plus one when it is the slot's source. */
+const targets = new Int32Array(BATCH_SIZE * 2);
+/** By member: entries of source and destination of the last frame that came in by it. */
+const sourceHints = new Int32Array(MEMBERS_MAX);
+const destinationHints = new Int32Array(MEMBERS_MAX);
 
 export const lookup: Stage = {
   name: 'lookup',
 
   run(machine: Machine, batch: Batch): void {
-    const count = collectKeys(machine, batch);
-    machine.fdb.findAll(keys, count, machine.nowSeconds, machine.snapshot.networkMacAge);
-    forgetUnknownMembers(machine, count);
-    const { pool } = machine;
-    const { entries, members } = keys;
-    for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index];
-      if (pool.reason[slot] !== 0) continue;
-      const key = keyOfFrame[index];
-      pool.sourceEntry[slot] = entries[key];
-      pool.sourceMember[slot] = members[key];
-      // Group addresses are never learned, so they are never found.
-      pool.destinationMember[slot] = members[key + 1];
-    }
+    const count = askHints(machine, batch);
+    const { fdb } = machine;
+    fdb.touchBuckets(hashes, count);
+    for (let index = 0; index < count; index++) candidates[index] = fdb.candidate(hashes[index]);
+    fdb.touchEntries(candidates, count);
+    for (let index = 0; index < count; index++) findTarget(machine, index);
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
@@ -42,50 +42,67 @@ export const lookup: Stage = {
   },
 };
 
-/** Sets `keys` and `keyOfFrame`; returns the number of keys. */
-function collectKeys(machine: Machine, batch: Batch): number {
-  const pool = machine.pool;
-  const { octets, words } = pool;
+/** Answers what the hints can, lists the other keys; returns how many those are. */
+function askHints(machine: Machine, batch: Batch): number {
+  const { fdb, pool, snapshot, nowSeconds } = machine;
+  const { octets } = pool;
   let count = 0;
-  let lastNetwork = -1;
-  let last0 = 0;
-  let last1 = 0;
-  let last2 = 0;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
     if (pool.reason[slot] !== 0) continue;
     const at = pool.offset[slot];
     const network = pool.network[slot];
-    // Frames begin at multiples of four, so both addresses are three whole words.
-    const word0 = words[at >> 2];
-    const word1 = words[(at >> 2) + 1];
-    const word2 = words[(at >> 2) + 2];
-    if (word0 !== last0 || word1 !== last1 || word2 !== last2 || network !== lastNetwork) {
-      keys.set(count, network, macHighAt(octets, at + 6), macLowAt(octets, at + 6));
-      keys.set(count + 1, network, macHighAt(octets, at), macLowAt(octets, at));
-      count += 2;
-      last0 = word0;
-      last1 = word1;
-      last2 = word2;
-      lastNetwork = network;
-    }
-    keyOfFrame[index] = count - 2;
+    const ingress = pool.ingressMember[slot];
+    const age = snapshot.networkMacAge[network];
+    const source0 = fdb.keyWord0(network, macHighAt(octets, at + 6));
+    const source1 = macLowAt(octets, at + 6);
+    const source = memberInUse(snapshot, fdb.memberAt(sourceHints[ingress], source0, source1, nowSeconds, age));
+    pool.sourceEntry[slot] = sourceHints[ingress];
+    pool.sourceMember[slot] = source;
+    if (source < 0) list(fdb, count++, source0, source1, (slot << 1) | 1);
+    const high = macHighAt(octets, at);
+    const word0 = fdb.keyWord0(network, high);
+    const word1 = macLowAt(octets, at);
+    const member = memberInUse(snapshot, fdb.memberAt(destinationHints[ingress], word0, word1, nowSeconds, age));
+    pool.destinationMember[slot] = member;
+    // Group addresses are never learned, so they are never found.
+    if (member < 0 && !isGroup(high)) list(fdb, count++, word0, word1, slot << 1);
   }
   return count;
 }
 
-/** What was learned behind a member that the snapshot does not know (any more) is about to be flushed: it is unknown. */
-function forgetUnknownMembers(machine: Machine, count: number): void {
-  const ports = machine.snapshot.memberPort;
-  const members = keys.members;
-  for (let index = 0; index < count; index++) {
-    const member = members[index];
-    if (member >= 0 && (member >= ports.length || ports[member] < 0)) members[index] = -1;
+function list(fdb: Fdb, place: number, word0: number, word1: number, target: number): void {
+  words0[place] = word0;
+  words1[place] = word1;
+  targets[place] = target;
+  hashes[place] = fdb.hashKey(word0, word1);
+}
+
+/** Puts down what a key was looked up for. */
+function findTarget(machine: Machine, place: number): void {
+  const { fdb, pool, snapshot, nowSeconds } = machine;
+  const slot = targets[place] >> 1;
+  const age = snapshot.networkMacAge[pool.network[slot]];
+  let entry = candidates[place];
+  let member = fdb.memberAt(entry, words0[place], words1[place], nowSeconds, age);
+  if (member < 0) {
+    entry = fdb.findKey(hashes[place], words0[place], words1[place], nowSeconds, age);
+    member = entry < 0 ? -1 : fdb.foundMember;
+  }
+  member = memberInUse(snapshot, member);
+  const ingress = pool.ingressMember[slot];
+  if ((targets[place] & 1) === 0) {
+    pool.destinationMember[slot] = member;
+    if (member >= 0) destinationHints[ingress] = entry;
+  } else {
+    pool.sourceEntry[slot] = entry;
+    pool.sourceMember[slot] = member;
+    if (member >= 0) sourceHints[ingress] = entry;
   }
 }
 
-/** The member, or -1 when the snapshot does not know it (any more). */
-export function memberInUse(machine: Machine, member: number): number {
-  const ports = machine.snapshot.memberPort;
-  return member < ports.length && ports[member] >= 0 ? member : -1;
+/** The member, or -1 when the snapshot does not know it (any more): what was learned behind it is about to be flushed. */
+export function memberInUse(snapshot: Snapshot, member: number): number {
+  const ports = snapshot.memberPort;
+  return member >= 0 && member < ports.length && ports[member] >= 0 ? member : -1;
 }
