@@ -44,7 +44,8 @@ export interface TestDevice {
 }
 
 export interface Received {
-  readonly port: string;
+  /** Its name, or an index that no snapshot knows. */
+  readonly port: string | number;
   readonly octets: Uint8Array;
   readonly vnet?: VnetHeader;
 }
@@ -147,7 +148,9 @@ export class TestSwitch {
 
   /** Puts a frame into the batch; false when there is no slot, or no room. */
   receive({ port, octets, vnet }: Received): boolean {
-    const slot = this.batch.full ? -1 : memoryFrame(this.pool, this.index(port), octets);
+    const slot = this.batch.full
+      ? -1
+      : memoryFrame(this.pool, typeof port === 'number' ? port : this.index(port), octets);
     if (slot < 0) return false;
     if (vnet !== undefined) {
       this.pool.offload(slot, vnet.flags, vnet.gsoType, vnet.headerLength, vnet.gsoSize, vnet.start, vnet.offset);

@@ -1,0 +1,117 @@
+/** Every reason of the table can happen, is counted where it belongs, and keeps a sample of the frame that died. */
+import { describe, expect, test } from 'vitest';
+import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
+import { FRAME_SIZE_MAX } from '../../src/limits.js';
+import { PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { A, B, BROADCAST, frame, NO_FEATURES, TestSwitch, tag, vm } from './test-switch.js';
+
+const red = { red: { type: 'vlan', id: 10 } } as const;
+const pair = (options = {}) =>
+  new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }), b: vm({ network: 'red' }) } }, options);
+
+/** Runs what is dropped for the reason; returns the switch and the ports by whose name the frame and its copy are counted. */
+type Provocation = () => { tested: TestSwitch; port: string; copy?: string };
+
+function dropOf(octets: Uint8Array, tested = pair()): ReturnType<Provocation> {
+  tested.run({ port: 'a', octets });
+  return { tested, port: 'a' };
+}
+
+const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
+  runt: () => dropOf(frame().slice(0, 13)),
+  bad_vnet_header: () => {
+    const tested = pair();
+    const vnet = { flags: 1, gsoType: 0, headerLength: 0, gsoSize: 0, start: 14, offset: 16 };
+    tested.run({ port: 'a', octets: frame(), vnet });
+    return { tested, port: 'a' };
+  },
+  too_long: () => dropOf(frame({ size: FRAME_SIZE_MAX - 14 })),
+  vlan_not_allowed: () => dropOf(frame({ tags: [tag(10)] })),
+  bad_vlan_tag: () => dropOf(frame({ tags: [tag(4095)] })),
+  group_source: () => dropOf(frame({ from: '030000000001' })),
+  zero_source: () => dropOf(frame({ from: '000000000000' })),
+  reserved_group: () => dropOf(frame({ to: '0180c200000f' })),
+  control_frame: () => dropOf(frame({ to: '0180c2000000', type: 38 })),
+  hairpin: () => {
+    const tested = pair();
+    tested.run({ port: 'a', octets: frame({ from: B, to: BROADCAST }) }, { port: 'a', octets: frame({ to: B }) });
+    return { tested, port: 'a' };
+  },
+  isolated: () => {
+    const isolated = vm({ network: 'red', isolated: true });
+    const tested = new TestSwitch({ networks: red, ports: { a: isolated, b: isolated } });
+    return { ...dropOf(frame({ to: BROADCAST }), tested), copy: 'b' };
+  },
+  storm: () => {
+    const storm = { broadcast: '10pps' };
+    const tested = new TestSwitch({
+      networks: red,
+      ports: { a: vm({ network: 'red', storm }), b: vm({ network: 'red' }) },
+    });
+    tested.run({ port: 'a', octets: frame({ to: BROADCAST }) });
+    return dropOf(frame({ to: BROADCAST }), tested);
+  },
+  mac_limit: () => {
+    const tested = new TestSwitch({
+      networks: red,
+      ports: { a: vm({ network: 'red', macLimit: 1 }), b: vm({ network: 'red' }) },
+    });
+    tested.snapshot.portFlags[tested.index('a')] |= PORT_GUARDED;
+    tested.run({ port: 'a', octets: frame() });
+    return dropOf(frame({ from: '525400000099' }), tested);
+  },
+  loop: () => {
+    const tested = pair();
+    for (let move = 0; move < 22; move++) {
+      tested.run({ port: move % 2 === 0 ? 'b' : 'a', octets: frame() });
+    }
+    return dropOf(frame(), tested);
+  },
+  no_port: () => dropOf(frame(), new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }) } })),
+  port_down: () => {
+    const tested = pair();
+    tested.detach('b');
+    return { ...dropOf(frame(), tested), copy: 'b' };
+  },
+  mtu_exceeded: () => ({ ...dropOf(frame({ size: 1501 })), copy: 'b' }),
+  tx_full: () => {
+    const tested = pair();
+    tested.queue('b').room = 0;
+    return { ...dropOf(frame(), tested), copy: 'b' };
+  },
+  no_slot: () => {
+    const trunk = vm({ trunk: ['red'] });
+    const tested = new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }), b: trunk } }, { slots: 1 });
+    return { ...dropOf(frame({ to: BROADCAST }), tested), copy: 'b' };
+  },
+};
+
+test('every reason of the table is provoked by a test', () => {
+  expect(Object.keys(provocations).sort()).toEqual(dropReasons.filter((reason) => reason !== 'none').sort());
+});
+
+describe.each(Object.entries(provocations) as [DropReason, Provocation][])('%s', (reason, provoke) => {
+  test('is counted once for the frame on its ingress port, and once for each copy on its egress port', () => {
+    const { tested, port, copy } = provoke();
+    expect(tested.dropped(port, reason)).toBe(1);
+    for (const each of tested.queues.keys()) expect(tested.copiesDropped(each, reason)).toBe(each === copy ? 1 : 0);
+  });
+
+  test('keeps the head of the frame that died of it', () => {
+    const { tested, port } = provoke();
+    const found = tested.machine.samples
+      .list()
+      .find(
+        (sample) => sample.reason === dropReasonNumber[reason] && sample.port === tested.index(port) && sample.of === 0,
+      );
+    expect(found).toBeDefined();
+    expect(Buffer.from(found?.octets ?? []).toString('hex').length).toBeGreaterThan(0);
+    expect(found?.atMs).toBe(tested.now);
+  });
+});
+
+test('a frame of the longest size that is not cut off is not dropped for its length', () => {
+  const tested = pair({ devices: { b: { mtu: 65_521, features: NO_FEATURES } } });
+  tested.run({ port: 'a', octets: frame({ size: 65_521, to: B, from: A }) });
+  expect(tested.drops()).toEqual({});
+});
