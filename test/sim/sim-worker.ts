@@ -7,18 +7,8 @@ import { Kernels } from '../../src/kernels/kernels.js';
 import { Machine, type MachineParts } from '../../src/pipeline/machine.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
+import type { ArrivedFrame } from './arrived-frame.js';
 import type { TrafficFrame } from './traffic.js';
-
-/** What a queue was seen to send. */
-export interface ArrivedFrame {
-  readonly octets: Uint8Array;
-  /** Positions relative to the frame; `checksumStart` 0: nothing was left to the device. */
-  readonly gsoType: number;
-  readonly gsoSize: number;
-  readonly checksumStart: number;
-  readonly checksumOffset: number;
-  readonly headersEnd: number;
-}
 
 /** Thrown out of the middle of a breath. */
 export class SimulatedDeath extends Error {}

@@ -8,9 +8,10 @@ import { Counters } from '../../src/dataplane/counters.js';
 import { dropReasonNumber } from '../../src/dataplane/drop-reason.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { BATCH_SIZE } from '../../src/limits.js';
+import { difference, hex } from './arrived-frame.js';
 import { type FrameRecord, Ledger } from './ledger.js';
 import { Random } from './random.js';
-import { type Copy, macText, ReferenceSwitch, type SentFrame, type Station } from './reference-switch.js';
+import { type Copy, ReferenceSwitch, type SentFrame, type Station } from './reference-switch.js';
 import {
   type Character,
   changeDocument,
@@ -20,7 +21,7 @@ import {
   randomDocument,
 } from './scenario.js';
 import { SimControl } from './sim-control.js';
-import { type ArrivedFrame, SimulatedDeath, SimWorker } from './sim-worker.js';
+import { SimulatedDeath, SimWorker } from './sim-worker.js';
 import { randomFrame, STATIONS, startNumbering, type TrafficFrame } from './traffic.js';
 
 const BREATHS = 40;
@@ -408,30 +409,4 @@ export class Simulator {
     }
     return found;
   }
-}
-
-/** In what an arrived frame is not the expected one. */
-function difference(arrived: ArrivedFrame, { octets, offload }: SentFrame): string | undefined {
-  if (Buffer.compare(arrived.octets, octets) !== 0) return hex(octets);
-  const { layout, size } = offload ?? { layout: undefined, size: 0 };
-  const tcpType = layout?.isIpv4 ? 1 : 4;
-  const ecn = layout !== undefined && (octets[layout.transport + 13] & 0x80) !== 0 ? 0x80 : 0;
-  const isSuper = layout !== undefined && size > 0;
-  const expected = {
-    gsoType: !isSuper ? 0 : layout.isUdp ? 5 : tcpType | ecn,
-    gsoSize: isSuper ? size : arrived.gsoSize,
-    checksumStart: layout?.transport ?? 0,
-    checksumOffset: layout === undefined ? 0 : layout.isUdp ? 6 : 16,
-    headersEnd: isSuper ? layout.payload : arrived.headersEnd,
-  };
-  for (const [key, value] of Object.entries(expected)) {
-    const actual = arrived[key as keyof typeof expected];
-    if (actual !== value) return `the same with ${key} ${value}, not ${actual}`;
-  }
-  return undefined;
-}
-
-function hex(octets: Uint8Array): string {
-  const head = Buffer.from(octets.subarray(0, 64)).toString('hex');
-  return `${octets.length} octets to ${macText(octets, 0)} ${head}`;
 }
