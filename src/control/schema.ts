@@ -231,10 +231,10 @@ export const portSchema = z.strictObject({
     .strictObject({
       stp: controlPolicy('Spanning tree, also of Cisco.'),
       lacp: controlPolicy('LACP and other slow protocols.'),
-      lldp: controlPolicy('LLDP and CDP.'),
+      lldp: controlPolicy('LLDP.'),
       cfm: controlPolicy('Connectivity fault management.'),
       pause: controlPolicy('PAUSE.'),
-      other: controlPolicy('Other reserved groups.'),
+      other: controlPolicy('Other reserved groups, also those of CDP, VTP and UDLD.'),
     })
     .prefault({})
     .describe('Frames to reserved group addresses: drop or forward.'),
