@@ -106,9 +106,10 @@ class DataplaneWorker {
   }
 
   run(): void {
-    while (Atomics.load(this.state, STATE_STOP) === 0) {
+    // Plain loads first: an Atomics call costs 20 ns, and what they miss in this breath they see in the next.
+    while (this.state[STATE_STOP] === 0) {
       this.loop.breathe();
-      if (Atomics.exchange(this.state, STATE_PENDING, 0) !== 0) this.readOrders();
+      if (this.state[STATE_PENDING] !== 0 && Atomics.exchange(this.state, STATE_PENDING, 0) !== 0) this.readOrders();
       if (this.leaving.length !== 0) this.checkLeaving();
     }
   }
@@ -133,7 +134,7 @@ class DataplaneWorker {
 
   /** Whether there is a reason not to sleep that is no frame. */
   private isPending(): boolean {
-    if (Atomics.load(this.state, STATE_PENDING) !== 0) return true;
+    if (this.state[STATE_PENDING] !== 0) return true;
     return this.leaving.length !== 0 && this.looksAtLeaving < EAGER_LOOKS;
   }
 

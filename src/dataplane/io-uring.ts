@@ -183,6 +183,8 @@ export class UringEngine implements IoEngine {
   private readonly cqMask: number;
   private readonly sqEntries: number;
   private queued = 0;
+  /** Submissions the kernel had taken when it was last asked; it takes them in an enter only. */
+  private consumed = 0;
   private completed = 0;
   /** Address of each slot's base, as two words. */
   private readonly slotAddressLow: Int32Array;
@@ -307,11 +309,13 @@ export class UringEngine implements IoEngine {
     this.sqes[sqe + 7] = CANCEL_ALL_BY_USER_DATA;
   }
 
+  /**
+   * Plain loads: Atomics.load is a call of 20 ns, and here an old value only means another look. Where something is taken
+   * from the ring because of what a load said (receive), the load is an acquiring one.
+   */
   hasWork(): boolean {
-    return (
-      Atomics.load(this.ringWords, this.cqTail) !== this.completed ||
-      (Atomics.load(this.ringWords, this.sqFlags) & SQ_TASKRUN_OR_OVERFLOW) !== 0
-    );
+    const words = this.ringWords;
+    return words[this.cqTail] !== this.completed || (words[this.sqFlags] & SQ_TASKRUN_OR_OVERFLOW) !== 0;
   }
 
   submit(waitMs: number): void {
@@ -339,9 +343,9 @@ export class UringEngine implements IoEngine {
   /** A send in the queue's name; false when the submission queue stays full although the kernel was given all of it. */
   queueSend(queue: UringQueue, slot: number): boolean {
     if (queue.detached) return false;
-    if (((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries) {
+    if (((this.queued - this.consumed) | 0) >= this.sqEntries) {
       this.handOver(0);
-      if (((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries) return false;
+      if (((this.queued - this.consumed) | 0) >= this.sqEntries) return false;
     }
     const pool = this.pool;
     const position = queue.vnetHeader ? writeVnetHeader(pool, slot) : pool.offset[slot];
@@ -516,7 +520,7 @@ export class UringEngine implements IoEngine {
 
   /** A cleared submission entry with the given first word, descriptor and user data; its word position. */
   private nextSqe(first: number, fd: number, purpose: number, slot: number): number {
-    for (let tries = 0; ((this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0) >= this.sqEntries; tries++) {
+    for (let tries = 0; ((this.queued - this.consumed) | 0) >= this.sqEntries; tries++) {
       if (tries === HAND_OVER_TRIES) throw new Error('the kernel takes no submissions');
       this.handOver(0);
     }
@@ -537,11 +541,12 @@ export class UringEngine implements IoEngine {
 
   /** Everything queued, also what the kernel left the last time: it takes fewer only while it has no memory. */
   private handOver(waitMs: number): void {
-    const pending = (this.queued - Atomics.load(this.ringWords, this.sqHead)) | 0;
+    const pending = (this.queued - this.consumed) | 0;
     const isWaiting = waitMs > 0 && Atomics.load(this.ringWords, this.cqTail) === this.completed;
     Atomics.store(this.ringWords, this.sqTail, this.queued);
     if (isWaiting) this.enterAndWait(pending, waitMs);
     else if (pending !== 0 || this.hasWork()) native.ioUringEnter(this.ringFd, pending, 0, ENTER_GETEVENTS, 0, 0);
+    this.consumed = Atomics.load(this.ringWords, this.sqHead);
   }
 
   private enterAndWait(pending: number, waitMs: number): void {
