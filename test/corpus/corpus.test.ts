@@ -127,7 +127,10 @@ if (existsSync(directory)) {
     );
   });
 } else {
-  test(`the capture corpus is not at ${directory}: its tests are left out`, () => {
-    expect(process.env.CI ?? 'false', 'under CI the corpus must be there').toBe('false');
+  test('the tests of the capture corpus are left out, which is told, and is a failure under CI', () => {
+    console.warn(
+      `The captures of ${directory} are not part of the repository: the tests that replay them are left out.`,
+    );
+    expect(process.env.CI ?? '', `under CI the captures must be in ${directory}`).toMatch(/^(false)?$/);
   });
 }
