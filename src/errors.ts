@@ -8,16 +8,16 @@ export const errorCodes = {
   'bad-config': 'The configuration is not valid.',
   'bad-request': 'The request is not valid.',
   'not-found': 'There is no such object.',
-  'exists': 'An object of this name is there already.',
+  exists: 'An object of this name is there already.',
   'no-privilege': 'The process lacks a privilege.',
   'no-device': 'A device is missing.',
   'no-package': 'An optional package is missing.',
   'no-kernel-feature': 'The kernel lacks a feature.',
-  'busy': 'Another process is using it.',
-  'limit': 'A limit is reached.',
-  'unsupported': 'This version does not do that yet.',
-  'operating': 'A system call failed.',
-  'internal': 'The switch has a defect.',
+  busy: 'Another process is using it.',
+  limit: 'A limit is reached.',
+  unsupported: 'This version does not do that yet.',
+  operating: 'A system call failed.',
+  internal: 'The switch has a defect.',
 } as const;
 export type ErrorCode = keyof typeof errorCodes;
 

@@ -68,14 +68,21 @@ export class Dataplane {
     this.fdb = new FdbControl(this.fdbMemory.buffer, { byteOffset: this.fdbMemory.byteOffset });
     if (this.fdbSurvived) this.fdb.recover();
     const memories = new PortMemories(join(options.stateDirectory, 'ports'));
-    const orders = { count: options.workers, order: (index: number, order: Parameters<PortOrders>[1]) => this.workers.order(index, order) };
+    const orders = {
+      count: options.workers,
+      order: (index: number, order: Parameters<PortOrders>[1]) => this.workers.order(index, order),
+    };
     this.ports = new PortServer(options.kinds, orders, (port) => memories.of(port), options.portChanged);
     this.workers = new WorkerPool<Snapshot>({
       count: options.workers,
       io: options.io,
       filename: options.workerFile,
       task: 'runWorker',
-      shared: { storm: this.storm, loops: this.loopMemory, fdb: { memory: this.fdbMemory.descriptor, capacity: FDB_CAPACITY } },
+      shared: {
+        storm: this.storm,
+        loops: this.loopMemory,
+        fdb: { memory: this.fdbMemory.descriptor, capacity: FDB_CAPACITY },
+      },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
       onReport: (index, report) => this.hear(index, report),
       onDeath: (index, reason) => this.bury(index, reason),

@@ -1,9 +1,10 @@
 /** A trace in the shape that the control socket answers. Pure. */
-import { ETHERNET_ETHERTYPE, ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
-import { isTpid, TPID_SERVICE, VID_MASK, VLAN_TAG_SIZE } from '../wire/vlan.js';
+
+import { VLAN_TAGS_MAX } from '../limits.js';
 import type { Names } from '../pipeline/stage.js';
 import type { TraceOutcome } from '../pipeline/tracer.js';
-import { VLAN_TAGS_MAX } from '../limits.js';
+import { ETHERNET_ETHERTYPE, ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
+import { isTpid, TPID_SERVICE, VID_MASK, VLAN_TAG_SIZE } from '../wire/vlan.js';
 import type { TraceResult } from './shapes.js';
 
 export function traceResult(outcome: TraceOutcome, names: Names): TraceResult {

@@ -2,8 +2,9 @@
  * One worker's counters, in memory that the main thread reads while the worker writes. Each value is a float64 that
  * counts exactly to 2^53; there is one writer, so plain additions are enough and a reader sees whole values. @hot
  */
-import { DROP_REASON_COUNT } from './drop-reason.js';
+
 import { PORTS_MAX } from '../limits.js';
+import { DROP_REASON_COUNT } from './drop-reason.js';
 
 /** Fields of a port. rxFrames = forwarded + consumed + dropped, always: the four are counted when the frame ends. */
 export const RX_FRAMES = 0;

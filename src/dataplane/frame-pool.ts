@@ -164,7 +164,15 @@ export class FramePool {
   }
 
   /** Keeps what a vnet header said, for parse to check. Positions are relative to the frame. */
-  offload(slot: number, flags: number, gsoType: number, headerLength: number, gsoSize: number, start: number, offset: number): void {
+  offload(
+    slot: number,
+    flags: number,
+    gsoType: number,
+    headerLength: number,
+    gsoSize: number,
+    start: number,
+    offset: number,
+  ): void {
     this.offloadUnchecked[slot] = 1;
     this.gsoType[slot] = gsoType;
     this.gsoSize[slot] = gsoSize;

@@ -5,14 +5,21 @@
  * Bounds: at most READS_PER_QUEUE frames of one queue a breath, starting with another queue each time.
  */
 import { FRAME_SIZE_MAX, SLOT_STRIDE } from '../limits.js';
+import { VNET_HEADER_SIZE } from '../wire/virtio-net.js';
 import type { Batch } from './batch.js';
 import type { FramePool } from './frame-pool.js';
 import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
 import { isDeviceGone, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
-import { VNET_HEADER_SIZE } from '../wire/virtio-net.js';
-import { AUXDATA_SIZE, packetPrefix, takePacketFrame, takeTapFrame, tapPrefix, writeVnetHeader } from './receive-layout.js';
+import {
+  AUXDATA_SIZE,
+  packetPrefix,
+  takePacketFrame,
+  takeTapFrame,
+  tapPrefix,
+  writeVnetHeader,
+} from './receive-layout.js';
 
 const READS_PER_QUEUE = 64;
 const MSG_DONTWAIT = 0x40;
@@ -83,7 +90,8 @@ export class PollEngine implements IoEngine {
   }
 
   attach(port: number, transport: QueueTransport, receives: boolean): PortQueue {
-    if (transport.type !== 'tap' && transport.type !== 'packet') throw new Error(`no kernel queue for ${transport.type}`);
+    if (transport.type !== 'tap' && transport.type !== 'packet')
+      throw new Error(`no kernel queue for ${transport.type}`);
     const queue = new PollQueue(this, port, transport, receives);
     if (receives) this.queues.push(queue);
     this.listDescriptors();

@@ -286,7 +286,14 @@ export function ioUringSetup(entries: number, parameters: Uint8Array): number {
   const address = addressOf(parameters.buffer) + parameters.byteOffset;
   return syscall6(IO_URING_SETUP, entries, address, 0, 0, 0, 0);
 }
-export function ioUringEnter(fd: number, submit: number, wait: number, flags: number, argument: number, size: number): number {
+export function ioUringEnter(
+  fd: number,
+  submit: number,
+  wait: number,
+  flags: number,
+  argument: number,
+  size: number,
+): number {
   return syscall6(IO_URING_ENTER, fd, submit, wait, flags, argument, size);
 }
 export function ioUringRegister(fd: number, operation: number, argument: number, count: number): number {

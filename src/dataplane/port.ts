@@ -16,7 +16,12 @@ export type QueueTransport =
   /** A connected stream socket: 4-octet big-endian length, frame, and so on. */
   | { readonly type: 'stream'; readonly fd: number }
   /** A pair of frame rings in shared memory (dataplane/frame-ring.ts), the far side in this process. */
-  | { readonly type: 'ring'; readonly receive: SharedArrayBuffer; readonly transmit: SharedArrayBuffer; readonly wakeFd: number }
+  | {
+      readonly type: 'ring';
+      readonly receive: SharedArrayBuffer;
+      readonly transmit: SharedArrayBuffer;
+      readonly wakeFd: number;
+    }
   /**
    * How a worker that does not have a port's only stream sends by it: through a ring to the worker that has it. `from` is
    * the end that is filled, `to` the end that is emptied into the port's own queue.

@@ -6,8 +6,8 @@
  *   AF_PACKET:  io_uring_recvmsg_out (16) | control message (40) | vnet header (10) | frame
  */
 import { FRAME_SIZE_MAX, FRAME_SIZE_MIN } from '../limits.js';
-import { pushTag, TPID_CUSTOMER, VLAN_TAG_SIZE } from '../wire/vlan.js';
 import * as vnet from '../wire/virtio-net.js';
+import { pushTag, TPID_CUSTOMER, VLAN_TAG_SIZE } from '../wire/vlan.js';
 import type { FramePool } from './frame-pool.js';
 
 /** CMSG_SPACE(sizeof(struct tpacket_auxdata)). */
@@ -37,7 +37,13 @@ export function takeTapFrame(pool: FramePool, slot: number, port: number, length
  * As takeTapFrame for AF_PACKET: puts a VLAN tag that the kernel took out back into the frame (packet(7), PACKET_AUXDATA).
  * The vnet header's positions were counted without the tag, so they move by four.
  */
-export function takePacketFrame(pool: FramePool, slot: number, port: number, length: number, vnetHeader: boolean): void {
+export function takePacketFrame(
+  pool: FramePool,
+  slot: number,
+  port: number,
+  length: number,
+  vnetHeader: boolean,
+): void {
   pool.receive(slot, port, length);
   const start = pool.frameStart(slot);
   const headerSize = vnetHeader ? vnet.VNET_HEADER_SIZE : 0;

@@ -5,6 +5,7 @@
  * Sources: linux/if_tun.h, drivers/net/tun.c, Documentation/networking/tuntap.rst.
  */
 import { OperatingError } from '../../errors.js';
+import { VNET_HEADER_SIZE } from '../../wire/virtio-net.js';
 import {
   HERE,
   inNamespace,
@@ -16,7 +17,6 @@ import {
 } from '../interface.js';
 import * as native from '../native.js';
 import { NO_OFFLOAD, type PortFeatures } from '../port.js';
-import { VNET_HEADER_SIZE } from '../../wire/virtio-net.js';
 
 const TUNSETIFF = 0x4004_54ca;
 const TUNSETPERSIST = 0x4004_54cb;
