@@ -1,12 +1,12 @@
 /** The configuration's JSON Schema, generated from the one definition that also validates. Pure. */
 import { z } from 'zod';
-import { documentSchema, networkSchema, portSchema } from './schema.js';
+import { documentSchema } from './schema.js';
 import type { JsonObject } from './shapes.js';
 import { unsupported } from './unsupported.js';
 
 /** What `weft schema` prints. Keys this version refuses say so in their description. */
 export function configJsonSchema(): JsonObject {
-  const schema = toJsonSchema(documentSchema);
+  const schema = z.toJSONSchema(documentSchema, { io: 'input' }) as Node;
   for (const { at, what } of unsupported) {
     // Of a type only some values are refused, which its description can't say in a word.
     if (at.endsWith('.type')) continue;
@@ -15,23 +15,10 @@ export function configJsonSchema(): JsonObject {
   return schema as JsonObject;
 }
 
-/** The keys of one port, as the command line reads them. */
-export function portJsonSchema(): JsonObject {
-  return toJsonSchema(portSchema) as JsonObject;
-}
-
-export function networkJsonSchema(): JsonObject {
-  return toJsonSchema(networkSchema) as JsonObject;
-}
-
 interface Node {
   description?: string;
   properties?: Record<string, Node>;
   additionalProperties?: Node | boolean;
-}
-
-function toJsonSchema(schema: z.ZodType): Node {
-  return z.toJSONSchema(schema, { io: 'input' }) as Node;
 }
 
 function markRefused(root: Node, pattern: readonly string[], note: string): void {

@@ -24,6 +24,19 @@ export interface StartConfig extends CheckedDocument {
   readonly warnings: readonly string[];
 }
 
+/**
+ * What to record as the operator's file's hash when a document was applied. Only a document that is the file as it stands
+ * now makes the file applied; any other leaves the record as it was, or a restart would take the untouched file for a
+ * changed one and lose what was applied in its stead.
+ */
+export function fileHashAfterApply(
+  applied: string,
+  file: OperatorFile,
+  before: string | undefined,
+): string | undefined {
+  return file.text === applied ? hashText(applied) : before;
+}
+
 type Attempt = CheckedDocument | { readonly faults: readonly UserFault[] };
 
 /** Chooses. Throws a UserError with what is wrong everywhere if nothing can be used. */

@@ -1,11 +1,10 @@
 /** `weft schema`: the configuration's JSON Schema, made from the definition that also validates. */
-import { z } from 'zod';
 import type { CliContext, Command } from '../command.js';
 
 async function run(context: CliContext): Promise<number> {
   // Loaded here: other commands start faster without it.
-  const { documentSchema } = await import('../schema.js');
-  context.print(JSON.stringify(z.toJSONSchema(documentSchema, { io: 'input', unrepresentable: 'any' }), null, 2));
+  const { configJsonSchema } = await import('../json-schema.js');
+  context.print(JSON.stringify(configJsonSchema(), null, 2));
   return 0;
 }
 
