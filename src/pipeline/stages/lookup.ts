@@ -1,10 +1,12 @@
 /**
- * Finds source and destination of each frame in the FDB. Most frames from a member have the addresses of the one before:
- * so first the entries that the last frame from there found are asked whether they still are those of these addresses.
- * That is no cache: what is used is the table's own entry as it is now. The rest is looked up for the whole batch at once,
+ * Finds source and destination of each frame in the FDB. Frames come in runs, and a frame with the addresses of the one
+ * before it in the batch shares what that one found. Most others have the addresses of the last frame from the same member:
+ * so the entries which that one found are asked whether they still are those of these addresses. Neither is a cache: no
+ * table changes while the stage runs, and what is used is the table's own entry as it is now. The rest is looked up for the whole batch at once,
  * so that the cache misses of a large table overlap instead of adding up. @hot
  */
 import type { Batch } from '../../dataplane/batch.js';
+import type { FramePool } from '../../dataplane/frame-pool.js';
 import { BATCH_SIZE, MEMBERS_MAX } from '../../limits.js';
 import { isGroup, macHighAt, macLowAt } from '../../wire/ethernet.js';
 import type { Fdb } from '../fdb.js';
@@ -42,33 +44,64 @@ export const lookup: Stage = {
   },
 };
 
-/** Answers what the hints can, lists the other keys; returns how many those are. */
+/** Answers what the frame before or the hints can, lists the other keys; returns how many those are. */
 function askHints(machine: Machine, batch: Batch): number {
-  const { fdb, pool, snapshot, nowSeconds } = machine;
-  const { octets } = pool;
+  const { pool } = machine;
+  const { words } = pool;
   let count = 0;
+  let before = -1;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
     if (pool.reason[slot] !== 0) continue;
-    const at = pool.offset[slot];
-    const network = pool.network[slot];
-    const ingress = pool.ingressMember[slot];
-    const age = snapshot.networkMacAge[network];
-    const source0 = fdb.keyWord0(network, macHighAt(octets, at + 6));
-    const source1 = macLowAt(octets, at + 6);
-    const source = memberInUse(snapshot, fdb.memberAt(sourceHints[ingress], source0, source1, nowSeconds, age));
-    pool.sourceEntry[slot] = sourceHints[ingress];
-    pool.sourceMember[slot] = source;
-    if (source < 0) list(fdb, count++, source0, source1, (slot << 1) | 1);
-    const high = macHighAt(octets, at);
-    const word0 = fdb.keyWord0(network, high);
-    const word1 = macLowAt(octets, at);
-    const member = memberInUse(snapshot, fdb.memberAt(destinationHints[ingress], word0, word1, nowSeconds, age));
-    pool.destinationMember[slot] = member;
-    // Group addresses are never learned, so they are never found.
-    if (member < 0 && !isGroup(high)) list(fdb, count++, word0, word1, slot << 1);
+    if (before >= 0 && isSameConversation(pool, words, before, slot)) {
+      pool.sourceEntry[slot] = pool.sourceEntry[before];
+      pool.sourceMember[slot] = pool.sourceMember[before];
+      pool.destinationMember[slot] = pool.destinationMember[before];
+      continue;
+    }
+    const listed = askHintsOf(machine, slot, count);
+    // A frame whose keys are still to be found has nothing to give to the next one.
+    before = listed === count ? slot : -1;
+    count = listed;
   }
   return count;
+}
+
+/** Frames begin at multiples of four, so both addresses are three whole words. */
+function isSameConversation(pool: FramePool, words: Int32Array, before: number, slot: number): boolean {
+  const at = pool.offset[slot] >> 2;
+  const other = pool.offset[before] >> 2;
+  return (
+    words[at] === words[other] &&
+    words[at + 1] === words[other + 1] &&
+    words[at + 2] === words[other + 2] &&
+    pool.ingressMember[slot] === pool.ingressMember[before]
+  );
+}
+
+/** Returns `count`, raised by the keys that were listed. */
+function askHintsOf(machine: Machine, slot: number, count: number): number {
+  const { fdb, pool, snapshot, nowSeconds } = machine;
+  const { octets } = pool;
+  const at = pool.offset[slot];
+  const network = pool.network[slot];
+  const ingress = pool.ingressMember[slot];
+  const age = snapshot.networkMacAge[network];
+  let listed = count;
+  const source0 = fdb.keyWord0(network, macHighAt(octets, at + 6));
+  const source1 = macLowAt(octets, at + 6);
+  const source = memberInUse(snapshot, fdb.memberAt(sourceHints[ingress], source0, source1, nowSeconds, age));
+  pool.sourceEntry[slot] = sourceHints[ingress];
+  pool.sourceMember[slot] = source;
+  if (source < 0) list(fdb, listed++, source0, source1, (slot << 1) | 1);
+  const high = macHighAt(octets, at);
+  const word0 = fdb.keyWord0(network, high);
+  const word1 = macLowAt(octets, at);
+  const member = memberInUse(snapshot, fdb.memberAt(destinationHints[ingress], word0, word1, nowSeconds, age));
+  pool.destinationMember[slot] = member;
+  // Group addresses are never learned, so they are never found.
+  if (member < 0 && !isGroup(high)) list(fdb, listed++, word0, word1, slot << 1);
+  return listed;
 }
 
 function list(fdb: Fdb, place: number, word0: number, word1: number, target: number): void {
