@@ -6,7 +6,8 @@
  *
  * Bounds: a queue can hand over at most as many frames a breath as it was lent buffers (RECEIVE_BUFFERS_MAX), so a port
  * that floods gets a share, not the worker. When its buffers run out the kernel ends the multishot (ENOBUFS) and the next
- * breath re-arms it; frames wait in the device meanwhile.
+ * breath re-arms it; frames wait in the device meanwhile. A TAP whose buffers ran out is read one by one, as many frames a
+ * breath, until it has none left (readAhead).
  */
 import { OperatingError } from '../errors.js';
 import {
@@ -47,6 +48,8 @@ const RECV_MULTISHOT = 1 << 1;
 const POLL_ADD_MULTI = 1;
 const CANCEL_ALL_BY_USER_DATA = 1;
 const MSG_DONTWAIT = 0x40;
+const RWF_NOWAIT = 8;
+const EOPNOTSUPP = 95;
 const CQE_BUFFER = 1;
 const CQE_MORE = 2;
 
@@ -56,6 +59,7 @@ const FOR_SEND = 2 << 16;
 const FOR_WATCH = 3 << 16;
 const FOR_WAKE = 4 << 16;
 const FOR_CANCEL = 5 << 16;
+const FOR_READ = 6 << 16;
 const FOR_MASK = 0xff << 16;
 
 /** Octets in the ring's scratch memory: the msghdr of all receptions, where the wake descriptor is read to. */
@@ -80,6 +84,12 @@ class UringQueue implements PortQueue {
   target = RECEIVE_BUFFERS_MIN >> 1;
   tail = 0;
   armed = false;
+  /** Frames wait in the device: read them one by one (readAhead) instead of waiting for them. */
+  isBusy = false;
+  /** The device reads without waiting when asked to; not all kernels' TAPs do. */
+  canReadAhead: boolean;
+  /** Such reads whose completions were not seen yet. */
+  reading = 0;
   /** In the engine's list of queues to refill. */
   isStarved = false;
   detached = false;
@@ -98,6 +108,7 @@ class UringQueue implements PortQueue {
     this.vnetHeader = transport.vnetHeader;
     this.prefix = this.isPacket ? packetPrefix(this.vnetHeader) : tapPrefix(this.vnetHeader);
     this.receives = receives;
+    this.canReadAhead = !this.isPacket;
   }
 
   send(slot: number): boolean {
@@ -193,7 +204,7 @@ export class UringEngine implements IoEngine {
 
   isIdle(portQueue: PortQueue): boolean {
     const queue = portQueue as UringQueue;
-    if (queue.armed || queue.inFlight !== 0) return false;
+    if (queue.armed || queue.inFlight !== 0 || queue.reading !== 0) return false;
     if (this.queues[queue.number] === queue) this.forget(queue);
     return true;
   }
@@ -233,6 +244,7 @@ export class UringEngine implements IoEngine {
       const purpose = words[cqe + 1];
       const kind = purpose & FOR_MASK;
       if (kind === FOR_SEND) this.completeSend(words[cqe], purpose & 0xffff, words[cqe + 2]);
+      else if (kind === FOR_READ) this.completeRead(batch, words[cqe], purpose & 0xffff, words[cqe + 2]);
       else if (kind === FOR_RECEIVE) this.completeReceive(batch, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
       else this.completeOther(kind, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
       head = (head + 1) | 0;
@@ -290,6 +302,8 @@ export class UringEngine implements IoEngine {
     if ((flags & CQE_MORE) === 0) {
       queue.armed = false;
       this.starve(queue);
+      // All buffers were used up at once, so more frames wait.
+      queue.isBusy = result === -native.ENOBUFS && queue.canReadAhead;
       if (result < 0 && result !== -native.ENOBUFS && result !== -native.ECANCELED) this.receiveFailed(queue, -result);
     }
     if ((flags & CQE_BUFFER) === 0) return;
@@ -305,6 +319,24 @@ export class UringEngine implements IoEngine {
     queue.averageSize += (length - queue.averageSize) >> 3;
     if (queue.isPacket) takePacketFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
     else takeTapFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
+    batch.push(slot);
+  }
+
+  /** A read of readAhead. None left in the device: from now on wait for frames again. */
+  private completeRead(batch: Batch, slot: number, number: number, result: number): void {
+    const queue = this.queues[number]!;
+    queue.reading--;
+    if (queue.reading === 0) this.starve(queue);
+    const length = result - queue.prefix;
+    if (length < 0 || queue.detached) {
+      queue.isBusy = false;
+      this.pool.release(slot);
+      if (result === -EOPNOTSUPP) queue.canReadAhead = false;
+      else if (result < 0 && result !== -native.EAGAIN) this.receiveFailed(queue, -result);
+      return;
+    }
+    queue.averageSize += (length - queue.averageSize) >> 3;
+    takeTapFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
     batch.push(slot);
   }
 
@@ -351,7 +383,12 @@ export class UringEngine implements IoEngine {
   /** Lends the queue buffers up to its target and arms its multishot if that ended. */
   private refill(queue: UringQueue): void {
     if (queue.detached || !queue.receives) return;
+    if (queue.reading !== 0) return;
     queue.target = this.targetOf(queue);
+    if (queue.isBusy) {
+      this.readAhead(queue);
+      return;
+    }
     const { bufferWords, bufferHalves } = this.ring;
     const mask = RECEIVE_BUFFERS_MAX - 1;
     const base = (queue.number * BUFFER_RING_SIZE) >> 2;
@@ -375,6 +412,38 @@ export class UringEngine implements IoEngine {
     if (queue.armed) return;
     if (queue.lent > 0) this.armReceive(queue);
     else this.starve(queue);
+  }
+
+  /**
+   * Reads of a TAP that is known to have frames, as many as its buffers would be: done inside the next enter, each without
+   * the poll and the choosing of a buffer that a multishot reception costs.
+   */
+  private readAhead(queue: UringQueue): void {
+    const { pool, ring } = this;
+    const { sqes } = ring;
+    const position = pool.frameStart(0) - queue.prefix;
+    for (let count = 0; count < queue.target && ring.hasRoom(); count++) {
+      const slot = pool.allocate();
+      if (slot < 0) break;
+      const low = (this.slotAddressLow[slot] + position) | 0;
+      const entry = (ring.queued & ring.sqMask) << 4;
+      sqes[entry] = OP_READ | (SQE_FIXED_FILE << 8);
+      sqes[entry + 1] = queue.number;
+      sqes[entry + 2] = 0;
+      sqes[entry + 3] = 0;
+      sqes[entry + 4] = low;
+      sqes[entry + 5] = this.slotAddressHigh[slot] + carry(this.slotAddressLow[slot], low);
+      sqes[entry + 6] = FRAME_SIZE_MAX + queue.prefix;
+      // Without it an empty TAP, though opened non-blocking, would make each read wait for a frame of its own.
+      sqes[entry + 7] = RWF_NOWAIT;
+      sqes[entry + 8] = slot;
+      sqes[entry + 9] = FOR_READ | queue.number;
+      sqes[entry + 10] = 0;
+      sqes[entry + 11] = 0;
+      ring.queued = (ring.queued + 1) | 0;
+      queue.reading++;
+    }
+    if (queue.reading === 0) this.starve(queue);
   }
 
   /**
