@@ -22,8 +22,8 @@ import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
-import { chooseStart, type OperatorFile } from './startup.js';
-import { ConfigStore, hashText } from './store.js';
+import { chooseStart, fileHashAfterApply, type OperatorFile } from './startup.js';
+import { ConfigStore } from './store.js';
 import type { SubmittedDocument } from './switch-control.js';
 
 export interface ControllerOptions {
@@ -124,7 +124,7 @@ export class Controller {
   /** Makes the running switch match a document; `dryRun` only says what would change. */
   async apply(submitted: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
     return await this.serialise(() =>
-      this.change(parseDocument(submitted.text, submitted.file), dryRun, hashText(submitted.text)),
+      this.change(parseDocument(submitted.text, submitted.file), dryRun, this.hashAfter(submitted.text)),
     );
   }
 
@@ -139,6 +139,10 @@ export class Controller {
   /** The running configuration as a document. */
   document(): JsonObject {
     return this.inForce.checked.source.value as JsonObject;
+  }
+
+  private hashAfter(applied: string): string | undefined {
+    return fileHashAfterApply(applied, readOperatorFile(this.options.configFile), this.fileHash);
   }
 
   /** `fileHash`: of the file the document is, so that a restart with the same file starts with what was made of it since. */

@@ -10,30 +10,16 @@
  * breath, until it has none left (readAhead).
  */
 import { OperatingError } from '../errors.js';
-import {
-  FRAME_SIZE_MAX,
-  RECEIVE_BUFFERS_MAX,
-  RECEIVE_BUFFERS_MIN,
-  RECEIVE_FOOTPRINT,
-  RECEIVE_SLOTS_SHARE,
-  SLOT_STRIDE,
-} from '../limits.js';
+import { FRAME_SIZE_MAX, RECEIVE_BUFFERS_MAX, RECEIVE_FOOTPRINT, RECEIVE_SLOTS_SHARE, SLOT_STRIDE } from '../limits.js';
 import type { Batch } from './batch.js';
 import type { FramePool } from './frame-pool.js';
 import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
 import { isDeviceGone, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
-import {
-  AUXDATA_SIZE,
-  packetPrefix,
-  RECVMSG_OUT_SIZE,
-  takePacketFrame,
-  takeTapFrame,
-  tapPrefix,
-  writeVnetHeader,
-} from './receive-layout.js';
+import { AUXDATA_SIZE, RECVMSG_OUT_SIZE, takePacketFrame, takeTapFrame, writeVnetHeader } from './receive-layout.js';
 import { BUFFER_RING_SIZE, Uring } from './uring.js';
+import { UringQueue, type UringSender } from './uring-queue.js';
 
 const OP_POLL_ADD = 6;
 const OP_RECVMSG = 10;
@@ -66,57 +52,7 @@ const FOR_MASK = 0xff << 16;
 const SCRATCH_MSGHDR = 0;
 const SCRATCH_WAKE = 64;
 
-/** Transports that the kernel moves frames for. */
-type KernelTransport = Extract<QueueTransport, { type: 'tap' | 'packet' }>;
-
-class UringQueue implements PortQueue {
-  readonly port: number;
-  readonly number: number;
-  readonly fd: number;
-  readonly isPacket: boolean;
-  readonly vnetHeader: boolean;
-  /** Octets the kernel writes in front of the frame, beyond recvmsg's own header. */
-  readonly prefix: number;
-  readonly receives: boolean;
-  private readonly engine: UringEngine;
-  /** Buffers the kernel holds, how many it should, and the ring's tail. */
-  lent = 0;
-  target = RECEIVE_BUFFERS_MIN >> 1;
-  tail = 0;
-  armed = false;
-  /** Frames wait in the device: read them one by one (readAhead) instead of waiting for them. */
-  isBusy = false;
-  /** The device reads without waiting when asked to; not all kernels' TAPs do. */
-  canReadAhead: boolean;
-  /** Such reads whose completions were not seen yet. */
-  reading = 0;
-  /** In the engine's list of queues to refill. */
-  isStarved = false;
-  detached = false;
-  /** Its failure was reported: once is enough. */
-  hasFailed = false;
-  inFlight = 0;
-  /** Moving average of frame sizes in octets, for `target`. */
-  averageSize = 1024;
-
-  constructor(engine: UringEngine, port: number, number: number, transport: KernelTransport, receives: boolean) {
-    this.engine = engine;
-    this.port = port;
-    this.number = number;
-    this.fd = transport.fd;
-    this.isPacket = transport.type === 'packet';
-    this.vnetHeader = transport.vnetHeader;
-    this.prefix = this.isPacket ? packetPrefix(this.vnetHeader) : tapPrefix(this.vnetHeader);
-    this.receives = receives;
-    this.canReadAhead = !this.isPacket;
-  }
-
-  send(slot: number): boolean {
-    return this.engine.queueSend(this, slot);
-  }
-}
-
-export class UringEngine implements IoEngine {
+export class UringEngine implements IoEngine, UringSender {
   readonly kind = 'uring';
   readonly wakeFd: number;
   readonly failures = new Map<number, number>();
