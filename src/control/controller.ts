@@ -89,10 +89,11 @@ export class Controller {
     const directory = join(options.stateDirectory, 'config');
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const store = new ConfigStore(directory);
-    const start = chooseStart(readOperatorFile(options.configFile), await store.load());
+    const loaded = await store.load();
+    const start = chooseStart(readOperatorFile(options.configFile), loaded);
     for (const warning of start.warnings) options.log.warn({}, warning);
     const indices = readIndices(start.saved?.indices);
-    const controller = new Controller(options, store, indices ?? new Indices(), start.saved?.generation ?? 0);
+    const controller = new Controller(options, store, indices ?? new Indices(), loaded.nextGeneration - 1);
     try {
       await controller.dataplane.workers.started();
       controller.adoptFdb(start.resolved, indices !== undefined);
