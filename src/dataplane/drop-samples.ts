@@ -65,7 +65,7 @@ export class DropSamples {
     words[word + 4] = length;
     this.times[(position + 24) >> 3] = this.nowMs;
     const start = pool.offset[slot];
-    const kept = length < DROP_SAMPLE_SIZE ? length : DROP_SAMPLE_SIZE;
+    const kept = Math.min(length, DROP_SAMPLE_SIZE);
     const to = position + 32;
     for (let index = 0; index < kept; index++) this.octets[to + index] = pool.octets[start + index];
     Atomics.store(words, word, (sequence + 1) | 0);
