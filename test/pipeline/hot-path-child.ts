@@ -192,13 +192,18 @@ function spoil(value: unknown): void {
   kept[0] = [value, String(value)];
 }
 
-/** A function of its own: a loop in the module's body is compiled on the way, and leaving it would be a finding. */
-function spoilNumbers(): void {
-  for (let count = 0; count < 100_000; count++) spoil(count);
+function increment(value: number): number {
+  return value + 1;
 }
 
+/** A function of its own: a loop in the module's body is compiled on the way, and leaving it would be a finding. */
+function spoilNumbers(): void {
+  for (let count = 0; count < 1_000_000; count++) spoil(increment(count));
+}
+
+/** `increment` was compiled for numbers, so a text deoptimises it; keeping what `spoil` makes collects garbage. */
 function spoilTypes(): void {
-  for (let count = 0; count < 1_000_000; count++) spoil(count % 2 === 0 ? count : {});
+  for (let count = 0; count < 1_000_000; count++) spoil(increment(`${count}` as unknown as number));
 }
 
 breathe(WARM_UP);
