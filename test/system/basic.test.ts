@@ -256,11 +256,8 @@ describe('while traffic runs', () => {
 });
 
 describe('a daemon that ends', () => {
-  test.each([
-    ['SIGTERM', 'is asked to end'],
-    ['SIGKILL', 'is killed'],
-  ] as const)(
-    'with %s keeps its TAPs in the machines and what it learned, and goes on when it is back',
+  test.each(['SIGTERM', 'SIGKILL'] as const)(
+    'by %s keeps its TAPs in the machines and what it learned, and goes on when it is back',
     async (signal) => {
       const { daemon, one, two, testbed: bed } = await startLab();
       await one.expectPings(two.ipv4, '56');
