@@ -252,6 +252,7 @@ describe('while traffic runs', () => {
     });
     expect(train.lost).toBe(0);
     expect(await daemon.call('config.show')).toEqual(before);
+    await daemon.expectConservation();
   }, 60_000);
 });
 
@@ -307,6 +308,7 @@ test('a second daemon on a living socket or state directory refuses and leaves t
   });
   expect(train.lost).toBe(0);
   expect((await daemon.call<StatusResult>('status')).ready).toBe(true);
+  await daemon.expectConservation();
 }, 60_000);
 
 test('a worker that hangs is replaced, and traffic goes on', async () => {
@@ -331,6 +333,7 @@ test('a worker that hangs is replaced, and traffic goes on', async () => {
   await one.expectTransfer(two, two.ipv4, TRANSFER);
   const known = (await daemon.fdb()).map(({ mac, port }) => `${mac} ${port}`);
   expect(known).toEqual(expect.arrayContaining([`${one.mac} one`, `${two.mac} two`]));
+  await daemon.expectConservation();
 }, 60_000);
 
 /** A thread that sleeps in its ring, as only dataplane workers do: io_uring_enter is the same number on every architecture. */

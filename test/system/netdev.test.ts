@@ -174,6 +174,7 @@ test(
     expect((await echo('192.0.2.200')).status).toBe(1);
     testbed.ip('one', 'neighbour', 'flush', 'all');
     expect((await echo('192.0.2.200')).status).toBe(1);
+    await daemon.expectConservation();
     await daemon.call('port.remove', { name: 'one' });
     await until('the host has its interface back', async () => (await echo('192.0.2.200')).status === 0);
   },
