@@ -53,6 +53,7 @@ export async function runDaemon(options: DaemonOptions): Promise<number> {
       workers,
       io: options.io,
       workerFile: fileURLToPath(new URL('./worker.js', import.meta.url)),
+      documentFile: fileURLToPath(new URL('./control/document-thread.js', import.meta.url)),
       kinds: portKinds,
       log,
       stopping: stop.aborted,

@@ -117,6 +117,11 @@ export const DOCUMENT_DEPTH_MAX = 32;
 export const DOCUMENT_ALIASES_MAX = 1000;
 export const DOCUMENT_LEXEMES_MAX = 4_000_000;
 export const DOCUMENT_VALUES_MAX = 1_000_000;
+/** A longer document (in UTF-16 units) is checked in a thread of its own: what is shorter takes the main thread some ms. */
+export const DOCUMENT_DIRECT_LENGTH_MAX = 64 * 1024;
+/** Heap of that thread in MiB, enough for any document within the bounds above, and the longest a check may take. */
+export const DOCUMENT_HEAP_MIB = 2048;
+export const DOCUMENT_CHECK_MAX_MS = 120_000;
 /** Errors told of one document; the rest is counted. */
 export const CONFIG_FAULTS_MAX = 1000;
 /** The longest duration that configuration may ask for, in milliseconds: a year. Also fits an Int32 in seconds. */

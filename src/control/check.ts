@@ -1,6 +1,6 @@
 /**
  * Everything that can be wrong with a document, told at once: the schema, keys this version does not serve yet, names
- * that name nothing, contradictions. `weft check`, `apply` and every edit go through here. Pure; main thread.
+ * that name nothing, contradictions. `weft check`, `apply` and every edit go through here. Pure; runs anywhere.
  */
 import { type ConfigFault, type ConfigPath, isConfigObject, own } from './config-path.js';
 import type { SourceDocument } from './document.js';

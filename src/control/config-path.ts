@@ -3,6 +3,8 @@
  * `ports.vm1.trunk[2].vlan`; positions in lists are counted from 1 there, as rules of ACLs are (CONFIG.md), and from 0
  * in the array. Pure; runs anywhere.
  */
+import { UserError, type UserFault } from '../errors.js';
+import { CONFIG_FAULTS_MAX } from '../limits.js';
 import type { JsonObject } from './shapes.js';
 
 export type ConfigPath = readonly (string | number)[];
@@ -27,6 +29,15 @@ export interface ConfigFault {
   readonly message: string;
   readonly code?: 'bad-config' | 'not-found' | 'exists' | 'limit' | 'unsupported';
   readonly fix?: string;
+}
+
+/** All faults of one document, in the order of its lines, as many as anybody reads. */
+export function documentError(faults: readonly UserFault[]): UserError {
+  const ordered = [...faults].sort((left, right) => (left.line ?? 0) - (right.line ?? 0));
+  const more = ordered.length - CONFIG_FAULTS_MAX;
+  if (more <= 0) return new UserError(ordered);
+  const rest: UserFault = { code: 'bad-config', message: `and ${more} more errors` };
+  return new UserError([...ordered.slice(0, CONFIG_FAULTS_MAX), rest]);
 }
 
 export function isConfigObject(value: unknown): value is JsonObject {

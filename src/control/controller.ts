@@ -2,9 +2,10 @@
  * The running switch: holds the configuration in force, brings the dataplane from one configuration to the next, and
  * answers what the control socket asks. Main thread.
  *
- * Changes are serialised. One change: check the document as a whole, open the ports that are new, compile, publish and
- * wait until every worker forwards by it, close what is gone, save. What is refused leaves the running state as it was.
- * A port that comes, goes or changes by itself leads to a new snapshot of the same configuration.
+ * Changes are carried out in the order they were asked for. One change: check the document as a whole, open the ports that
+ * are new, save, compile, publish and wait until every worker forwards by it, close what is gone. What is refused leaves
+ * the running state as it was. A port that comes, goes or changes by itself leads to a new snapshot of the same
+ * configuration; it takes turns with changes, but does not wait while one's document is checked.
  */
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +18,8 @@ import { type CheckedDocument, checkDocument } from './check.js';
 import { compile, type UpPort } from './compile.js';
 import { Dataplane, type Log } from './dataplane.js';
 import { diff } from './diff.js';
-import { documentOf, parseDocument, type SourceDocument } from './document.js';
+import { documentOf } from './document.js';
+import { DocumentChecks } from './document-checks.js';
 import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
 import type { ResolvedConfig } from './resolved.js';
@@ -25,6 +27,7 @@ import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes
 import { chooseStart, fileHashAfterApply, type OperatorFile } from './startup.js';
 import { ConfigStore } from './store.js';
 import type { SubmittedDocument } from './switch-control.js';
+import { Turns } from './turns.js';
 
 export interface ControllerOptions {
   readonly version: string;
@@ -34,6 +37,8 @@ export interface ControllerOptions {
   readonly io: IoChoice;
   /** Module with the worker task. */
   readonly workerFile: string;
+  /** Module with the task that checks long documents. */
+  readonly documentFile: string;
   readonly kinds: ReadonlyMap<string, PortKind>;
   readonly log: Log;
   /** Aborted when the daemon is told to end while it still starts. */
@@ -62,14 +67,25 @@ export class Controller {
   private fileHash: string | undefined;
   /** Ports that must stay closed in the next snapshots: they are about to be opened anew or removed. */
   private readonly closing = new Set<string>();
-  private queue: Promise<unknown> = Promise.resolve();
+  private readonly checks: DocumentChecks;
+  /** What operators ask for, from before its check to its end. */
+  private readonly changes = new Turns();
+  /** What leads to a snapshot. */
+  private readonly snapshots = new Turns();
   /** Ports that changed by themselves since the last snapshot. */
   private readonly changedPorts = new Set<number>();
   private closed = false;
 
-  private constructor(options: ControllerOptions, store: ConfigStore, indices: Indices, generation: number) {
+  private constructor(
+    options: ControllerOptions,
+    store: ConfigStore,
+    checks: DocumentChecks,
+    indices: Indices,
+    generation: number,
+  ) {
     this.options = options;
     this.store = store;
+    this.checks = checks;
     this.generation = generation;
     this.inForce = { checked: EMPTY, indices };
     this.dataplane = new Dataplane({
@@ -90,14 +106,16 @@ export class Controller {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
     const store = new ConfigStore(directory);
     const loaded = await store.load();
-    const start = chooseStart(readOperatorFile(options.configFile), loaded);
+    const checks = new DocumentChecks(options.documentFile);
+    const check = checks.check.bind(checks);
+    const start = await chooseStart(readOperatorFile(options.configFile), loaded, check);
     for (const warning of start.warnings) options.log.warn({}, warning);
     const indices = readIndices(start.saved?.indices);
-    const controller = new Controller(options, store, indices ?? new Indices(), loaded.nextGeneration - 1);
+    const controller = new Controller(options, store, checks, indices ?? new Indices(), loaded.nextGeneration - 1);
     try {
       await controller.dataplane.workers.started();
       controller.adoptFdb(start.resolved, indices !== undefined);
-      await controller.serialise(() => controller.bringTo(start, start.fileHash));
+      await controller.snapshots.take(() => controller.bringTo(start, start.fileHash));
       controller.isReady = true;
       return controller;
     } catch (error) {
@@ -118,23 +136,31 @@ export class Controller {
   async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    await this.queue.catch(() => undefined);
+    await this.checks.close();
+    await this.changes.over();
+    await this.snapshots.over();
     await this.dataplane.close();
   }
 
   /** Makes the running switch match a document; `dryRun` only says what would change. */
   async apply(submitted: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
-    return await this.serialise(() =>
-      this.change(parseDocument(submitted.text, submitted.file), dryRun, this.hashAfter(submitted.text)),
-    );
+    return await this.changes.take(async () => {
+      const checked = await this.check(submitted);
+      return await this.snapshots.take(() => this.change(checked, dryRun, this.hashAfter(submitted.text)));
+    });
   }
 
   /** One change of one object. */
   async edit(edit: Edit): Promise<ChangeResult> {
-    return await this.serialise(() => {
-      const document = editDocument(this.inForce.checked.source.value, edit);
-      return this.change(documentOf(document), false, this.fileHash);
+    return await this.changes.take(async () => {
+      const checked = checkDocument(documentOf(editDocument(this.inForce.checked.source.value, edit)));
+      return await this.snapshots.take(() => this.change(checked, false, this.fileHash));
     });
+  }
+
+  /** What a document would be if it were applied. Throws a UserError with every fault and its line. */
+  async check({ text, file }: SubmittedDocument): Promise<CheckedDocument> {
+    return await this.checks.check(text, file);
   }
 
   /** The running configuration as a document. */
@@ -147,8 +173,7 @@ export class Controller {
   }
 
   /** `fileHash`: of the file the document is, so that a restart with the same file starts with what was made of it since. */
-  private async change(source: SourceDocument, dryRun: boolean, fileHash: string | undefined): Promise<ChangeResult> {
-    const checked = checkDocument(source);
+  private async change(checked: CheckedDocument, dryRun: boolean, fileHash: string | undefined): Promise<ChangeResult> {
     const changes: ConfigChange[] = diff(this.inForce.checked.config, checked.config);
     if (dryRun) return { changes, applied: false };
     await this.bringTo(checked, fileHash);
@@ -302,13 +327,16 @@ export class Controller {
     const isAsked = this.changedPorts.size > 0;
     this.changedPorts.add(port);
     if (isAsked || this.closed) return;
-    void this.serialise(async () => {
+    const work = async () => {
       const changed = [...this.changedPorts];
       this.changedPorts.clear();
       if (this.closed) return;
       await this.publish(this.inForce.checked.resolved, this.inForce.indices);
       for (const index of changed) this.flushIfDown(index);
-    }).catch((error: unknown) => this.options.log.error({ err: error }, 'a snapshot could not be published'));
+    };
+    this.snapshots
+      .take(work)
+      .catch((error: unknown) => this.options.log.error({ err: error }, 'a snapshot could not be published'));
   }
 
   /** What was learned behind a port goes when the port goes down: IEEE 802.1Q 8.8. */
@@ -331,13 +359,6 @@ export class Controller {
     }
     this.inForce = { checked: EMPTY, indices: kept };
     this.keptFdb = dataplane.fdb.counts().entries;
-  }
-
-  /** Runs one change after the other. */
-  private serialise<Result>(work: () => Promise<Result>): Promise<Result> {
-    const result = this.queue.then(work, work);
-    this.queue = result.catch(() => undefined);
-    return result;
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * The text of a configuration document (YAML 1.2, so JSON too) as plain values with the line of each. Main thread.
+ * The text of a configuration document (YAML 1.2, so JSON too) as plain values with the line of each. Runs anywhere;
+ * the daemon has long texts read in a thread of their own (document-checks.ts).
  *
  * The text is hostile until proven otherwise: it may come over the control socket. Its size, lexical pieces, nesting and
  * aliases are bounded before anything recursive sees it; keys that JavaScript gives a meaning (`__proto__`) are refused;
@@ -28,8 +29,10 @@ import {
   DOCUMENT_LEXEMES_MAX,
   DOCUMENT_VALUES_MAX,
 } from '../limits.js';
-import { type ConfigPath, formatPath, pathKey } from './config-path.js';
+import { type ConfigPath, documentError, formatPath, pathKey } from './config-path.js';
 import type { JsonValue } from './shapes.js';
+
+const REPEATED_KEY = 'the same key is here twice';
 
 /** A document before it is validated. */
 export interface SourceDocument {
@@ -51,7 +54,7 @@ export function parseDocument(text: string, fileName: string): SourceDocument {
   const document = compose(text, fileName, lines);
   const reader = new Reader(document, lines);
   const value = reader.read();
-  if (reader.faults.length > 0) throw new UserError(reader.faults);
+  if (reader.faults.length > 0) throw documentError(reader.faults);
   const lineOf = (path: ConfigPath) => {
     for (let length = path.length; length >= 0; length--) {
       const line = reader.lines.get(pathKey(path.slice(0, length)));
@@ -78,11 +81,15 @@ function compose(text: string, fileName: string, lines: LineCounter): Document.P
   const tokens = tokensOf(text, lines);
   for (const token of tokens) checkDepth(token, lines);
   // Without prettyErrors a message is one sentence and positions are offsets; lines are ours.
-  const composer = new Composer({ uniqueKeys: true, prettyErrors: false, strict: true, lineCounter: lines });
-  const documents = [...composer.compose(tokens, true, text.length)];
-  const [first, second] = documents as Document.Parsed<ParsedNode>[];
-  const problems = documents.flatMap((document) => [...document.errors, ...document.warnings]);
-  if (problems.length > 0) throw new UserError(problems.map((problem) => syntaxFault(problem, lines)));
+  // Its own search for keys that are there twice compares each with each: 10,000 keys took a second.
+  const composer = new Composer({ uniqueKeys: false, prettyErrors: false, strict: true, lineCounter: lines });
+  const documents = [...composer.compose(tokens, true, text.length)] as Document.Parsed<ParsedNode>[];
+  const [first, second] = documents;
+  const faults = documents.flatMap((document) => [
+    ...[...document.errors, ...document.warnings].map((problem) => syntaxFault(problem, lines)),
+    ...repeatedKeys(document.contents, lines),
+  ]);
+  if (faults.length > 0) throw documentError(faults);
   if (second !== undefined) refuse('one document is expected, and another begins here', lineAt(second.range[0], lines));
   if (first === undefined || first.contents === null) refuse(`${fileName} is empty; it begins with version: 1`);
   return first;
@@ -123,9 +130,27 @@ function lineAt(offset: number, lines: LineCounter): number {
 }
 
 function syntaxFault(problem: YAMLError, lines: LineCounter): UserFault {
-  const message =
-    problem.code === 'DUPLICATE_KEY' ? 'the same key is here twice' : `not valid YAML or JSON: ${problem.message}`;
+  const message = `not valid YAML or JSON: ${problem.message}`;
   return { code: 'bad-config', message, line: lineAt(problem.pos[0], lines) };
+}
+
+/** Keys that YAML takes for the same as one before in their mapping. Told beside syntax errors, so it needs no sound text. */
+function repeatedKeys(root: unknown, lines: LineCounter): UserFault[] {
+  const faults: UserFault[] = [];
+  const waiting: unknown[] = [root];
+  while (waiting.length > 0) {
+    const node = waiting.pop();
+    if (isSeq(node)) for (const item of node.items) waiting.push(item);
+    if (!isMap<unknown>(node)) continue;
+    const seen = new Set<unknown>();
+    for (const { key, value } of node.items) {
+      waiting.push(key, value);
+      if (!isScalar(key)) continue;
+      if (!seen.has(key.value)) seen.add(key.value);
+      else faults.push({ code: 'bad-config', message: REPEATED_KEY, line: lineAt(key.range?.[0] ?? 0, lines) });
+    }
+  }
+  return faults;
 }
 
 /** Turns nodes into values; collects lines and faults on the way. */
@@ -203,7 +228,7 @@ class Reader {
       if (name === undefined) continue;
       const at = [...path, name];
       // `10:` and `"10":` are two keys for YAML and one for us.
-      if (Object.hasOwn(result, name)) this.fault(at, key, 'the same key is here twice');
+      if (Object.hasOwn(result, name)) this.fault(at, key, REPEATED_KEY);
       if (key.range) this.lines.set(pathKey(at), lineAt(key.range[0], this.counter));
       Object.assign(result, { [name]: this.value(value, at, depth + 1) });
     }

@@ -1,11 +1,11 @@
 /**
  * Which configuration a daemon starts with: the operator's file if it changed since it was last applied, else the saved
  * copy. Whatever is broken is passed over with a warning as long as something whole is left; if nothing is, the daemon
- * refuses to start, because without its configuration a switch is either deaf or open. Pure; main thread.
+ * refuses to start, because without its configuration a switch is either deaf or open. Main thread.
  */
 import { UserError, type UserFault } from '../errors.js';
 import { type CheckedDocument, checkDocument } from './check.js';
-import { documentOf, parseDocument } from './document.js';
+import { documentOf } from './document.js';
 import { hashText, type LoadedConfig, type SavedConfig } from './store.js';
 
 export interface OperatorFile {
@@ -39,20 +39,24 @@ export function fileHashAfterApply(
 
 type Attempt = CheckedDocument | { readonly faults: readonly UserFault[] };
 
+/** Parses, validates and resolves a text. Throws a UserError. */
+export type TextCheck = (text: string, fileName: string) => Promise<CheckedDocument>;
+
 /** Chooses. Throws a UserError with what is wrong everywhere if nothing can be used. */
-export function chooseStart(file: OperatorFile, loaded: LoadedConfig): StartConfig {
+export async function chooseStart(file: OperatorFile, loaded: LoadedConfig, check: TextCheck): Promise<StartConfig> {
   const warnings = loaded.damaged.map((sentence) => `saved configuration ${sentence}`);
   const newest = loaded.saved[0];
   const hash = typeof file.text === 'string' ? hashText(file.text) : undefined;
   const changed = hash !== undefined && hash !== newest?.fileHash;
-  const attempt = attemptFile(file);
+  const attempt = await attemptFile(file, check);
   if (changed && 'config' in attempt)
     return { ...attempt, from: 'file', fileHash: hash, ...savedPart(newest), warnings };
   if ((changed || hash === undefined) && 'faults' in attempt) {
     warnings.push(`${file.name} is not used: ${summary(attempt.faults)}`);
   }
   for (const saved of loaded.saved) {
-    const kept = attemptCheck(() => checkDocument(documentOf(saved.document, `saved generation ${saved.generation}`)));
+    const source = documentOf(saved.document, `saved generation ${saved.generation}`);
+    const kept = await attemptCheck(async () => checkDocument(source));
     if ('config' in kept) {
       const stands = saved.fileHash === undefined ? {} : { fileHash: saved.fileHash };
       return { ...kept, from: 'saved', ...stands, ...savedPart(saved), warnings };
@@ -71,14 +75,14 @@ function savedPart(saved: SavedConfig | undefined): { saved?: SavedConfig } {
   return saved === undefined ? {} : { saved };
 }
 
-function attemptFile({ name, text }: OperatorFile): Attempt {
-  if (typeof text === 'string') return attemptCheck(() => checkDocument(parseDocument(text, name)));
+async function attemptFile({ name, text }: OperatorFile, check: TextCheck): Promise<Attempt> {
+  if (typeof text === 'string') return await attemptCheck(() => check(text, name));
   return { faults: [{ code: 'bad-config', message: `${name} can't be read: ${text.unreadable}` }] };
 }
 
-function attemptCheck(check: () => CheckedDocument): Attempt {
+async function attemptCheck(check: () => Promise<CheckedDocument>): Promise<Attempt> {
   try {
-    return check();
+    return await check();
   } catch (error) {
     if (error instanceof UserError) return { faults: error.faults };
     throw error;

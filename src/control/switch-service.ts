@@ -8,10 +8,8 @@ import { WORKER_STUCK_MS } from '../limits.js';
 import { macText, parseMac } from '../wire/address.js';
 import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
-import { checkDocument } from './check.js';
 import type { Controller } from './controller.js';
 import { diff } from './diff.js';
-import { parseDocument } from './document.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 import type {
   ChangeResult,
@@ -234,7 +232,7 @@ export class SwitchService implements SwitchControl {
   }
 
   async configDiff(document: SubmittedDocument): Promise<ChangeResult> {
-    const checked = checkDocument(parseDocument(document.text, document.file));
+    const checked = await this.controller.check(document);
     return { changes: diff(this.controller.running.checked.config, checked.config), applied: false };
   }
 

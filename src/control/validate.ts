@@ -1,11 +1,10 @@
 /**
  * Checks a document against the schema and says what is wrong in an operator's words: zod's issues become faults with a
- * path, what was expected, and the nearest known word. Pure; main thread.
+ * path, what was expected, and the nearest known word. Pure; runs anywhere.
  */
 import type { z } from 'zod';
-import { UserError, type UserFault } from '../errors.js';
-import { CONFIG_FAULTS_MAX } from '../limits.js';
-import { type ConfigFault, type ConfigPath, formatPath } from './config-path.js';
+import type { UserError, UserFault } from '../errors.js';
+import { type ConfigFault, type ConfigPath, documentError, formatPath } from './config-path.js';
 import type { SourceDocument } from './document.js';
 import { type Config, documentSchema } from './schema.js';
 import { keysAt } from './schema-walk.js';
@@ -38,11 +37,7 @@ export function userError(faults: readonly ConfigFault[], source: Pick<SourceDoc
       ...(fix !== undefined && { fix }),
     };
   });
-  located.sort((left, right) => (left.line ?? 0) - (right.line ?? 0));
-  const more = located.length - CONFIG_FAULTS_MAX;
-  if (more <= 0) return new UserError(located);
-  const rest: UserFault = { code: 'bad-config', message: `and ${more} more errors` };
-  return new UserError([...located.slice(0, CONFIG_FAULTS_MAX), rest]);
+  return documentError(located);
 }
 
 type Issue = z.core.$ZodIssue;

@@ -71,6 +71,7 @@ function options(text: string, more: Partial<ControllerOptions> = {}): Controlle
     workers: 1,
     io: 'poll',
     workerFile,
+    documentFile: join(dirname(workerFile), 'control/document-thread.js'),
     kinds: new Map([['memory', kind]]),
     log: { info: () => {}, warn: () => {}, error: (_, message) => errors.push(message) },
     ...more,
