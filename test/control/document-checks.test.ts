@@ -107,8 +107,8 @@ async function status(socket: string): Promise<StatusResult> {
 
 /** About 12 MiB, with so many values that it takes seconds. */
 function longDocument(): string {
-  const port = (index: number) => `  p${index}: { kind: memory, network: lab, enabled: false }\n${comments(280)}`;
-  return HEAD + PORT + Array.from({ length: 30_000 }, (_, index) => port(index)).join('');
+  const port = (index: number) => `  p${index}: { kind: memory, network: lab, enabled: false }\n${comments(400)}`;
+  return HEAD + PORT + Array.from({ length: 28_000 }, (_, index) => port(index)).join('');
 }
 
 test('while a document of 12 MiB is checked the daemon answers others', { timeout: 120_000 }, async () => {
