@@ -10,7 +10,7 @@
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { monotonicMs } from '../dataplane/clock.js';
-import type { PortIntent, PortKind } from '../dataplane/port.js';
+import type { PortKind } from '../dataplane/port.js';
 import type { IoChoice } from '../dataplane/worker-protocol.js';
 import { OperatingError, UserError } from '../errors.js';
 import { MEMBERS_MAX } from '../limits.js';
@@ -22,10 +22,11 @@ import { documentOf } from './document.js';
 import { DocumentChecks } from './document-checks.js';
 import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
+import { planPorts } from './port-plan.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
 import { chooseStart, fileHashAfterApply, type OperatorFile } from './startup.js';
-import { ConfigStore } from './store.js';
+import { ConfigStore, type StoreFiles } from './store.js';
 import type { SubmittedDocument } from './switch-control.js';
 import { Turns } from './turns.js';
 
@@ -41,6 +42,8 @@ export interface ControllerOptions {
   readonly documentFile: string;
   readonly kinds: ReadonlyMap<string, PortKind>;
   readonly log: Log;
+  /** How the configuration is saved; the disk by default. */
+  readonly storeFiles?: StoreFiles;
   /** Aborted when the daemon is told to end while it still starts. */
   readonly stopping?: AbortSignal;
 }
@@ -104,7 +107,7 @@ export class Controller {
   static async start(options: ControllerOptions): Promise<Controller> {
     const directory = join(options.stateDirectory, 'config');
     mkdirSync(directory, { recursive: true, mode: 0o700 });
-    const store = new ConfigStore(directory);
+    const store = new ConfigStore(directory, options.storeFiles);
     const loaded = await store.load();
     const checks = new DocumentChecks(options.documentFile);
     const check = checks.check.bind(checks);
@@ -176,17 +179,18 @@ export class Controller {
   private async change(checked: CheckedDocument, dryRun: boolean, fileHash: string | undefined): Promise<ChangeResult> {
     const changes: ConfigChange[] = diff(this.inForce.checked.config, checked.config);
     if (dryRun) return { changes, applied: false };
-    await this.bringTo(checked, fileHash);
-    return { changes, applied: true };
+    const warning = await this.bringTo(checked, fileHash);
+    return { changes, applied: true, ...(warning === undefined ? {} : { warnings: [warning] }) };
   }
 
-  /** Brings the dataplane to a checked configuration. On failure everything is as before. */
-  private async bringTo(checked: CheckedDocument, fileHash: string | undefined): Promise<void> {
+  /** Brings the dataplane to a checked configuration. On failure everything is as before. Returns the save's warning. */
+  private async bringTo(checked: CheckedDocument, fileHash: string | undefined): Promise<string | undefined> {
     const before = this.inForce;
     const plan = planPorts(before.checked.resolved, checked.resolved);
     const grown = before.indices.allocate(checked.resolved);
     const opened: string[] = [];
     const closedFirst = [...plan.replaced, ...plan.yielding];
+    let warning: string | undefined;
     try {
       // A device that is to be opened anew must be let go of first; meanwhile its port is closed.
       for (const name of closedFirst) this.closing.add(name);
@@ -203,7 +207,7 @@ export class Controller {
         await this.openPort(name, checked.resolved, grown);
         opened.push(name);
       }
-      await this.save(checked, grown, fileHash);
+      warning = await this.save(checked, grown, fileHash);
     } catch (error) {
       await this.undo(before, opened, closedFirst, plan.added, grown);
       throw error;
@@ -212,6 +216,7 @@ export class Controller {
     this.inForce = { checked, indices: grown };
     await this.publish(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
+    return warning;
   }
 
   /** Without learning, unicast floods: also to where a station was learned to be before. */
@@ -228,15 +233,21 @@ export class Controller {
    * Saved before it is in force: whatever is learned under a new index must find that index's owner after a crash, and a
    * change that was acknowledged must not be lost.
    */
-  private async save(checked: CheckedDocument, indices: Indices, fileHash: string | undefined): Promise<void> {
+  private async save(
+    checked: CheckedDocument,
+    indices: Indices,
+    fileHash: string | undefined,
+  ): Promise<string | undefined> {
     this.generation++;
-    await this.store.save({
+    const warning = await this.store.save({
       generation: this.generation,
       document: checked.source.value,
       indices: indices.toJSON() as unknown as JsonValue,
       ...(fileHash === undefined ? {} : { fileHash }),
     });
     this.fileHash = fileHash;
+    if (warning !== undefined) this.options.log.warn({}, warning);
+    return warning;
   }
 
   private async openPort(name: string, config: ResolvedConfig, indices: Indices): Promise<void> {
@@ -368,53 +379,6 @@ function readOperatorFile(name: string): OperatorFile {
   } catch (error) {
     return { name, text: { unreadable: (error as NodeJS.ErrnoException).code ?? String(error) } };
   }
-}
-
-interface PortPlan {
-  readonly added: readonly string[];
-  readonly removed: readonly string[];
-  /** Ports whose device must be opened anew. */
-  readonly replaced: readonly string[];
-  /** Those of them that go on with the same device: it is not to vanish from under the machine behind it. */
-  readonly keepsDevice: ReadonlySet<string>;
-  /** Removed ports whose device another port takes over: closing them later would undo what that one did to it. */
-  readonly yielding: readonly string[];
-}
-
-/** A port whose intent is the same keeps its device and its traffic, whatever else of it changes. */
-function planPorts(before: ResolvedConfig, after: ResolvedConfig): PortPlan {
-  const added: string[] = [];
-  const replaced: string[] = [];
-  const keepsDevice = new Set<string>();
-  const taken = new Set<string>();
-  for (const [name, { intent }] of after.ports) {
-    const old = before.ports.get(name)?.intent;
-    if (isSameIntent(intent, old)) continue;
-    for (const device of devicesOf(intent)) taken.add(device);
-    if (old === undefined) added.push(name);
-    else replaced.push(name);
-    if (old !== undefined && isSameDevice(intent, old)) keepsDevice.add(name);
-  }
-  const removed = [...before.ports.keys()].filter((name) => !after.ports.has(name));
-  const yielding = removed.filter((name) =>
-    devicesOf(before.ports.get(name)?.intent).some((device) => taken.has(device)),
-  );
-  return { added, removed, replaced, keepsDevice, yielding };
-}
-
-function devicesOf(intent: PortIntent | undefined): string[] {
-  if (intent === undefined) return [];
-  return intent.path === undefined ? [intent.device] : [intent.device, intent.path];
-}
-
-/** A TAP made with one queue can't get a second one, nor the other way round. */
-function isSameDevice(left: PortIntent, right: PortIntent): boolean {
-  const isSame = left.kind === right.kind && left.device === right.device && left.path === right.path;
-  return isSame && left.queues > 1 === right.queues > 1;
-}
-
-function isSameIntent(left: PortIntent, right: PortIntent | undefined): boolean {
-  return JSON.stringify(left) === JSON.stringify(right);
 }
 
 function indexOf(indices: Indices, name: string): number {

@@ -192,6 +192,8 @@ export interface ConfigChange {
 export interface ChangeResult {
   readonly changes: readonly ConfigChange[];
   readonly applied: boolean;
+  /** What went wrong though the change is in force. */
+  readonly warnings?: readonly string[];
 }
 
 export interface HealthResult {

@@ -8,6 +8,10 @@
  * removes all but the one before. So at every moment, also after a crash between any two system calls, the newest file
  * that proves whole is the last configuration that was acknowledged, or the one being saved. A file that does not prove
  * whole is passed over, never guessed at; if none does, the caller is told, because an empty configuration would be open.
+ *
+ * The rename decides. What fails before it leaves no trace, and the change is refused; what fails after it (the fsync of
+ * the directory, the removal of old files) is told as a warning, because the next start would find the new file: a change
+ * that was refused and undone must not come back then.
  */
 import { createHash } from 'node:crypto';
 import { constants, open, readdir, readFile, rename, rm } from 'node:fs/promises';
@@ -16,6 +20,7 @@ import { OperatingError } from '../errors.js';
 import { STORED_CONFIG_SIZE_MAX } from '../limits.js';
 import { isConfigObject } from './config-path.js';
 import type { JsonValue } from './shapes.js';
+import { Turns } from './turns.js';
 
 const FORMAT = 1;
 const FILE_NAME = /^config\.([0-9]{1,15})\.json$/;
@@ -80,8 +85,7 @@ export function hashText(text: string): string {
 export class ConfigStore {
   private readonly directory: string;
   private readonly files: StoreFiles;
-  /** Saves wait for each other. */
-  private last: Promise<void> = Promise.resolve();
+  private readonly turns = new Turns();
 
   /** The directory is there and belongs to the daemon alone. */
   constructor(directory: string, files: StoreFiles = diskFiles) {
@@ -102,11 +106,15 @@ export class ConfigStore {
     return { saved, damaged, nextGeneration: (present[0]?.generation ?? 0) + 1 };
   }
 
-  /** Durable when it returns. The generation is higher than any there is. Throws an OperatingError. */
-  save(config: SavedConfig): Promise<void> {
-    const done = this.last.then(() => this.write(config));
-    this.last = done.catch(() => {});
-    return done;
+  /**
+   * Saved when it returns, and durable unless it returns a warning (one sentence). The generation is higher than any there
+   * is. Throws an OperatingError; then nothing was saved.
+   */
+  save(config: SavedConfig): Promise<string | undefined> {
+    return this.turns.take(async () => {
+      await this.write(config);
+      return await this.settle();
+    });
   }
 
   private async write(config: SavedConfig): Promise<void> {
@@ -117,10 +125,26 @@ export class ConfigStore {
       await this.files.write(draft, storedText(config));
       await this.files.sync(draft);
       await this.files.rename(draft, file);
+    } catch (error) {
+      // Network file systems may have renamed it and lost the answer.
+      for (const path of [file, draft]) await this.files.remove(path).catch(() => undefined);
+      throw storeError('the configuration could not be saved', this.directory, error);
+    }
+  }
+
+  /** What comes after the rename. A warning if it fails. */
+  private async settle(): Promise<string | undefined> {
+    try {
       await this.files.sync(this.directory);
       for (const { name } of (await this.list()).slice(KEPT)) await this.files.remove(join(this.directory, name));
+      return undefined;
     } catch (error) {
-      throw storeError('the configuration could not be saved', this.directory, error);
+      const { message } = storeError(
+        'the configuration is saved, but may not survive a power cut',
+        this.directory,
+        error,
+      );
+      return message;
     }
   }
 

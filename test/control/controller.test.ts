@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Controller, type ControllerOptions } from '../../src/control/controller.js';
+import { diskFiles } from '../../src/control/store.js';
 import type { PortHandle, PortKind } from '../../src/dataplane/port.js';
 import { memory, memoryStation } from '../../src/dataplane/ports/memory.js';
 import { OperatingError } from '../../src/errors.js';
@@ -125,6 +126,34 @@ describe('a change', () => {
     expect(result.changes.length).toBeGreaterThan(0);
     expect(kind.calls).toEqual(['open a']);
     expect(JSON.stringify(controller!.document())).toBe(before);
+  });
+
+  test('whose save fails behind the rename is in force, told with a warning, and there after a restart', async () => {
+    let fails = false;
+    const sync = (path: string) =>
+      fails && path.endsWith('/config') ? Promise.reject(new Error('EIO')) : diskFiles.sync(path);
+    const storeFiles = { ...diskFiles, sync };
+    await start(config(port('a')), { storeFiles });
+    fails = true;
+    const result = await apply(config(port('a'), port('b')));
+    expect(result).toMatchObject({ applied: true, warnings: [expect.stringContaining('may not survive a power cut')] });
+    expect(await passes('a', 'b')).toBe(true);
+    await controller!.close();
+    await start(config(port('a')));
+    expect([...controller!.running.checked.resolved.ports.keys()]).toEqual(['a', 'b']);
+  });
+
+  test('whose save fails before the rename is undone, and not there after a restart', async () => {
+    let fails = false;
+    const rename = (from: string, to: string) =>
+      fails ? Promise.reject(new Error('EIO')) : diskFiles.rename(from, to);
+    await start(config(port('a')), { storeFiles: { ...diskFiles, rename } });
+    fails = true;
+    await expect(apply(config(port('a'), port('b')))).rejects.toThrow('could not be saved');
+    expect([...controller!.running.checked.resolved.ports.keys()]).toEqual(['a']);
+    await controller!.close();
+    await start(config(port('a')));
+    expect([...controller!.running.checked.resolved.ports.keys()]).toEqual(['a']);
   });
 
   test('of a port’s device settings closes it, keeps the device, and opens it again', async () => {

@@ -159,6 +159,38 @@ describe('the saved configuration', () => {
     expect((await store.load()).saved).toEqual([config(1)]);
   });
 
+  test('that failed to be saved, or answered so though it was renamed, is not there at the next start', async () => {
+    const failing = (files: Partial<StoreFiles>) => new ConfigStore(directory, { ...diskFiles, ...files });
+    const refused = () => Promise.reject(Object.assign(new Error(), { code: 'EIO' }));
+    await new ConfigStore(directory).save(config(1));
+    const ways: Partial<StoreFiles>[] = [
+      { sync: (path) => (path === directory ? diskFiles.sync(path) : refused()) },
+      { rename: refused },
+      { rename: (from, to) => diskFiles.rename(from, to).then(refused) },
+    ];
+    for (const [way, files] of ways.entries()) {
+      await expect(failing(files).save(config(2 + way))).rejects.toMatchObject({ errno: 'EIO' });
+      expect((await new ConfigStore(directory).load()).saved).toEqual([config(1)]);
+      expect(readdirSync(directory)).toEqual(['config.1.json']);
+    }
+  });
+
+  test('that is renamed is saved: what fails later is a warning, and is made good by the next save', async () => {
+    let fails = true;
+    const refuse = () => Promise.reject(Object.assign(new Error(), { code: 'EIO' }));
+    const store = new ConfigStore(directory, {
+      ...diskFiles,
+      sync: (path) => (fails && path === directory ? refuse() : diskFiles.sync(path)),
+    });
+    for (const generation of [1, 2, 3]) {
+      expect(await store.save(config(generation))).toContain('may not survive a power cut');
+      expect((await store.load()).saved[0]).toEqual(config(generation));
+    }
+    fails = false;
+    expect(await store.save(config(4))).toBeUndefined();
+    expect((await store.load()).saved).toEqual([config(4), config(3)]);
+  });
+
   test('is not followed through a symlink, neither to read nor to write', async () => {
     const elsewhere = place('elsewhere');
     writeFileSync(elsewhere, storedText(config(3)));

@@ -46,7 +46,9 @@ function changeText(change: ConfigChange): string {
 
 /** The difference, one line a change, and what became of it. */
 export function renderChanges(result: ChangeResult): string {
-  if (result.changes.length === 0) return 'no change';
+  const warnings = (result.warnings ?? []).map((sentence) => `warning: ${sentence}`);
+  if (result.changes.length === 0) return ['no change', ...warnings].join('\n');
   const what = plural(result.changes.length, 'change');
-  return [...result.changes.map(changeText), result.applied ? `${what} applied` : `${what}, not applied`].join('\n');
+  const outcome = result.applied ? `${what} applied` : `${what}, not applied`;
+  return [...result.changes.map(changeText), outcome, ...warnings].join('\n');
 }
