@@ -22,6 +22,7 @@ import { documentOf } from './document.js';
 import { DocumentChecks } from './document-checks.js';
 import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
+import { undoLeftPorts } from './left-ports.js';
 import { planPorts } from './port-plan.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
@@ -118,6 +119,7 @@ export class Controller {
     try {
       await controller.dataplane.workers.started();
       controller.adoptFdb(start.resolved, indices !== undefined);
+      controller.undoLeftPorts(start.resolved);
       await controller.snapshots.take(() => controller.bringTo(start, start.fileHash));
       controller.isReady = true;
       return controller;
@@ -354,6 +356,12 @@ export class Controller {
   private flushIfDown(port: number): void {
     const { state, linkIsDown } = this.dataplane.ports.status(port);
     if (state !== 'up' || linkIsDown === true) this.dataplane.fdb.flush({ port });
+  }
+
+  private undoLeftPorts({ ports }: ResolvedConfig): void {
+    const { kinds, log } = this.options;
+    const intents = [...ports.values()].map(({ intent }) => intent);
+    undoLeftPorts(this.dataplane.memories, kinds.values(), intents, log);
   }
 
   /** Keeps what an earlier daemon learned behind members that still exist, if their numbers are still theirs. */

@@ -48,6 +48,7 @@ export class Dataplane {
   readonly statistics: Statistics;
   readonly workers: WorkerPool<Snapshot>;
   readonly loops: LoopGuard;
+  readonly memories: PortMemories;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
@@ -67,12 +68,12 @@ export class Dataplane {
     this.fdbSurvived = this.fdbMemory.survived;
     this.fdb = new FdbControl(this.fdbMemory.buffer, { byteOffset: this.fdbMemory.byteOffset });
     if (this.fdbSurvived) this.fdb.recover();
-    const memories = new PortMemories(join(options.stateDirectory, 'ports'));
+    this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
       order: (index: number, order: Parameters<PortOrders>[1]) => this.workers.order(index, order),
     };
-    this.ports = new PortServer(options.kinds, orders, (port) => memories.of(port), options.portChanged);
+    this.ports = new PortServer(options.kinds, orders, (port) => this.memories.of(port), options.portChanged);
     this.workers = new WorkerPool<Snapshot>({
       count: options.workers,
       io: options.io,

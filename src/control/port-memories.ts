@@ -2,9 +2,11 @@
  * What port kinds must remember over a restart (which TAPs weft made, where their ends were moved): one small JSON file a
  * port in the state directory, replaced as a whole at each change. Main thread.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { PortMemory } from '../dataplane/port.js';
+
+const SUFFIX = '.json';
 
 export class PortMemories {
   private readonly directory: string;
@@ -14,8 +16,22 @@ export class PortMemories {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   }
 
+  /** Ports of which something is remembered. */
+  get ports(): readonly string[] {
+    return readdirSync(this.directory).flatMap((name) =>
+      name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : [],
+    );
+  }
+
+  /** Makes what is remembered of some ports others' (from, to); two may change places. Nobody uses them yet. */
+  pass(heirs: ReadonlyMap<string, string>): void {
+    const kept = [...heirs].map(([from, to]) => [to, read(this.path(from))] as const);
+    for (const from of heirs.keys()) rmSync(this.path(from), { force: true });
+    for (const [to, memory] of kept) replace(this.path(to), JSON.stringify(Object.fromEntries(memory)));
+  }
+
   of(port: string): PortMemory {
-    const path = join(this.directory, `${port}.json`);
+    const path = this.path(port);
     const kept = read(path);
     return {
       get: (key) => kept.get(key),
@@ -27,6 +43,10 @@ export class PortMemories {
         else replace(path, JSON.stringify(Object.fromEntries(kept)));
       },
     };
+  }
+
+  private path(port: string): string {
+    return join(this.directory, port + SUFFIX);
   }
 }
 

@@ -97,6 +97,17 @@ export interface PortMemory {
   set(key: string, value: string | undefined): void;
 }
 
+/**
+ * What ports of a kind leave on the host when they go from the configuration while no daemon runs: told from their memory,
+ * which is kept until then.
+ */
+export interface LeftBehind {
+  /** The device in the configuration of the port whose memory this is; undefined: this kind left nothing there. */
+  deviceOf(memory: PortMemory): string | undefined;
+  /** Does what closing the port with `remove` would have done, and forgets. Throws an OperatingError: forgets nothing then. */
+  undo(memory: PortMemory): void;
+}
+
 /** One kind of port. */
 export interface PortKind {
   readonly kind: string;
@@ -107,6 +118,8 @@ export interface PortKind {
    * interface up must not wait for the next look.
    */
   readonly linkIsAdvisory?: boolean;
+  /** Absent: such a port leaves nothing. */
+  readonly leftBehind?: LeftBehind;
   /**
    * Starts serving the intent. Reports through the watcher, also before it returns. Throws an OperatingError only for
    * what no waiting mends (missing privilege, missing package); an absent interface is a `lost` with state `waiting`.

@@ -45,6 +45,7 @@ const MEMORY_KEY = 'silenced';
 /** What was done to an interface, as the memory keeps it. */
 interface Silenced {
   readonly boot: string;
+  readonly device: string;
   readonly index: number;
   readonly filter: boolean;
   readonly qdisc: boolean;
@@ -66,6 +67,7 @@ export function silenceHost(device: string, memory: PortMemory): void {
   if (!filter) change(sysctls, `ipv4/conf/${device}/arp_ignore`, '8');
   const done: Silenced = {
     boot: bootId(),
+    device,
     index: state.index,
     filter,
     qdisc: before?.qdisc === true || qdisc === 0,
@@ -86,6 +88,13 @@ export function unsilenceHost(device: string, memory: PortMemory): void {
   for (const [path, value] of Object.entries(done.sysctls)) writeSysctl(path, value);
   if (done.filter) changeFilter(RTM_DELTFILTER, 0, state.index);
   if (done.qdisc) changeQdisc(RTM_DELQDISC, 0, state.index);
+}
+
+/** The interface on which this memory's port has silenced the host since this boot. */
+export function silencedDevice(memory: PortMemory): string | undefined {
+  const kept = memory.get(MEMORY_KEY);
+  const done = kept === undefined ? undefined : (JSON.parse(kept) as Silenced);
+  return done?.boot === bootId() ? done.device : undefined;
 }
 
 /** Whether an earlier opening of this port has brought this very interface up already. */

@@ -15,7 +15,7 @@ import { type InterfaceState, queryInterface } from '../interface.js';
 import * as native from '../native.js';
 import { type LinkEvent, watchLinks } from '../netlink.js';
 import type { OpenPort, PortAbsence, PortHandle, PortIntent, PortKind, PortMemory, PortWatcher } from '../port.js';
-import { silenceHost, unsilenceHost, wasSilenced } from './host-silence.js';
+import { silencedDevice, silenceHost, unsilenceHost, wasSilenced } from './host-silence.js';
 import { openPacketSockets, type PacketSockets } from './packet-socket.js';
 
 /** How soon opening is tried again after it failed although the interface is there and up. */
@@ -24,6 +24,13 @@ const RETRY_MS = 1000;
 export const netdev: PortKind = {
   kind: 'netdev',
   facesVm: false,
+  leftBehind: {
+    deviceOf: silencedDevice,
+    undo(memory) {
+      const device = silencedDevice(memory);
+      if (device !== undefined) unsilenceHost(device, memory);
+    },
+  },
   async open(intent, watcher, memory) {
     if (intent.queues > QUEUES_PER_PORT_MAX) {
       throw new OperatingError(`a port has at most ${QUEUES_PER_PORT_MAX} queues`, {

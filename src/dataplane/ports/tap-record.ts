@@ -1,6 +1,6 @@
 /**
- * What a daemon that was killed leaves its successor about a TAP: whether weft made it, and where its kernel end was last
- * seen (namespace, name, address). Main thread. A record of an earlier boot says nothing: no TAP survives one, and inode
+ * What a daemon that was killed leaves its successor about a TAP: for which device of the configuration it stands, whether
+ * weft made it, and where its kernel end was last seen (namespace, name, address). Main thread. A record of an earlier boot says nothing: no TAP survives one, and inode
  * numbers are given anew.
  */
 import { bootId } from '../boot-id.js';
@@ -38,19 +38,26 @@ export class TapRecord {
 
   /** Said before the device is made at home, so that a daemon killed in between leaves none that nobody removes. */
   making(device: string): void {
+    this.write('device', device);
     this.write('made', 'yes');
     this.write('namespace', String(namespaceInode(HERE)));
     this.write('name', device);
   }
 
-  located(inode: number, state: InterfaceState): void {
+  located(device: string, inode: number, state: InterfaceState): void {
+    this.write('device', device);
     this.write('namespace', String(inode));
     this.write('name', state.name);
     this.write('mac', state.mac);
   }
 
+  /** The device as the configuration named it. */
+  get device(): string | undefined {
+    return this.memory.get('device');
+  }
+
   forget(): void {
-    for (const key of ['boot', 'made', 'namespace', 'name', 'mac']) this.memory.set(key, undefined);
+    for (const key of ['boot', 'device', 'made', 'namespace', 'name', 'mac']) this.memory.set(key, undefined);
   }
 
   /**
@@ -75,6 +82,17 @@ export class TapRecord {
       const place = other === home || other === inode ? undefined : this.enter(path, name, true);
       if (place !== undefined) return place;
     }
+    return undefined;
+  }
+
+  /** Where the TAP is now if weft made it, and nobody has put another in its place meanwhile. */
+  findMade(): TapPlace | undefined {
+    const place = this.isMade && this.device !== undefined ? this.find(this.device) : undefined;
+    if (place === undefined) return undefined;
+    const mac = this.memory.get('mac');
+    const isSame = mac === undefined || queryInterface(place.name, place.namespace)?.mac === mac;
+    if (isSame && interfaceDriver(place.name, place.namespace)?.driver === 'tun') return place;
+    if (place.namespace !== HERE) native.close(place.namespace);
     return undefined;
   }
 

@@ -5,7 +5,7 @@
  * A TAP that weft made is persistent, so that it outlives a killed daemon, and is removed with its port wherever its end
  * lies; one that was there before stays. After kill -9 a device looks the same either way, and one whose end was moved is
  * not found by name: TUNSETIFF would silently make a second one. So what a later daemon must know is kept in PortMemory
- * (TapRecord). Whether the kernel end is up is the guest's business: it is reported (`linkDown`), never changed, and a
+ * (TapRecord), and a TAP whose port left the configuration meanwhile is removed by it. Whether the kernel end is up is the guest's business: it is reported (`linkDown`), never changed, and a
  * write meanwhile is a counted copy drop (EIO, `port_down`).
  *
  *   attached --device deleted--> lost --workers let go (released)--> absent --remade or found--> attached
@@ -32,6 +32,10 @@ export const tap: PortKind = {
   kind: 'tap',
   facesVm: true,
   linkIsAdvisory: true,
+  leftBehind: {
+    deviceOf: (memory) => new TapRecord(memory).device,
+    undo: removeLeft,
+  },
   async open(intent, watcher, memory) {
     if (intent.queues > QUEUES_PER_PORT_MAX) {
       throw new OperatingError(`a port has at most ${QUEUES_PER_PORT_MAX} queues`, {
@@ -154,7 +158,7 @@ class TapPort implements PortHandle, Looker {
     if (this.intent.mtu !== undefined) setInterfaceMtu(name, this.intent.mtu, namespace);
     const state = queryInterface(name, namespace);
     if (state === undefined) throw gone(this.intent.device);
-    this.record.located(namespaceInode(namespace), state);
+    this.record.located(this.intent.device, namespaceInode(namespace), state);
     this.opened = this.describe(state);
   }
 
@@ -172,7 +176,7 @@ class TapPort implements PortHandle, Looker {
       const inode = namespaceInode(namespace);
       const state = queryInterface(name, inode === namespaceInode(HERE) ? HERE : namespace);
       if (state === undefined) return; // moved or renamed since we asked: the next look finds it
-      this.record.located(inode, state);
+      this.record.located(this.intent.device, inode, state);
       this.tell(this.describe(state), opened);
     } finally {
       native.close(namespace);
@@ -201,6 +205,22 @@ class TapPort implements PortHandle, Looker {
     this.fds = [];
     this.opened = undefined;
   }
+}
+
+/** Of a port that is no more: its TAP goes if weft made it, wherever its end lies. */
+function removeLeft(memory: PortMemory): void {
+  const record = new TapRecord(memory);
+  const place = record.findMade();
+  if (place !== undefined) {
+    try {
+      const [fd] = openTapQueues(place.name, 1, place.namespace);
+      setTapPersistent(fd!, false);
+      native.close(fd!);
+    } finally {
+      if (place.namespace !== HERE) native.close(place.namespace);
+    }
+  }
+  record.forget();
 }
 
 function gone(device: string): OperatingError {
