@@ -117,6 +117,11 @@ export function removeLab(): void {
   rmSync(DIRECTORY, { recursive: true, force: true });
 }
 
+/** Removes what a demo that was killed left, and nothing of one that lives. */
+export function removeAbandonedLab(): void {
+  if (livingOwner() === undefined) removeLab();
+}
+
 /** Runs `ip`; its complaint is the error's message. */
 function ip(...args: readonly string[]): void {
   try {

@@ -16,7 +16,8 @@ import { listNamespaces } from '../../src/dataplane/namespaces.js';
 import { type LinkEvent, watchLinks } from '../../src/dataplane/netlink.js';
 import { attribute, findAttribute, messages, text, uint32 } from '../../src/dataplane/netlink-message.js';
 import { until } from '../suites/bench-worker.js';
-import { ip, ipIfThere, TestNamespace, uniqueName } from '../suites/namespace.js';
+import { ownInterface } from '../suites/leftovers.js';
+import { ip, ipIfThere, TestNamespace } from '../suites/namespace.js';
 
 describe('an interface in another namespace', () => {
   let namespace: TestNamespace;
@@ -77,8 +78,8 @@ test('an interface name that the kernel would cut off or misread is refused', ()
 
 describe('the link watcher', () => {
   test('tells of an interface that appears, changes, is renamed and vanishes', async () => {
-    const name = uniqueName('wpw');
-    const renamed = uniqueName('wpw');
+    const name = ownInterface('wpw');
+    const renamed = ownInterface('wpw');
     const events: (LinkEvent | undefined)[] = [];
     const stop = watchLinks((event) => events.push(event));
     const hears = async (what: string) => {
@@ -102,7 +103,7 @@ describe('the link watcher', () => {
   });
 
   test('tells nothing after it was stopped, while another still hears', async () => {
-    const name = uniqueName('wpw');
+    const name = ownInterface('wpw');
     let first = 0;
     let second = 0;
     const stopFirst = watchLinks(() => first++);

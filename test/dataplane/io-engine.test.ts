@@ -8,7 +8,8 @@ import * as native from '../../src/dataplane/native.js';
 import { openTapQueues, setTapOffload } from '../../src/dataplane/ports/tap-device.js';
 import { RECEIVE_BUFFERS_MAX } from '../../src/limits.js';
 import { BenchWorker, engineKinds, sleep, until } from '../suites/bench-worker.js';
-import { ipIfThere, RawStation, TestNamespace, uniqueName } from '../suites/namespace.js';
+import { ownInterface } from '../suites/leftovers.js';
+import { ipIfThere, RawStation, TestNamespace } from '../suites/namespace.js';
 import { testFrame } from '../suites/port-suite.js';
 
 const MTU_MAX = 65_000;
@@ -26,7 +27,7 @@ describe.each(engineKinds)('the %s engine', (kind) => {
     namespace = new TestNamespace();
     worker = new BenchWorker(kind, 600, 64);
     slots = worker.pool.available;
-    device = uniqueName('wpe');
+    device = ownInterface('wpe');
     [fd] = openTapQueues(device, 1, namespace.fd);
     setTapOffload(fd, 'auto');
     namespace.silence(device);
@@ -117,7 +118,7 @@ describe.each(engineKinds)('the %s engine', (kind) => {
   });
 
   test('a port that floods does not keep a second one from being heard', async () => {
-    const other = uniqueName('wpe');
+    const other = ownInterface('wpe');
     const [otherFd] = openTapQueues(other, 1, namespace.fd);
     namespace.silence(other);
     setInterfaceUp(other, true, namespace.fd);

@@ -3,6 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { removeAbandonedLab } from '../../src/demo/lab.js';
 import { DIRECTORY, NAMESPACE_PREFIX } from '../../src/demo/lab-plan.js';
 import type { DemoReport } from '../../src/demo/scenes.js';
 
@@ -74,6 +75,7 @@ describe('weft demo', { timeout: TIMEOUT_MS }, () => {
   beforeAll(() => {
     if (process.getuid?.() !== 0) throw new Error('The demo needs root, for TAPs and namespaces: sudo npm test');
     if (!existsSync(entry)) throw new Error('dist/weft.js is not there: npm run build');
+    removeAbandonedLab();
     expect(remains(), 'left by something else').toEqual([]);
   });
 

@@ -9,14 +9,9 @@ import {
 } from '../../src/dataplane/interface.js';
 import * as native from '../../src/dataplane/native.js';
 import { openPacketSockets } from '../../src/dataplane/ports/packet-socket.js';
+import { ownName, removeNamespace } from './leftovers.js';
 
-let counter = 0;
-
-/** A name that no other test or process uses, short enough for an interface. */
-export function uniqueName(prefix: string): string {
-  counter++;
-  return `${prefix}${(process.pid % 46656).toString(36)}${counter.toString(36)}`;
-}
+let count = 0;
 
 /** Runs ip(8) with these words. */
 export function ip(...words: string[]): string {
@@ -38,7 +33,7 @@ export class TestNamespace {
   readonly fd: NamespaceFd;
 
   constructor() {
-    this.name = uniqueName('weft-ports-');
+    this.name = ownName('ports', count++);
     ip('netns', 'add', this.name);
     this.fd = openNamespace(`/run/netns/${this.name}`);
     setInterfaceUp('lo', true, this.fd);
@@ -55,7 +50,7 @@ export class TestNamespace {
 
   close(): void {
     native.close(this.fd);
-    ipIfThere('netns', 'del', this.name);
+    removeNamespace(this.name);
   }
 }
 

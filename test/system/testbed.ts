@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { RpcClient } from '../../src/control/rpc-client.js';
 import type { DropRow, FdbRow, JsonObject, PortRow, StatsResult, StatusResult } from '../../src/control/shapes.js';
+import { ownName, removeNamespace } from '../suites/leftovers.js';
 
 const ENTRY = process.env.WEFT_ENTRY ?? fileURLToPath(new URL('../../dist/weft.js', import.meta.url));
 const PATIENCE_MS = 20_000;
@@ -218,7 +219,7 @@ export class Testbed {
 
   constructor() {
     if (!existsSync(ENTRY)) throw new Error(`${ENTRY} is not there: npm run build`);
-    this.prefix = `weft-sys-${process.pid}-t${made++}-`;
+    this.prefix = ownName('sys', `t${made++}-`);
     this.directory = mkdtempSync(join(tmpdir(), this.prefix));
   }
 
@@ -254,10 +255,7 @@ export class Testbed {
 
   async dispose(): Promise<void> {
     for (const daemon of this.daemons) await daemon.stop();
-    for (const namespace of this.namespaces) {
-      for (const pid of ip('netns', 'pids', namespace).split('\n')) if (pid !== '') killQuietly(Number(pid));
-      ip('netns', 'delete', namespace);
-    }
+    for (const namespace of this.namespaces) removeNamespace(namespace);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }
@@ -275,12 +273,4 @@ export function ip(...words: readonly string[]): string {
 
 export function inside(namespace: string, ...command: readonly string[]): string {
   return ip('netns', 'exec', namespace, ...command);
-}
-
-function killQuietly(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch {
-    // It ended meanwhile.
-  }
 }

@@ -1,21 +1,21 @@
 /**
  * Where two virtual machines meet the switch: a network namespace, a directory, a daemon and QEMU guests of this test's
- * own. `close` ends and removes all of it, also when the test failed; what a killed run left goes with the next one.
+ * own. `close` ends and removes all of it, also when the test failed; for killed runs see ../suites/leftovers.ts.
  */
 import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { PortRow, PortStats, StatsResult } from '../../src/control/shapes.js';
+import { ownName, removeNamespace } from '../suites/leftovers.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const KIT = join(ROOT, '../shared/vm');
 const GUEST_IMAGE = join(ROOT, '.cache/vm');
 const WEFT = join(ROOT, 'dist/weft.js');
-const PREFIX = 'weft-vm-';
 /** Guests boot in 2 s on an idle machine; tests share theirs. */
 const PATIENCE_MS = 30_000;
 
@@ -108,8 +108,7 @@ export class Lab {
 
   constructor(label: string) {
     if (process.getuid?.() !== 0) throw new Error('VM tests make namespaces and TAPs: run them as root');
-    removeAbandoned();
-    this.namespace = `${PREFIX}${process.pid}-${label}`;
+    this.namespace = ownName('vm', label);
     this.directory = mkdtempSync(join(tmpdir(), `${this.namespace}-`));
     process.on('exit', this.atExit);
     execFileSync('ip', ['netns', 'add', this.namespace]);
@@ -219,21 +218,5 @@ export class Lab {
     for (const program of this.programs) program.kill();
     removeNamespace(this.namespace);
     rmSync(this.directory, { recursive: true, force: true });
-  }
-}
-
-function removeNamespace(name: string): void {
-  if (existsSync(`/run/netns/${name}`)) execFileSync('ip', ['netns', 'delete', name]);
-}
-
-function removeAbandoned(): void {
-  const isAbandoned = (name: string) => {
-    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    return pid !== undefined && !existsSync(`/proc/${pid}`);
-  };
-  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
-  for (const name of namespaces.filter(isAbandoned)) removeNamespace(name);
-  for (const name of readdirSync(tmpdir()).filter(isAbandoned)) {
-    rmSync(join(tmpdir(), name), { recursive: true, force: true });
   }
 }

@@ -6,13 +6,14 @@ import * as native from '../../../src/dataplane/native.js';
 import { netdev } from '../../../src/dataplane/ports/netdev.js';
 import { openPacketSockets } from '../../../src/dataplane/ports/packet-socket.js';
 import { BenchWorker, engineKinds, sleep, until } from '../../suites/bench-worker.js';
-import { ip, ipIfThere, RawStation, TestNamespace, uniqueName } from '../../suites/namespace.js';
+import { ownInterface } from '../../suites/leftovers.js';
+import { ip, ipIfThere, RawStation, TestNamespace } from '../../suites/namespace.js';
 import { PortDouble, type PortRig, portSuite, testFrame } from '../../suites/port-suite.js';
 import { addVeth, carrier, FAR } from '../../suites/veth.js';
 
 function makeRig(): PortRig {
   const namespace = new TestNamespace();
-  const device = uniqueName('wpn');
+  const device = ownInterface('wpn');
   let station: RawStation | undefined;
   addVeth(device, namespace);
   return {
@@ -40,7 +41,7 @@ function makeRig(): PortRig {
 }
 
 function scene(): { worker: BenchWorker; port: PortDouble; device: string; namespace: TestNamespace } {
-  const device = uniqueName('wpn');
+  const device = ownInterface('wpn');
   const namespace = new TestNamespace();
   const worker = new BenchWorker('poll', 64);
   const port = new PortDouble(worker);
@@ -81,7 +82,7 @@ describe('a netdev port', () => {
 
   test('follows an interface that is renamed to its name, and lets go of one that is renamed away', async () => {
     const { port, device, namespace } = scene();
-    const other = uniqueName('wpo');
+    const other = ownInterface('wpo');
     addVeth(other, namespace);
     onTestFinished(() => ipIfThere('link', 'del', other));
     await port.start(netdev, { intent: { device } });

@@ -5,7 +5,8 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import { queryInterface, setInterfaceUp } from '../../../src/dataplane/interface.js';
 import { pcapKind, requireCap } from '../../../src/dataplane/ports/pcap.js';
 import { BenchWorker, until } from '../../suites/bench-worker.js';
-import { ip, ipIfThere, RawStation, TestNamespace, uniqueName } from '../../suites/namespace.js';
+import { ownInterface } from '../../suites/leftovers.js';
+import { ip, ipIfThere, RawStation, TestNamespace } from '../../suites/namespace.js';
 import { PortDouble, type PortRig, portSuite } from '../../suites/port-suite.js';
 import { addVeth, carrier, FAR } from '../../suites/veth.js';
 
@@ -21,7 +22,7 @@ const pcap = pcapKind(program);
 
 function makeRig(): PortRig {
   const namespace = new TestNamespace();
-  const device = uniqueName('wpp');
+  const device = ownInterface('wpp');
   let station: RawStation | undefined;
   const add = () => {
     addVeth(device, namespace);

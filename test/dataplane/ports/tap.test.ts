@@ -5,13 +5,14 @@ import * as native from '../../../src/dataplane/native.js';
 import { tap } from '../../../src/dataplane/ports/tap.js';
 import { openTapQueues } from '../../../src/dataplane/ports/tap-device.js';
 import { BenchWorker, engineKinds, until } from '../../suites/bench-worker.js';
-import { ip, ipIfThere, RawStation, TestNamespace, uniqueName } from '../../suites/namespace.js';
+import { ownInterface } from '../../suites/leftovers.js';
+import { ip, ipIfThere, RawStation, TestNamespace } from '../../suites/namespace.js';
 import { PortDouble, type PortRig, portSuite, testFrame } from '../../suites/port-suite.js';
 
 /** A TAP whose kernel end lies in a namespace of its own, where a raw socket plays the guest. */
 function makeRig(): PortRig {
   const namespace = new TestNamespace();
-  const device = uniqueName('wpt');
+  const device = ownInterface('wpt');
   let station: RawStation | undefined;
   return {
     intent: { device },
@@ -41,7 +42,7 @@ function makeRig(): PortRig {
 
 /** A worker and a port that are cleaned up after the test, whatever happens. */
 function scene(): { worker: BenchWorker; port: PortDouble; device: string; namespace: TestNamespace } {
-  const device = uniqueName('wpt');
+  const device = ownInterface('wpt');
   const namespace = new TestNamespace();
   const worker = new BenchWorker('poll', 64);
   const port = new PortDouble(worker);

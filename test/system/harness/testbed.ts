@@ -1,17 +1,17 @@
 /**
  * Where a system test takes place: network namespaces of its own, one for the daemon ("s") and as many as it asks for
  * machines, and a directory of its own. Nothing of the host's network is touched. Everything is gone when `dispose` has
- * run, which also happens when the test process ends; what a run that was killed left behind goes with the next run.
+ * run, which also happens when the test process ends; for runs that were killed see ../../suites/leftovers.ts.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ownName, removeNamespace } from '../../suites/leftovers.js';
 import { Child } from './child.js';
 
-const PREFIX = 'weft-sys-';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /** The built executable; WEFT_ENTRY names another build's. */
@@ -35,7 +35,7 @@ export class Testbed {
   constructor() {
     requireRoot();
     guard();
-    this.prefix = `${PREFIX}${process.pid}-${count++}-`;
+    this.prefix = ownName('sys', `${count++}-`);
     this.directory = mkdtempSync(join(tmpdir(), this.prefix));
     open.add(this);
   }
@@ -107,27 +107,6 @@ function guard(): void {
   process.on('exit', () => {
     for (const testbed of open) testbed.dispose();
   });
-  removeAbandoned();
-}
-
-function removeNamespace(name: string): void {
-  try {
-    ip('netns', 'delete', name);
-  } catch {
-    // gone already
-  }
-}
-
-function removeAbandoned(): void {
-  const isAbandoned = (name: string) => {
-    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
-    return pid !== undefined && !existsSync(`/proc/${pid}`);
-  };
-  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
-  for (const name of namespaces.filter(isAbandoned)) removeNamespace(name);
-  for (const name of readdirSync(tmpdir()).filter(isAbandoned)) {
-    rmSync(join(tmpdir(), name), { recursive: true, force: true });
-  }
 }
 
 /** peer.c compiled, once for each text of it. */
