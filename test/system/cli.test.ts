@@ -16,7 +16,7 @@ import type {
   StatsResult,
   TraceResult,
 } from '../../src/control/shapes.js';
-import type { Child, Ending } from './harness/child.js';
+import { Child, type Ending } from './harness/child.js';
 import { Daemon } from './harness/daemon.js';
 import { Machine } from './harness/machine.js';
 import { probeFrame } from './harness/probe.js';
@@ -57,6 +57,14 @@ afterAll(() => testbed?.dispose());
 async function weft(status: number, ...words: string[]): Promise<Ending> {
   const ending = await daemon.weft(...words);
   expect(ending.status, `weft ${words.join(' ')}: ${ending.stdout}${ending.stderr}`).toBe(status);
+  return ending;
+}
+
+/** Runs a command to its good end where no daemon answers. */
+async function alone(...words: string[]): Promise<Ending> {
+  const nobody = { WEFT_SOCKET: join(testbed.directory, 'nobody.sock') };
+  const ending = await new Child(undefined, [process.execPath, WEFT_ENTRY, ...words], nobody).end();
+  expect(ending.status, `weft ${words.join(' ')}: ${ending.stdout}${ending.stderr}`).toBe(0);
   return ending;
 }
 
@@ -174,7 +182,7 @@ describe('looking', () => {
   });
 
   test('drops --watch prints what grows, until its reader is gone', async () => {
-    const watch: Child = testbed.start('s', [
+    const watch = testbed.start('s', [
       process.execPath,
       WEFT_ENTRY,
       'drops',
@@ -360,9 +368,8 @@ describe('changing', () => {
 
 describe('around it', () => {
   test('help, version, schema and completion need no daemon', async () => {
-    const alone = (...words: string[]) => weft(0, ...words, '--socket', join(testbed.directory, 'nobody.sock'));
-    expect((await weft(0, '--version')).stdout.trim()).toMatch(/^\d+\.\d+\.\d+/);
-    expect((await weft(0, '--help')).stdout).toMatch(/^ +trace +\S/m);
+    expect((await alone('--version')).stdout.trim()).toMatch(/^\d+\.\d+\.\d+/);
+    expect((await alone('--help')).stdout).toMatch(/^ +trace +\S/m);
     const schema = JSON.parse((await alone('schema')).stdout) as JsonObject;
     expect(schema.properties).toMatchObject({ networks: {}, ports: {} });
     const words = [
@@ -384,6 +391,7 @@ describe('around it', () => {
       for (const word of words) expect(stdout).toContain(word);
     }
     for (const word of words) expect((await alone(word, '--help')).stdout).toContain(`weft ${word}`);
+    expect((await alone('check', daemon.configFile)).stderr).toBe('');
     await weft(2, 'completion', 'tcsh');
   });
 
