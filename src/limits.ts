@@ -61,6 +61,8 @@ export const PORT_MAC_LIMIT_DEFAULT = 1024;
 /** Moves of one station between two ports in one second above which it is a loop, and how long the later port is blocked. */
 export const LOOP_MOVES_PER_SECOND = 20;
 export const LOOP_BLOCK_MS = 10_000;
+/** Moves of a station counted against a port, within a second or two, from which further ones count against it too. */
+export const LOOP_SUSPICION_MOVES = 3;
 /** Storm buckets hold this much of their rate. */
 export const STORM_BURST_MS = 100;
 
@@ -147,6 +149,8 @@ export const STREAM_FRAME_SIZE_MAX = 1024 * 1024;
 /** Period of the main thread's sampling of rates and of its sweep through the FDB, in ms; entries swept each time. */
 export const SAMPLE_PERIOD_MS = 1000;
 export const FDB_SWEEP_ENTRIES = 65_536;
+/** Entries forgotten each time at most, of networks and ports whose macLimit was lowered below what they hold. */
+export const FDB_TRIM_ENTRIES = 16_384;
 /** Octets of frames the kernel keeps for one AF_PACKET socket, each way (it counts twice that, with its overhead). */
 export const PACKET_SOCKET_BUFFER = 4 * 1024 * 1024;
 /** Octets of the daemon's saved configuration: a document whose every character is escaped, and the indices. */

@@ -10,7 +10,7 @@ import type { PortKind } from '../dataplane/port.js';
 import { fileMemory, type SharedMemory } from '../dataplane/shared-memory.js';
 import { WorkerPool } from '../dataplane/worker-pool.js';
 import type { IoChoice, WorkerReport } from '../dataplane/worker-protocol.js';
-import { FDB_CAPACITY, FDB_SWEEP_ENTRIES, SAMPLE_PERIOD_MS } from '../limits.js';
+import { FDB_CAPACITY, FDB_SWEEP_ENTRIES, FDB_TRIM_ENTRIES, SAMPLE_PERIOD_MS } from '../limits.js';
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
 import { FdbControl } from '../pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
@@ -148,6 +148,7 @@ export class Dataplane {
   private tick(): void {
     this.statistics.sample();
     this.fdb.sweep(Math.floor(monotonicMs() / 1000), this.current.networkMacAge, FDB_SWEEP_ENTRIES);
+    this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
   }
 }
 

@@ -253,6 +253,27 @@ export class SharedTable extends TableReader {
     return oldest;
   }
 
+  /**
+   * An entry of the group that was not seen for more than `age` seconds, or -1; looks at no more than `budget` entries and
+   * sets `swept`. Costs one look when there is none: the list is in order of `listed`, and lastSeen is never before that.
+   * What was seen again since it was listed is moved towards the end on the way, so the next search gets further.
+   */
+  expiredOf(group: number, nowSeconds: number, age: number, budget: number): number {
+    const { cold } = this;
+    let entry = this.groups[group * GROUP_WORDS + FIRST]!;
+    this.swept = 0;
+    while (entry !== 0 && this.swept < budget) {
+      this.swept++;
+      if (nowSeconds - cold[entry * COLD_WORDS + LISTED]! <= age) return -1;
+      const seen = this.lastSeen(entry);
+      if (nowSeconds - seen > age) return entry;
+      const following = cold[entry * COLD_WORDS + FOLLOWING]!;
+      this.relist(entry, group, seen);
+      entry = following;
+    }
+    return -1;
+  }
+
   /** Moves the entry to where `seen` belongs, if that is near the list's end. */
   private relist(entry: number, group: number, seen: number): void {
     const { cold, groups } = this;
@@ -289,7 +310,7 @@ export class SharedTable extends TableReader {
     return -1;
   }
 
-  /** Entries the last `nextExpired` looked at. */
+  /** Entries the last `nextExpired` or `expiredOf` looked at. */
   swept = 0;
 
   isExpired(entry: number, nowSeconds: number, ages: Int32Array, keyShift: number): boolean {

@@ -5,8 +5,20 @@
  */
 import { NEVER_AGES } from '../dataplane/shared-table.js';
 import { OperatingError } from '../errors.js';
-import { FDB_CAPACITY, MEMBERS_MAX, WORKERS_MAX } from '../limits.js';
-import { Fdb, type FdbOptions, fdbSize, MEMBER_MASK, S_EVICTED, S_EXPIRED, S_LEARNED, S_MOVED, STATIC } from './fdb.js';
+import { FDB_CAPACITY, MEMBERS_MAX, NETWORKS_MAX, WORKERS_MAX } from '../limits.js';
+import {
+  Fdb,
+  type FdbOptions,
+  type FdbPolicy,
+  fdbSize,
+  MEMBER_MASK,
+  S_AWAY,
+  S_EVICTED,
+  S_EXPIRED,
+  S_LEARNED,
+  S_MOVED,
+  STATIC,
+} from './fdb.js';
 
 /** The main thread's number as an owner of locks; workers have theirs from 1. */
 export const MAIN_OWNER = WORKERS_MAX + 1;
@@ -21,6 +33,14 @@ export interface FdbEntry {
   /** Seconds since it was seen; 0 for a static entry. */
   readonly ageSeconds: number;
 }
+
+/** The time, and after how many seconds a network's entries expire. */
+export interface FdbExpiry {
+  readonly nowSeconds: number;
+  readonly networkMacAge: Int32Array;
+}
+
+const NOTHING_EXPIRES: FdbExpiry = { nowSeconds: 0, networkMacAge: new Int32Array(NETWORKS_MAX).fill(NEVER_AGES) };
 
 export interface FdbSelector {
   readonly network?: number;
@@ -43,6 +63,8 @@ export interface FdbCounts {
 }
 
 const FLUSH_ROUND = 256;
+/** Members of a port that are asked for their oldest entry when one has to go. */
+const TRIM_MEMBERS_MAX = 64;
 /** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
 const LOCK_TRIES = 1_000_000;
 
@@ -64,15 +86,25 @@ export class FdbControl extends Fdb {
     });
   }
 
-  /** Adds a static entry, or makes a learned one static. False when the table is full of static entries. */
-  addStatic(network: number, macHigh: number, macLow: number, member: number, port: number): boolean {
+  /**
+   * Adds a static entry, or makes a learned one static. A full table makes room by an entry that has expired, if `expiry`
+   * says which have, else as when a station is learned. False when it is full of static entries.
+   */
+  addStatic(
+    network: number,
+    macHigh: number,
+    macLow: number,
+    member: number,
+    port: number,
+    expiry: FdbExpiry = NOTHING_EXPIRES,
+  ): boolean {
     this.lock();
     const word0 = (network << 16) | macHigh;
     const hash = this.table.hash.pair(word0, macLow);
     const old = this.table.findPair(hash, word0, macLow);
     if (old !== -1) this.drop(old);
     let entry = -1;
-    if (!this.table.full || this.evict(this.ofAll, 0, -1)) {
+    if (!this.table.full || this.makeRoomInTable(-1, expiry.nowSeconds, expiry.networkMacAge)) {
       this.key[0] = word0;
       this.key[1] = macLow;
       this.value[0] = member | STATIC;
@@ -101,16 +133,77 @@ export class FdbControl extends Fdb {
     let forgotten = 0;
     for (let member = only ?? 0; member < end; member++) {
       if (this.table.groupCount(member) === 0) continue;
-      if (network !== undefined && this.memberNetwork[member] !== network) continue;
-      if (port !== undefined && this.memberPort[member] !== port) continue;
+      if (network !== undefined && this.census.memberNetwork[member] !== network) continue;
+      if (port !== undefined && this.census.memberPort[member] !== port) continue;
       forgotten += this.drain(member);
     }
     return forgotten;
   }
 
-  /** The member is no more: forgets all its entries, static ones too. Call it before its number is given to another. */
+  /**
+   * The member is no more: forgets all its entries, static ones too, and that stations came from there. Call it before its
+   * number is given to another.
+   */
   releaseMember(member: number): number {
-    return this.drain(member) + this.drain(MEMBERS_MAX + member);
+    const forgotten = this.drain(member) + this.drain(MEMBERS_MAX + member);
+    if (this.statistics[S_AWAY] === 0) return forgotten;
+    this.lock();
+    for (let entry = 1; entry < this.table.entryLimit; entry++)
+      if (this.cameFrom[entry] === member + 1) this.setOrigin(entry, 0);
+    this.table.unlock(this.owner);
+    return forgotten;
+  }
+
+  /**
+   * Forgets the oldest entries of networks and ports that hold more than their limit, which happens only after it was
+   * lowered: at most `budget`, so call it again and again. Of a port's members the one with the oldest entry gives way, of
+   * a network's the one that holds most. Stops where a worker is learning. Returns how many were forgotten.
+   */
+  trim(policy: FdbPolicy, budget: number): number {
+    const { networkLearned, portLearned } = this.census;
+    let left = budget;
+    for (let network = 0; network < policy.networkMacLimit.length && left > 0; network++) {
+      const limit = policy.networkMacLimit[network]!;
+      if (limit !== 0 && networkLearned[network]! > limit)
+        left -= this.trimTo(networkLearned, network, limit, left, () => this.evict(this.census.byNetwork, network, -1));
+    }
+    for (let port = 0; port < policy.portMacLimit.length && left > 0; port++) {
+      const limit = policy.portMacLimit[port]!;
+      if (limit !== 0 && portLearned[port]! > limit)
+        left -= this.trimTo(portLearned, port, limit, left, () => this.evictOldestOf(port));
+    }
+    return budget - left;
+  }
+
+  private trimTo(learned: Int32Array, of: number, limit: number, budget: number, evict: () => boolean): number {
+    let forgotten = 0;
+    let goesOn = true;
+    while (goesOn && forgotten < budget && learned[of]! > limit && this.table.tryLock(this.owner)) {
+      for (let round = 0; goesOn && round < FLUSH_ROUND && forgotten < budget && learned[of]! > limit; round++) {
+        goesOn = evict();
+        if (goesOn) forgotten++;
+      }
+      this.table.unlock(this.owner);
+    }
+    return forgotten;
+  }
+
+  /** Forgets the oldest entry of the port's members, or of TRIM_MEMBERS_MAX of them. False: they have none. */
+  private evictOldestOf(port: number): boolean {
+    const { table } = this;
+    const { membersOfPort } = this.census;
+    const first = membersOfPort.current(port);
+    if (first === -1) return false;
+    let oldest = table.oldestOf(first);
+    for (let step = 1; step < TRIM_MEMBERS_MAX; step++) {
+      membersOfPort.advance(port);
+      if (membersOfPort.current(port) === first) break;
+      const candidate = table.oldestOf(membersOfPort.current(port));
+      if (table.lastSeen(candidate) < table.lastSeen(oldest)) oldest = candidate;
+    }
+    this.drop(oldest);
+    this.note(S_EVICTED);
+    return true;
   }
 
   /** Empties a group, letting workers in between. Ends although they may go on learning into it. */
@@ -152,11 +245,11 @@ export class FdbControl extends Fdb {
 
   /** Learned addresses behind a port, in a network, behind a member. Static ones are not among them. */
   learnedByPort(port: number): number {
-    return this.portLearned[port]!;
+    return this.census.portLearned[port]!;
   }
 
   learnedInNetwork(network: number): number {
-    return this.networkLearned[network]!;
+    return this.census.networkLearned[network]!;
   }
 
   learnedByMember(member: number): number {
@@ -198,17 +291,20 @@ export class FdbControl extends Fdb {
   /** Before any worker starts: makes memory that an earlier process left sound again, whatever it died of. */
   recover(): void {
     this.table.recover(this.owner);
+    this.cameFrom.fill(0);
     this.recount();
     this.table.unlock(this.owner);
   }
 
   /** Counts and ranks all entries again. Where a member is was noted before its first entry was made. */
   private recount(): void {
-    this.portLearned.fill(0);
-    this.networkLearned.fill(0);
-    this.byNetwork.clear();
-    this.ofAll.clear();
-    for (let entry = 1; entry < this.table.entryLimit; entry++) if (this.table.isLive(entry)) this.count(entry, 1);
+    this.census.clear();
+    this.statistics[S_AWAY] = 0;
+    for (let entry = 1; entry < this.table.entryLimit; entry++) {
+      if (this.table.isLive(entry)) this.countIn(entry);
+      else this.cameFrom[entry] = 0;
+      if (this.cameFrom[entry] !== 0) this.statistics[S_AWAY] = this.statistics[S_AWAY]! + 1;
+    }
   }
 
   /**

@@ -51,23 +51,25 @@ export class FdbRanking {
     this.highest = take(domains);
   }
 
-  /** The member holds one more. */
-  increment(domain: number, member: number): void {
+  /** The member holds one more. Returns how many that are. */
+  increment(domain: number, member: number): number {
     const level = this.memberLevel[member + 1]!;
     const count = level === 0 ? 1 : this.levelCount[level]! + 1;
     const higher = level === 0 ? this.lowest[domain]! : this.levelHigher[level]!;
     const target = this.levelCount[higher] === count ? higher : this.addLevel(domain, count, level, higher);
     this.move(domain, member, level, target);
+    return count;
   }
 
-  /** The member holds one less; it held at least one. */
-  decrement(domain: number, member: number): void {
+  /** The member holds one less; it held at least one. Returns how many are left. */
+  decrement(domain: number, member: number): number {
     const level = this.memberLevel[member + 1]!;
     const count = this.levelCount[level]! - 1;
     const lower = this.levelLower[level]!;
     const isThere = count === 0 || this.levelCount[lower] === count;
     const target = count === 0 ? 0 : isThere ? lower : this.addLevel(domain, count, lower, level);
     this.move(domain, member, level, target);
+    return count;
   }
 
   /**

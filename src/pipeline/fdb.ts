@@ -7,6 +7,10 @@
  *   value  member | STATIC, remote (index of the tunnel's far end; 0: none)
  *   group  member for what was learned, MEMBERS_MAX + member for static entries
  *
+ * Beside each entry that has moved: the place it came from and when the station was last seen there. A station that goes
+ * back there within its macAge was taken away and has been claimed again: the place it goes back from came later
+ * (`movedBack`, for loop-guard.ts). Written when stations move, never read when frames are forwarded.
+ *
  * Every worker has an Fdb over the same memory and learns under the table's lock; the main thread adds, removes, flushes
  * and lists with one of its own (fdb-control.ts). Finding takes no lock. An entry's number is only good until another thread changes the
  * table: take `foundMember` right after finding, and keep that, not the entry. `refresh` of an entry that has become
@@ -14,13 +18,18 @@
  *
  * What an attacker on one port can do: learn addresses up to its port's limit; a network or a table that is full makes
  * room at the cost of the member that holds most, so a flood of addresses ends up replacing its own. It can claim
- * another's address by sending from it, unless that is static or the port is guarded. Expired entries are as absent
- * before they are swept.
+ * another's address by sending from it, unless that is static or the port is guarded.
+ *
+ * Expired entries are as absent before they are swept: where a limit is reached, they are taken first, whosever they are.
+ * A learning looks at EXPIRY_STEPS_MAX places for one, in turn: in a domain of more members than that, or where so many
+ * stations of one member were seen again since they were listed, it may find none, and the next one looks further on.
  */
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
 import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
-import { FDB_CAPACITY, MEMBERS_MAX, NETWORKS_MAX, PORTS_MAX } from '../limits.js';
-import { FdbRanking, rankingWords } from './fdb-ranking.js';
+import { FDB_CAPACITY, MEMBERS_MAX } from '../limits.js';
+import { CENSUS_WORDS, FdbCensus } from './fdb-census.js';
+import type { FdbRanking } from './fdb-ranking.js';
+import type { FdbRoster } from './fdb-roster.js';
 import type { Snapshot } from './snapshot.js';
 
 /** What `learn` did. The entry is this member's now (or was already). */
@@ -43,23 +52,28 @@ export const STATIC = 1 << 30;
 export const MEMBER_MASK = STATIC - 1;
 /** Entries that one learning may make room by; more than one only after a limit was lowered. */
 const EVICTIONS_MAX = 4;
+/** Members and entries that one learning looks at to find an expired entry of a port, a network or the table that is full. */
+const EXPIRY_STEPS_MAX = 64;
 
 export const S_EVICTED = 0;
 export const S_EXPIRED = 1;
 export const S_MOVED = 2;
 export const S_LEARNED = 3;
+/** Entries that have an origin now. */
+export const S_AWAY = 4;
 const STATISTICS = 16;
 
 export function fdbShape(capacity: number): TableShape {
   return { capacity, keyWords: 2, valueWords: 2, groupCount: MEMBERS_MAX * 2 };
 }
 
-const RANK_BY_NETWORK = rankingWords(MEMBERS_MAX, NETWORKS_MAX);
-const RANK_OF_ALL = rankingWords(MEMBERS_MAX, 1);
-export const SIDE_WORDS = STATISTICS + MEMBERS_MAX * 2 + PORTS_MAX + NETWORKS_MAX + RANK_BY_NETWORK + RANK_OF_ALL;
+/** Words beside the table: statistics, the census, and two for each entry. */
+function sideWords(capacity: number): number {
+  return STATISTICS + CENSUS_WORDS + (capacity + 1) * 2;
+}
 
 /** What a file with an FDB in it is marked as; the version changes with the layout. */
-export const FDB_LAYOUT = { kind: 'fdb1', version: 1 } as const;
+export const FDB_LAYOUT = { kind: 'fdb1', version: 2 } as const;
 
 /** An FDB's memory as it is posted to a worker. */
 export interface FdbMemory {
@@ -75,7 +89,7 @@ export function openFdb(shared: FdbMemory, workerIndex: number): Fdb {
 
 /** Octets of memory an FDB takes. */
 export function fdbSize(capacity: number = FDB_CAPACITY): number {
-  return sharedTableSize(fdbShape(capacity)) + SIDE_WORDS * 4;
+  return sharedTableSize(fdbShape(capacity)) + sideWords(capacity) * 4;
 }
 
 export interface FdbOptions {
@@ -92,19 +106,19 @@ export class Fdb {
   foundStatic = false;
   /** Member the station was behind before `learn` returned MOVED. */
   movedFrom = -1;
+  /** That station went back to where it was before: it is `movedFrom` that came later. Else the learner did. */
+  movedBack = false;
   /** Member that lost its oldest entry for the last one that was added when there was no room. */
   evictedFrom = -1;
 
   protected readonly owner: number;
   protected readonly table: SharedTable;
   protected readonly statistics: Int32Array;
-  /** Port and network of a member; valid while the member holds an entry. */
-  protected readonly memberPort: Int32Array;
-  protected readonly memberNetwork: Int32Array;
-  protected readonly portLearned: Int32Array;
-  protected readonly networkLearned: Int32Array;
-  protected readonly byNetwork: FdbRanking;
-  protected readonly ofAll: FdbRanking;
+  protected readonly census: FdbCensus;
+  /** By entry: the member the station was behind before it moved here, plus one; 0 when it has settled. */
+  protected readonly cameFrom: Int32Array;
+  /** By entry whose `cameFrom` is set: when the station was last seen there. */
+  protected readonly leftAt: Int32Array;
   protected readonly key = new Int32Array(2);
   protected readonly value = new Int32Array(2);
 
@@ -114,19 +128,16 @@ export class Fdb {
     const shape = fdbShape(options.capacity ?? FDB_CAPACITY);
     this.owner = owner;
     this.table = new SharedTable(memory, byteOffset, shape, options.seed);
-    const side = new Int32Array(memory, byteOffset + sharedTableSize(shape), SIDE_WORDS);
+    const side = new Int32Array(memory, byteOffset + sharedTableSize(shape), sideWords(shape.capacity));
     let start = 0;
     const take = (count: number) => {
       start += count;
       return side.subarray(start - count, start);
     };
     this.statistics = take(STATISTICS);
-    this.memberPort = take(MEMBERS_MAX);
-    this.memberNetwork = take(MEMBERS_MAX);
-    this.portLearned = take(PORTS_MAX);
-    this.networkLearned = take(NETWORKS_MAX);
-    this.byNetwork = new FdbRanking(this.table, take(RANK_BY_NETWORK), MEMBERS_MAX, NETWORKS_MAX);
-    this.ofAll = new FdbRanking(this.table, take(RANK_OF_ALL), MEMBERS_MAX, 1);
+    this.census = new FdbCensus(this.table, take(CENSUS_WORDS));
+    this.cameFrom = take(shape.capacity + 1);
+    this.leftAt = take(shape.capacity + 1);
   }
 
   // ---- finding: any thread, no lock ----------------------------------------------------------------------------
@@ -228,6 +239,7 @@ export class Fdb {
       const holder = value & MEMBER_MASK;
       const isExpired = table.isExpired(entry, now, policy.networkMacAge, 16);
       if (holder === member && (table.found[1] === remote || (value & STATIC) !== 0)) {
+        if (isExpired) this.setOrigin(entry, 0);
         table.refresh(entry, now);
         return LEARNED;
       }
@@ -249,39 +261,90 @@ export class Fdb {
     remote: number,
   ): number {
     const port = policy.memberPort[member]!;
-    if (port !== this.memberPort[from] && this.portIsFull(port, member, now, policy)) return REFUSED_PORT_LIMIT;
+    if (port !== this.census.memberPort[from] && this.portIsFull(port, now, policy)) return REFUSED_PORT_LIMIT;
+    this.noteOrigin(entry, from, member, now, policy);
     this.value[0] = member;
     this.value[1] = remote;
-    this.count(entry, -1);
+    this.countOut(entry);
     this.adoptMember(member, port, this.table.keyWord(entry, 0) >>> 16);
     this.table.change(entry, this.value, member, now);
-    this.count(entry, 1);
+    this.countIn(entry);
     this.movedFrom = from;
     this.note(S_MOVED);
     return MOVED;
   }
 
-  /** True when the port may learn no more, even after what expired behind this member is forgotten. */
-  protected portIsFull(port: number, member: number, now: number, policy: FdbPolicy): boolean {
+  /**
+   * Remembers where the station comes from, or that it went back there. Each place counts for as long as an entry of its
+   * own would have lasted, so a station that has been elsewhere for longer is at home there. Only the last place is
+   * remembered: what a station was behind before two others took it in turn is forgotten.
+   */
+  protected noteOrigin(entry: number, from: number, member: number, now: number, policy: FdbPolicy): void {
+    const { table } = this;
+    this.movedBack = false;
+    if (from === member) return;
+    const age = policy.networkMacAge[table.keyWord(entry, 0) >>> 16]!;
+    this.movedBack = this.cameFrom[entry] === member + 1 && now - this.leftAt[entry]! <= age;
+    if (!this.movedBack) table.write(this.leftAt, entry, table.lastSeen(entry));
+    this.setOrigin(entry, this.movedBack ? 0 : from + 1);
+  }
+
+  protected setOrigin(entry: number, memberNumber: number): void {
+    const before = this.cameFrom[entry]!;
+    if (before === memberNumber) return;
+    this.table.write(this.cameFrom, entry, memberNumber);
+    this.statistics[S_AWAY] = this.statistics[S_AWAY]! + (memberNumber === 0 ? -1 : before === 0 ? 1 : 0);
+  }
+
+  /** True when the port may learn no more, even after something that expired behind it is forgotten. */
+  protected portIsFull(port: number, now: number, policy: FdbPolicy): boolean {
     const limit = policy.portMacLimit[port]!;
-    if (limit === 0 || this.portLearned[port]! < limit) return false;
-    const oldest = this.table.oldestOf(member);
-    if (oldest !== -1 && this.table.isExpired(oldest, now, policy.networkMacAge, 16)) {
-      this.drop(oldest);
-      this.note(S_EXPIRED);
-    }
-    return this.portLearned[port]! >= limit;
+    if (limit === 0 || this.census.portLearned[port]! < limit) return false;
+    this.dropExpired(this.census.membersOfPort, port, now, policy.networkMacAge);
+    return this.census.portLearned[port]! >= limit;
   }
 
   /** Sees to it that one more entry keeps every limit. LEARNED, or why not. */
   protected makeRoom(network: number, member: number, now: number, policy: FdbPolicy): number {
-    if (this.portIsFull(policy.memberPort[member]!, member, now, policy)) return REFUSED_PORT_LIMIT;
+    const ages = policy.networkMacAge;
+    if (this.portIsFull(policy.memberPort[member]!, now, policy)) return REFUSED_PORT_LIMIT;
     const limit = policy.networkMacLimit[network]!;
-    for (let round = 0; round < EVICTIONS_MAX && this.networkLearned[network]! >= limit; round++)
-      if (!this.evict(this.byNetwork, network, member)) break;
-    if (this.networkLearned[network]! >= limit) return REFUSED_FULL;
-    if (this.table.full && !this.evict(this.ofAll, 0, member)) return REFUSED_FULL;
+    let removed = 0;
+    while (removed < EVICTIONS_MAX && this.census.networkLearned[network]! >= limit) {
+      if (
+        !this.dropExpired(this.census.membersOfNetwork, network, now, ages) &&
+        !this.evict(this.census.byNetwork, network, member)
+      )
+        break;
+      removed++;
+    }
+    // After the limit was lowered by more: the newest may come, as it still makes the network smaller.
+    if (this.census.networkLearned[network]! >= limit && (limit === 0 || removed < EVICTIONS_MAX)) return REFUSED_FULL;
+    if (this.table.full && !this.makeRoomInTable(member, now, ages)) return REFUSED_FULL;
     return LEARNED;
+  }
+
+  protected makeRoomInTable(learner: number, now: number, ages: Int32Array): boolean {
+    return this.dropExpired(this.census.members, 0, now, ages) || this.evict(this.census.ofAll, 0, learner);
+  }
+
+  /** Forgets a learned entry of the domain that has expired. False: none was found within EXPIRY_STEPS_MAX. */
+  protected dropExpired(roster: FdbRoster, domain: number, now: number, ages: Int32Array): boolean {
+    const { table } = this;
+    const first = roster.current(domain);
+    let member = first;
+    for (let left = EXPIRY_STEPS_MAX; member !== -1 && left > 0; left -= table.swept) {
+      const entry = table.expiredOf(member, now, ages[this.census.memberNetwork[member]!]!, left);
+      if (entry !== -1) {
+        this.drop(entry);
+        this.note(S_EXPIRED);
+        return true;
+      }
+      roster.advance(domain);
+      member = roster.current(domain);
+      if (member === first) break;
+    }
+    return false;
   }
 
   /** Forgets the oldest learned entry of the member that holds most; of the learner only if it alone does. */
@@ -311,7 +374,7 @@ export class Fdb {
     this.adoptMember(member, port, word0 >>> 16);
     const entry = this.table.insert(hash, this.key, this.value, member, now);
     if (entry === -1) return REFUSED_FULL;
-    this.count(entry, 1);
+    this.countIn(entry);
     this.note(S_LEARNED);
     return LEARNED;
   }
@@ -322,33 +385,24 @@ export class Fdb {
    */
   protected adoptMember(member: number, port: number, network: number): void {
     if (this.table.groupCount(member) + this.table.groupCount(MEMBERS_MAX + member) !== 0) return;
-    this.table.write(this.memberPort, member, port);
-    this.table.write(this.memberNetwork, member, network);
+    this.census.placeMember(member, port, network);
   }
 
   /** Removes any entry with all that counts it. */
   protected drop(entry: number): void {
-    this.count(entry, -1);
+    this.countOut(entry);
+    this.setOrigin(entry, 0);
     this.table.remove(entry);
   }
 
-  /** Counts a learned entry in (1) or out (-1). Static ones are limited by the configuration alone. */
-  protected count(entry: number, by: 1 | -1): void {
-    const { table } = this;
-    const value = table.valueWord(entry, 0);
-    if ((value & STATIC) !== 0) return;
-    const member = value & MEMBER_MASK;
-    const port = this.memberPort[member]!;
-    const network = table.keyWord(entry, 0) >>> 16;
-    table.write(this.portLearned, port, this.portLearned[port]! + by);
-    table.write(this.networkLearned, network, this.networkLearned[network]! + by);
-    if (by === 1) {
-      this.byNetwork.increment(network, member);
-      this.ofAll.increment(0, member);
-    } else {
-      this.byNetwork.decrement(network, member);
-      this.ofAll.decrement(0, member);
-    }
+  protected countIn(entry: number): void {
+    const value = this.table.valueWord(entry, 0);
+    if ((value & STATIC) === 0) this.census.countIn(value & MEMBER_MASK, this.table.keyWord(entry, 0) >>> 16);
+  }
+
+  protected countOut(entry: number): void {
+    const value = this.table.valueWord(entry, 0);
+    if ((value & STATIC) === 0) this.census.countOut(value & MEMBER_MASK, this.table.keyWord(entry, 0) >>> 16);
   }
 
   protected note(statistic: number): void {

@@ -44,6 +44,14 @@ const changes: Record<string, (it: Populated) => void> = {
     policy.networkMacLimit[NETWORK] = 4;
     worker.learn(NETWORK, HIGH, 4, 2, 110, policy);
   },
+  'moves a station away and back': ({ worker, policy }) => {
+    worker.learn(NETWORK, HIGH, 3, 1, 110, policy);
+    worker.learn(NETWORK, HIGH, 3, 2, 110, policy);
+  },
+  'makes room by an expired station of another member': ({ worker, policy }) => {
+    policy.networkMacLimit[NETWORK] = 4;
+    worker.learn(NETWORK, HIGH, 4, 2, 401, policy);
+  },
   'replaces an expired station': ({ worker, policy }) => worker.learn(NETWORK, HIGH, 0, 2, 1000, policy),
   sweeps: ({ worker, policy }) => worker.sweep(402, policy.networkMacAge, 100),
 };

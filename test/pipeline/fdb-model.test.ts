@@ -83,8 +83,9 @@ class Comparison {
       expect(result).toBe(model.learn(network, step.mac, step.member, now, gone));
     } else if (step.do === 'static') {
       const port = policy.memberPort[step.member]!;
-      const { result, gone } = this.changed(() => fdb.addStatic(network, HIGH, step.mac, step.member, port));
-      expect(result).toBe(model.addStatic(network, step.mac, step.member, gone));
+      const expiry = { nowSeconds: now, networkMacAge: policy.networkMacAge };
+      const { result, gone } = this.changed(() => fdb.addStatic(network, HIGH, step.mac, step.member, port, expiry));
+      expect(result).toBe(model.addStatic(network, step.mac, step.member, now, gone));
     } else if (step.do === 'refresh') this.refresh(network, step.mac);
     else if (step.do === 'remove')
       expect(fdb.remove(network, HIGH, step.mac)).toBe(model.entries.delete(FdbModel.key(network, step.mac)));

@@ -63,9 +63,9 @@ export class FdbModel {
     if (this.portIsFull(member, now, gone)) return REFUSED_PORT_LIMIT;
     const inNetwork = (entry: ModelEntry) => entry.network === network;
     if (this.learned(inNetwork).length >= this.policy.networkMacLimit[network]!) {
-      if (!this.evict(inNetwork, member, gone)) return REFUSED_FULL;
+      if (!this.makeRoom(inNetwork, member, now, gone)) return REFUSED_FULL;
     }
-    if (this.entries.size >= this.capacity && !this.evict(() => true, member, gone)) return REFUSED_FULL;
+    if (this.entries.size >= this.capacity && !this.makeRoom(() => true, member, now, gone)) return REFUSED_FULL;
     this.entries.set(key, { network, mac, member, isStatic: false, lastSeen: now });
     return LEARNED;
   }
@@ -73,12 +73,29 @@ export class FdbModel {
   private portIsFull(member: number, now: number, gone: (among: ModelEntry[]) => ModelEntry): boolean {
     const port = this.portOf(member);
     const limit = this.policy.portMacLimit[port]!;
-    const count = () => this.learned((entry) => this.portOf(entry.member) === port).length;
-    if (limit === 0 || count() < limit) return false;
-    const own = this.learned((entry) => entry.member === member);
-    const expired = own.length === 0 ? [] : this.oldest(own).filter((entry) => this.isExpired(entry, now));
+    const isBehind = (entry: ModelEntry) => this.portOf(entry.member) === port;
+    if (limit === 0 || this.learned(isBehind).length < limit) return false;
+    return !this.forgetExpired(isBehind, now, gone);
+  }
+
+  /** One that has expired gives way, whosever it is; only without such one of the member that holds most. */
+  private makeRoom(
+    where: (entry: ModelEntry) => boolean,
+    learner: number,
+    now: number,
+    gone: (among: ModelEntry[]) => ModelEntry,
+  ): boolean {
+    return this.forgetExpired(where, now, gone) || this.evict(where, learner, gone);
+  }
+
+  private forgetExpired(
+    where: (entry: ModelEntry) => boolean,
+    now: number,
+    gone: (among: ModelEntry[]) => ModelEntry,
+  ): boolean {
+    const expired = this.learned(where).filter((entry) => this.isExpired(entry, now));
     if (expired.length > 0) this.forget(gone(expired));
-    return count() >= limit;
+    return expired.length > 0;
   }
 
   /** One of the oldest of a member that holds most; of the learner only when it alone holds most. */
@@ -96,9 +113,15 @@ export class FdbModel {
     return true;
   }
 
-  addStatic(network: number, mac: number, member: number, gone: (among: ModelEntry[]) => ModelEntry): boolean {
+  addStatic(
+    network: number,
+    mac: number,
+    member: number,
+    now: number,
+    gone: (among: ModelEntry[]) => ModelEntry,
+  ): boolean {
     this.entries.delete(FdbModel.key(network, mac));
-    if (this.entries.size >= this.capacity && !this.evict(() => true, -1, gone)) return false;
+    if (this.entries.size >= this.capacity && !this.makeRoom(() => true, -1, now, gone)) return false;
     this.entries.set(FdbModel.key(network, mac), { network, mac, member, isStatic: true, lastSeen: 0 });
     return true;
   }
