@@ -361,6 +361,34 @@ describe('a loop', () => {
     expect(tested.copiesDropped('b', 'loop')).toBeGreaterThan(0);
   });
 
+  test('that a guest makes of a silent station by forging its address blocks the guest', () => {
+    const tested = new TestSwitch({ networks, ports: { a: access, b: access, c: access } });
+    tested.run({ port: 'a', octets: frame({ from: C, to: BROADCAST }) });
+    for (let second = 0; second < 100; second++) {
+      tested.now += 1000;
+      tested.run({ port: 'b', octets: frame({ from: C, to: BROADCAST }) });
+    }
+    for (let move = 0; move < 30; move++) {
+      tested.now += 10;
+      tested.run({ port: move % 2 === 0 ? 'a' : 'b', octets: frame({ from: C, to: BROADCAST }) });
+    }
+    expect(tested.dropped('b', 'loop')).toBeGreaterThan(0);
+    expect(tested.dropped('a', 'loop')).toBe(0);
+    expect(summary(tested.run({ port: 'c', octets: frame({ from: B, to: C }) }))).toEqual(['a untagged']);
+  });
+
+  test('that a guest makes of a station which has just migrated blocks the guest', () => {
+    const tested = new TestSwitch({ networks, ports: { a: access, b: access, c: access } });
+    tested.run({ port: 'a', octets: frame({ from: C, to: BROADCAST }) });
+    tested.run({ port: 'c', octets: frame({ from: C, to: BROADCAST }) });
+    for (let move = 0; move < 30; move++) {
+      tested.now += 10;
+      tested.run({ port: move % 2 === 0 ? 'b' : 'c', octets: frame({ from: C, to: BROADCAST }) });
+    }
+    expect(tested.dropped('b', 'loop')).toBeGreaterThan(0);
+    expect(tested.dropped('c', 'loop')).toBe(0);
+  });
+
   test('is over for the port after the block', () => {
     const tested = looped();
     tested.now += LOOP_BLOCK_MS;

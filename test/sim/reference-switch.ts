@@ -47,6 +47,8 @@ export interface Station {
   port: string;
   isStatic: boolean;
   seen: number;
+  /** Where it was before it moved here, unless it has gone back since, and when it was last seen there. */
+  origin?: { readonly port: string; readonly seen: number } | undefined;
 }
 
 /** Which of several entries that may equally give way did; and told of what the counters should say. */
@@ -80,7 +82,8 @@ export class ReferenceSwitch {
   ports = new Map<string, ModelPort>();
   private document: SwitchDocument = { version: 1, networks: {}, ports: {} };
   private readonly buckets = new Map<string, { level: number; at: number }>();
-  private readonly suspects = new Map<string, { since: number; home: string; count: number }>();
+  /** Moves of a station that speak against a port, by `station|port`. */
+  private readonly suspects = new Map<string, { since: number; count: number; before: number }>();
   private readonly blocked = new Map<string, number>();
   private readonly observer: Observer;
   private now = 0;
@@ -95,6 +98,7 @@ export class ReferenceSwitch {
     for (const port of this.ports.keys()) {
       if (document.ports[port] !== undefined) continue;
       this.blocked.delete(port);
+      for (const key of this.suspects.keys()) if (key.endsWith(`|${port}`)) this.suspects.delete(key);
       for (const kind of ['broadcast', 'multicast', 'unknownUnicast']) this.buckets.delete(`${port} ${kind}`);
     }
     this.ports = readPorts(document, devices);
@@ -104,6 +108,10 @@ export class ReferenceSwitch {
       if (station.isStatic) return false;
       return port.device === undefined || document.networks[station.network].learning === false;
     });
+    for (const station of this.stations.values()) {
+      const origin = station.origin && this.ports.get(station.origin.port);
+      if (!origin?.members.some(({ network }) => network === station.network)) station.origin = undefined;
+    }
   }
 
   forget(which: (station: Station) => boolean): void {
@@ -223,7 +231,11 @@ export class ReferenceSwitch {
       return;
     }
     if (known !== undefined) {
-      this.noteMove(key, known.port, port);
+      const isBack = known.origin?.port === port && this.second - known.origin.seen <= this.ageOf(network);
+      this.observer.moved(port);
+      if (isBack) this.noteMove(key, port, known.port);
+      else this.noteMove(key, known.port, port);
+      known.origin = isBack ? undefined : { port: known.port, seen: known.seen };
       known.port = port;
       known.seen = this.second;
       return;
@@ -250,20 +262,23 @@ export class ReferenceSwitch {
     return true;
   }
 
-  /** More than 20 moves of a station in a second are a loop: the port that came later is blocked for 10 s. */
-  private noteMove(station: string, from: string, to: string): void {
-    this.observer.moved(to);
-    const suspect = this.suspects.get(station);
-    const elapsed = suspect === undefined ? Number.POSITIVE_INFINITY : this.now - suspect.since;
-    if (suspect === undefined || elapsed >= 1000) {
-      const home = suspect !== undefined && elapsed < 2000 ? suspect.home : from;
-      this.suspects.set(station, { since: this.now, home, count: 1 });
-      return;
-    }
-    suspect.count++;
-    if (suspect.count <= 20 || to === suspect.home) return;
-    this.blocked.set(to, this.now + 10_000);
-    suspect.count = 0;
+  /**
+   * More than 20 moves of a station in a second are a loop: the port that came later is blocked for 10 s; or the earlier
+   * one, if three moves of the last two seconds spoke against it and fewer against the later one.
+   */
+  private noteMove(station: string, earlier: string, later: string): void {
+    const against = (port: string) => {
+      const suspect = this.suspects.get(`${station}|${port}`);
+      const elapsed = suspect === undefined ? Number.POSITIVE_INFINITY : this.now - suspect.since;
+      if (suspect === undefined || elapsed >= 2000) return 0;
+      return suspect.count + (elapsed < 1000 ? suspect.before : 0);
+    };
+    const port = against(earlier) >= 3 && against(later) < 3 ? earlier : later;
+    let suspect = this.suspects.get(`${station}|${port}`);
+    if (suspect === undefined || this.now - suspect.since >= 1000)
+      suspect = { since: this.now, count: 0, before: against(port) };
+    this.suspects.set(`${station}|${port}`, suspect);
+    if (++suspect.count > 20) this.blocked.set(port, this.now + 10_000);
   }
 
   // ---- the way out ------------------------------------------------------------------------------------------------

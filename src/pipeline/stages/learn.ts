@@ -62,7 +62,10 @@ function learnSource(machine: Machine, slot: number): void {
   if (result === LEARNED) return;
   if (result === MOVED) {
     counters.addPort(port, STATION_MOVES, 1);
-    machine.loops.noteMove((network << 16) | macHigh, macLow, snapshot.memberPort[fdb.movedFrom], port, machine.nowMs);
+    const from = snapshot.memberPort[fdb.movedFrom];
+    const word0 = (network << 16) | macHigh;
+    if (fdb.movedBack) machine.loops.noteMove(word0, macLow, port, from, machine.nowMs);
+    else machine.loops.noteMove(word0, macLow, from, port, machine.nowMs);
     return;
   }
   // Another thread has the table: the station's next frame will do. A static entry elsewhere is no limit that was reached.
