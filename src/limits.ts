@@ -15,6 +15,8 @@ export const SLOT_COUNT = 16_384;
 export const FRAME_SIZE_MIN = 14;
 /** Frames one breath of a worker takes through the pipeline at once. */
 export const BATCH_SIZE = 256;
+/** FDB entries that a worker's lookup remembers by some bits of their keys; a power of two. */
+export const HINT_COUNT = 4096;
 /** (slot, member) pairs handled at once on the way out; floods wider than this go in several rounds. */
 export const EGRESS_BATCH_SIZE = 1024;
 

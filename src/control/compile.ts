@@ -21,6 +21,7 @@ import {
   PORT_GUARDED,
   PORT_INNER_VIDS,
   PORT_ISOLATED,
+  PORT_NATIVE_UNTAGGED,
   PORT_TAKES_CHECKSUM,
   PORT_TAKES_TCP4,
   PORT_TAKES_TCP6,
@@ -173,6 +174,8 @@ function portFlags(port: ResolvedPort, up: UpPort | undefined): number {
   if (port.isolated) flags |= PORT_ISOLATED;
   if (port.guarded) flags |= PORT_GUARDED;
   if (port.innerVids !== undefined) flags |= PORT_INNER_VIDS;
+  if (port.mode === 'trunk' && port.members.some((member) => member.untagged && member.tag === undefined))
+    flags |= PORT_NATIVE_UNTAGGED;
   if (up?.features.checksum) flags |= PORT_TAKES_CHECKSUM;
   if (up?.features.tcp4) flags |= PORT_TAKES_TCP4;
   if (up?.features.tcp6) flags |= PORT_TAKES_TCP6;

@@ -66,7 +66,7 @@ function outOfBandTag(octets: Uint8Array, control: number): number {
 }
 
 function insertTag(pool: FramePool, slot: number, tag: number): void {
-  pool.offset[slot] = pushTag(pool.octets, pool.offset[slot], tag >>> 16, tag & 0xffff);
+  pool.offset[slot] = pushTag(pool.words, pool.offset[slot], tag >>> 16, tag & 0xffff);
   pool.length[slot] += VLAN_TAG_SIZE;
 }
 

@@ -107,13 +107,13 @@ describe('a super-frame', () => {
   test('can be cut after its tag was taken off and another was pushed', () => {
     const frame = buildSuperFrame({ ...recipe, tags: 1 });
     receiveSuper(frame);
-    pool.offset[SOURCE] = popTag(pool.octets, pool.offset[SOURCE]);
+    pool.offset[SOURCE] = popTag(pool.words, pool.offset[SOURCE]);
     pool.length[SOURCE] -= 4;
     const untagged = buildSuperFrame(recipe);
     expect(segments().map((segment) => segment.length)).toEqual(
       referenceSegments(untagged.octets, untagged.layout, 1448).map((segment) => segment.length),
     );
-    pool.offset[SOURCE] = pushTag(pool.octets, pool.offset[SOURCE], 0x88a8, 10);
+    pool.offset[SOURCE] = pushTag(pool.words, pool.offset[SOURCE], 0x88a8, 10);
     pool.length[SOURCE] += 4;
     expect(difference(segments(), referenceSegments(frame.octets, frame.layout, 1448))).toBeUndefined();
   });

@@ -17,6 +17,8 @@ const tags = fc.record({
   tci: fc.integer({ min: 0, max: 0xffff }),
 });
 
+const wordsOf = (arena: Uint8Array) => new Int32Array(arena.buffer);
+
 function arenaWith(frame: Uint8Array): Uint8Array {
   const arena = new Uint8Array(256).fill(0xa5);
   arena.set(frame, START);
@@ -28,7 +30,7 @@ describe('a tag', () => {
     fc.assert(
       fc.property(frames, tags, (frame, { tpid, tci }) => {
         const arena = arenaWith(frame);
-        const start = pushTag(arena, START, tpid, tci);
+        const start = pushTag(wordsOf(arena), START, tpid, tci);
         const tag = [tpid >> 8, tpid & 0xff, tci >> 8, tci & 0xff];
         expect(start).toBe(START - 4);
         expect([...arena.subarray(start, START + frame.length)]).toEqual([
@@ -48,10 +50,10 @@ describe('a tag', () => {
       fc.property(frames, fc.array(tags, { maxLength: 4 }), (frame, pushed) => {
         const arena = arenaWith(frame);
         let start = START;
-        for (const { tpid, tci } of pushed) start = pushTag(arena, start, tpid, tci);
+        for (const { tpid, tci } of pushed) start = pushTag(wordsOf(arena), start, tpid, tci);
         for (const { tci } of pushed.toReversed()) {
           expect(outerTci(arena, start)).toBe(tci);
-          start = popTag(arena, start);
+          start = popTag(wordsOf(arena), start);
         }
         expect(start).toBe(START);
         expect([...arena.subarray(start, start + frame.length)]).toEqual([...frame]);

@@ -6,27 +6,25 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isTpid, VID_MASK } from '../../wire/vlan.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
-import { PORT_CLOSED, PORT_ISOLATED, PORT_TRUNK, PORT_TUNNEL } from '../snapshot.js';
+import { PORT_CLOSED, PORT_INNER_VIDS, PORT_ISOLATED, PORT_NATIVE_UNTAGGED } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
 import { isInnerVidAllowed } from '../stages/classify.js';
+
+/** Flags of ports with a restriction of their own. */
+const RESTRICTS = PORT_ISOLATED | PORT_INNER_VIDS | PORT_NATIVE_UNTAGGED;
 
 export const egressPolicy: EgressStage = {
   name: 'egress-policy',
 
   run(machine: Machine, copies: EgressBatch): void {
-    const { pool, snapshot } = machine;
+    const { pool, snapshot, loops } = machine;
+    const { slots, members, reasons } = copies;
     for (let index = 0; index < copies.count; index++) {
-      const slot = copies.slots[index];
-      const port = snapshot.memberPort[copies.members[index]];
-      const mode = port < 0 ? PORT_CLOSED : snapshot.portMode[port];
-      if (mode === PORT_CLOSED) copies.reasons[index] = dropReasonNumber.port_down;
-      else if (machine.loops.isBlockedNow(port)) copies.reasons[index] = dropReasonNumber.loop;
-      else if ((snapshot.portFlags[port] & snapshot.portFlags[pool.ingressPort[slot]] & PORT_ISOLATED) !== 0)
-        copies.reasons[index] = dropReasonNumber.isolated;
-      else if (mode === PORT_TUNNEL && !isInnerVidAllowed(machine, port, payloadVid(machine, slot)))
-        copies.reasons[index] = dropReasonNumber.vlan_not_allowed;
-      else if (mode === PORT_TRUNK && entersOtherNetwork(machine, port, copies.members[index], slot))
-        copies.reasons[index] = dropReasonNumber.vlan_not_allowed;
+      const port = snapshot.memberPort[members[index]];
+      if (port < 0 || snapshot.portMode[port] === PORT_CLOSED) reasons[index] = dropReasonNumber.port_down;
+      else if (loops.isBlockedNow(port)) reasons[index] = dropReasonNumber.loop;
+      else if ((snapshot.portFlags[port] & RESTRICTS) !== 0)
+        reasons[index] = restriction(machine, port, members[index], slots[index], pool.ingressPort[slots[index]]);
     }
   },
 
@@ -34,6 +32,16 @@ export const egressPolicy: EgressStage = {
     return `may leave by ${names.port(machine.snapshot.memberPort[copies.members[index]])}`;
   },
 };
+
+/** The rare ports that don't let every frame of their networks out. Returns the drop reason's number, 0 for none. */
+function restriction(machine: Machine, port: number, member: number, slot: number, ingress: number): number {
+  const { portFlags } = machine.snapshot;
+  if ((portFlags[port] & portFlags[ingress] & PORT_ISOLATED) !== 0) return dropReasonNumber.isolated;
+  const isRefused =
+    !isInnerVidAllowed(machine, port, payloadVid(machine, slot)) ||
+    ((portFlags[port] & PORT_NATIVE_UNTAGGED) !== 0 && entersOtherNetwork(machine, port, member, slot));
+  return isRefused ? dropReasonNumber.vlan_not_allowed : 0;
+}
 
 /**
  * Whether a frame that leaves a trunk untagged begins with a tag of its own that names another of the trunk's networks:

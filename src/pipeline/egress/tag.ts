@@ -53,6 +53,6 @@ export const tag: EgressStage = {
 
 function pushMemberTag(machine: Machine, slot: number, wanted: number): void {
   const pool = machine.pool;
-  pool.offset[slot] = pushTag(pool.octets, pool.offset[slot], wanted >>> 16, (wanted & VID_MASK) | pool.priority[slot]);
+  pool.offset[slot] = pushTag(pool.words, pool.offset[slot], wanted >>> 16, (wanted & VID_MASK) | pool.priority[slot]);
   pool.length[slot] += VLAN_TAG_SIZE;
 }

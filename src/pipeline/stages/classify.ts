@@ -6,7 +6,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isTpid, PRIORITY_MASK, popTag, VID_MASK, VID_RESERVED, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
-import { PORT_ACCESS, PORT_CLOSED, PORT_INNER_VIDS, PORT_TUNNEL } from '../snapshot.js';
+import { PORT_ACCESS, PORT_CLOSED, PORT_INNER_VIDS, PORT_TUNNEL, type Snapshot } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
 export const classify: Stage = {
@@ -29,41 +29,40 @@ export const classify: Stage = {
 
 /** Returns the drop reason's number, 0 for a frame that is in a network now. */
 function classifyFrame(machine: Machine, slot: number): number {
-  const pool = machine.pool;
-  const snapshot = machine.snapshot;
+  const { pool, snapshot } = machine;
+  const { octets } = pool;
   const port = pool.ingressPort[slot];
   // A port may be attached a moment before the snapshot that knows it.
   const mode = port < snapshot.portMode.length ? snapshot.portMode[port] : PORT_CLOSED;
   if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
   if (machine.loops.isBlockedNow(port)) return dropReasonNumber.loop;
 
-  const octets = pool.octets;
   const start = pool.offset[slot];
-  const outer = (octets[start + 12] << 8) | octets[start + 13];
-  const isTagged = isTpid(outer);
-  const control = isTagged ? (octets[start + 14] << 8) | octets[start + 15] : 0;
-  const vid = control & VID_MASK;
-  if (vid === VID_RESERVED) return dropReasonNumber.bad_vlan_tag;
-
   let member = snapshot.portUntaggedMember[port];
-  if (mode === PORT_TUNNEL) {
-    if (!isInnerVidAllowed(machine, port, vid)) return dropReasonNumber.vlan_not_allowed;
-  } else {
-    if (vid !== 0) {
-      const table = snapshot.portVidTable[port];
-      member = table < 0 ? -1 : snapshot.vidMembers[(table << 12) + vid];
-    }
-    if (member < 0) return dropReasonNumber.vlan_not_allowed;
-    if (isTagged) {
-      if (mode === PORT_ACCESS && hidesTag(octets, start)) return dropReasonNumber.vlan_not_allowed;
-      pool.offset[slot] = popTag(octets, start);
+  let control = 0;
+  if (isTpid((octets[start + 12] << 8) | octets[start + 13])) {
+    control = (octets[start + 14] << 8) | octets[start + 15];
+    const vid = control & VID_MASK;
+    if (vid === VID_RESERVED) return dropReasonNumber.bad_vlan_tag;
+    if (mode === PORT_TUNNEL) {
+      if (!isInnerVidAllowed(machine, port, vid)) return dropReasonNumber.vlan_not_allowed;
+    } else {
+      if (vid !== 0) member = taggedMember(snapshot, port, vid);
+      if (member < 0 || (mode === PORT_ACCESS && hidesTag(octets, start))) return dropReasonNumber.vlan_not_allowed;
+      pool.offset[slot] = popTag(pool.words, start);
       pool.length[slot] -= VLAN_TAG_SIZE;
     }
-  }
+  } else if (member < 0 || (mode === PORT_TUNNEL && !isInnerVidAllowed(machine, port, 0)))
+    return dropReasonNumber.vlan_not_allowed;
   pool.priority[slot] = control & PRIORITY_MASK;
   pool.ingressMember[slot] = member;
   pool.network[slot] = snapshot.memberNetwork[member];
   return 0;
+}
+
+function taggedMember(snapshot: Snapshot, port: number, vid: number): number {
+  const table = snapshot.portVidTable[port];
+  return table < 0 ? -1 : snapshot.vidMembers[(table << 12) + vid];
 }
 
 /**

@@ -7,7 +7,7 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
 import { FRAME_SIZE_MAX, FRAME_SIZE_MIN } from '../../limits.js';
 import { checkOffload } from '../../wire/offload.js';
-import { isTpid } from '../../wire/vlan.js';
+import { tagOctets } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
 import type { Stage } from '../stage.js';
 
@@ -40,19 +40,12 @@ function parseEthernet(pool: FramePool, slot: number, start: number, length: num
   const sourceLow = octets[start + 8] | octets[start + 9] | octets[start + 10] | octets[start + 11];
   if ((sourceLow | octets[start + 6] | octets[start + 7]) === 0) return dropReasonNumber.zero_source;
 
+  // At most two tags; the second one is a tunnel's or payload. A frame too short for its first has none that counts.
   let at = start + 12;
-  let ethertype = (octets[at] << 8) | octets[at + 1];
-  if (isTpid(ethertype)) {
-    if (length < FRAME_SIZE_MIN + 4) return dropReasonNumber.runt;
-    at += 4;
-    ethertype = (octets[at] << 8) | octets[at + 1];
-    // The second tag is a tunnel's or payload; wherever its VID is looked at, it is there.
-    if (isTpid(ethertype)) {
-      if (length < FRAME_SIZE_MIN + 8) return dropReasonNumber.runt;
-      at += 4;
-      ethertype = (octets[at] << 8) | octets[at + 1];
-    }
-  }
+  at += tagOctets((octets[at] << 8) | octets[at + 1]);
+  at += tagOctets((octets[at] << 8) | octets[at + 1]);
+  if (length < at - start + 2) return dropReasonNumber.runt;
+  const ethertype = (octets[at] << 8) | octets[at + 1];
   pool.ethertype[slot] = ethertype;
   pool.networkHeader[slot] = at + 2;
   if (pool.offloadUnchecked[slot] === 0) return 0;
