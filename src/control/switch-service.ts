@@ -10,6 +10,7 @@ import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
 import type { Controller } from './controller.js';
 import { diff } from './diff.js';
+import { FdbListing } from './fdb-listing.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 import type {
   ChangeResult,
@@ -34,9 +35,11 @@ const ETHERNET_MTU = 1500;
 
 export class SwitchService implements SwitchControl {
   private readonly controller: Controller;
+  private readonly fdbListing: FdbListing;
 
   constructor(controller: Controller) {
     this.controller = controller;
+    this.fdbListing = new FdbListing(controller.dataplane.fdb);
   }
 
   async status(): Promise<StatusResult> {
@@ -140,26 +143,13 @@ export class SwitchService implements SwitchControl {
   }
 
   async fdbList(selection: FdbSelection): Promise<readonly FdbRow[]> {
-    const { dataplane } = this.controller;
-    const network = selection.network === undefined ? undefined : this.networkIndex(selection.network);
-    const port = selection.port === undefined ? undefined : this.portIndex(selection.port);
-    const names = this.names();
-    const { snapshot } = dataplane;
-    const rows: FdbRow[] = [];
-    for (const entry of dataplane.fdb.list(nowSeconds(), snapshot.networkMacAge, network)) {
-      const owner = snapshot.memberPort[entry.member] ?? -1;
-      if (owner < 0 || (port !== undefined && owner !== port)) continue;
-      rows.push({
-        network: names.network(entry.network),
-        mac: printMac(entry.macHigh, entry.macLow),
-        port: names.port(owner),
-        static: entry.isStatic,
-        ageSeconds: entry.ageSeconds,
-      });
-    }
-    rows.sort((left, right) => compare(left.network, right.network) || compare(left.mac, right.mac));
-    const start = selection.offset ?? 0;
-    return rows.slice(start, selection.limit === undefined ? undefined : start + selection.limit);
+    const query = {
+      network: selection.network === undefined ? undefined : this.networkIndex(selection.network),
+      port: selection.port === undefined ? undefined : this.portIndex(selection.port),
+      offset: selection.offset ?? 0,
+      limit: selection.limit ?? Number.POSITIVE_INFINITY,
+    };
+    return await this.fdbListing.page(query, this.controller.dataplane.snapshot, this.names());
   }
 
   async fdbAdd(network: string, mac: string, port: string): Promise<FdbRow> {
@@ -169,7 +159,8 @@ export class SwitchService implements SwitchControl {
     const member = running.indices.member(port, network);
     if (member === undefined) throw refusal('bad-request', `port ${port} is not in network ${network}`);
     const { high, low } = macOf(mac);
-    if (!dataplane.fdb.addStatic(networkIndex, high, low, member, portIndex)) {
+    const expiry = { nowSeconds: nowSeconds(), networkMacAge: dataplane.snapshot.networkMacAge };
+    if (!dataplane.fdb.addStatic(networkIndex, high, low, member, portIndex, expiry)) {
       throw refusal('limit', 'the FDB is full of static entries');
     }
     return { network, mac: printMac(high, low), port, static: true, ageSeconds: 0 };
@@ -178,12 +169,15 @@ export class SwitchService implements SwitchControl {
   async fdbRemove(network: string, mac: string): Promise<FdbRow> {
     const { high, low } = macOf(mac);
     const text = printMac(high, low);
-    const rows = await this.fdbList({ network });
-    const row = rows.find((candidate) => candidate.mac === text);
-    if (row === undefined || !this.controller.dataplane.fdb.remove(this.networkIndex(network), high, low)) {
+    const { fdb, snapshot } = this.controller.dataplane;
+    const index = this.networkIndex(network);
+    const entry = fdb.entryOf(index, high, low, nowSeconds(), snapshot.networkMacAge);
+    const port = entry === undefined ? -1 : (snapshot.memberPort[entry.member] ?? -1);
+    if (entry === undefined || port < 0 || !fdb.remove(index, high, low)) {
       throw refusal('not-found', `${text} is not in the FDB of network ${network}`);
     }
-    return row;
+    const { isStatic, ageSeconds } = entry;
+    return { network, mac: text, port: this.names().port(port), static: isStatic, ageSeconds };
   }
 
   async fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number> {
@@ -350,8 +344,4 @@ function inverse(table: ReadonlyMap<string, number>): Map<number, string> {
 
 function nowSeconds(): number {
   return Math.floor(monotonicMs() / 1000);
-}
-
-function compare(left: string, right: string): number {
-  return left < right ? -1 : left > right ? 1 : 0;
 }

@@ -222,10 +222,24 @@ export class FdbControl extends Fdb {
     return forgotten;
   }
 
-  /** Every entry that is not expired, in no order; one that changes meanwhile may be left out. */
-  *list(nowSeconds: number, networkMacAge: Int32Array, network?: number): Generator<FdbEntry> {
+  /** Number behind the last entry there may be, for `list` in parts. */
+  get entryLimit(): number {
+    return this.table.entryLimit;
+  }
+
+  /**
+   * Every entry that is not expired, in no order; one that changes meanwhile may be left out. Of the entries numbered
+   * `from` to `end`, or all: the first is 1.
+   */
+  *list(
+    nowSeconds: number,
+    networkMacAge: Int32Array,
+    network?: number,
+    from = 1,
+    end = this.table.entryLimit,
+  ): Generator<FdbEntry> {
     const words = new Int32Array(4);
-    for (let entry = 1; entry < this.table.entryLimit; entry++) {
+    for (let entry = from; entry < end; entry++) {
       if (!this.table.read(entry, words)) continue;
       const entryNetwork = words[0]! >>> 16;
       if (network !== undefined && entryNetwork !== network) continue;
@@ -241,6 +255,21 @@ export class FdbControl extends Fdb {
         ageSeconds: isStatic ? 0 : Math.max(0, nowSeconds - this.table.lastSeen(entry)),
       };
     }
+  }
+
+  /** The entry of one address, unless there is none or it has expired. */
+  entryOf(
+    network: number,
+    macHigh: number,
+    macLow: number,
+    nowSeconds: number,
+    networkMacAge: Int32Array,
+  ): FdbEntry | undefined {
+    const entry = this.find(network, macHigh, macLow, nowSeconds, networkMacAge[network]!);
+    if (entry === -1) return undefined;
+    const age = this.foundStatic ? 0 : Math.max(0, nowSeconds - this.table.lastSeen(entry));
+    const where = { member: this.foundMember, remote: this.foundRemote, isStatic: this.foundStatic };
+    return { network, macHigh, macLow, ...where, ageSeconds: age };
   }
 
   /** Learned addresses behind a port, in a network, behind a member. Static ones are not among them. */
