@@ -101,6 +101,14 @@ test(
     await waits();
     testbed.ip('s', 'link', 'set', 'veth-away', 'name', 'veth-one', 'up');
     await untilUp(daemon, 'one');
+    // The same with the port long closed when the name goes.
+    testbed.ip('s', 'link', 'set', 'veth-one', 'down');
+    await until('the port is down', async () => (await daemon.port('one')).reason?.includes('down') === true);
+    await sleep(300);
+    testbed.ip('s', 'link', 'set', 'veth-one', 'name', 'veth-away');
+    await waits();
+    testbed.ip('s', 'link', 'set', 'veth-away', 'name', 'veth-one', 'up');
+    await untilUp(daemon, 'one');
     await two.expectPings(one.ipv4, '56');
     testbed.ip('s', 'link', 'set', 'veth-one', 'down');
     await until('the port is down', async () => (await daemon.port('one')).state === 'down');

@@ -103,7 +103,8 @@ class NetdevPort implements PortHandle {
   }
 
   private hear(event: LinkEvent | undefined): void {
-    const concerns = event === undefined || event.name === this.intent.device || event.index === this.served?.index;
+    // By its number too: an interface that is renamed away, also while it is down and not served, is told of by its new name.
+    const concerns = event === undefined || event.name === this.intent.device || event.index === this.silencedIndex;
     if (concerns) this.tryLook();
   }
 
