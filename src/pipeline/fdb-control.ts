@@ -195,12 +195,13 @@ export class FdbControl extends Fdb {
     const first = membersOfPort.current(port);
     if (first === -1) return false;
     let oldest = table.oldestOf(first);
-    for (let step = 1; step < TRIM_MEMBERS_MAX; step++) {
-      membersOfPort.advance(port);
-      if (membersOfPort.current(port) === first) break;
-      const candidate = table.oldestOf(membersOfPort.current(port));
+    let member = membersOfPort.next(first);
+    for (let step = 1; step < TRIM_MEMBERS_MAX && member !== first; step++) {
+      const candidate = table.oldestOf(member);
       if (table.lastSeen(candidate) < table.lastSeen(oldest)) oldest = candidate;
+      member = membersOfPort.next(member);
     }
+    membersOfPort.turnTo(port, member);
     this.drop(oldest);
     this.note(S_EVICTED);
     return true;

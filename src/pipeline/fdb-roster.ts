@@ -19,6 +19,9 @@ export class FdbRoster {
   private readonly after: Int32Array;
   /** The member whose turn is next, by domain. */
   private readonly turn: Int32Array;
+  /** This thread's own: in which domain and second it went all round the ring and found nothing. */
+  private emptyDomain = -1;
+  private emptySecond = 0;
 
   /** `words` are as many as rosterWords says. */
   constructor(table: SharedTable, words: Int32Array, members: number, domains: number) {
@@ -28,14 +31,29 @@ export class FdbRoster {
     this.turn = words.subarray((members + 1) * 2, (members + 1) * 2 + domains);
   }
 
+  /** Nothing in the domain has expired in this second: nor will it in the rest of it. */
+  noteNothingExpired(domain: number, second: number): void {
+    this.emptyDomain = domain;
+    this.emptySecond = second;
+  }
+
+  hasNothingExpired(domain: number, second: number): boolean {
+    return this.emptyDomain === domain && this.emptySecond === second;
+  }
+
   /** The member whose turn it is; -1 when the domain has none. */
   current(domain: number): number {
     return this.turn[domain]! - 1;
   }
 
-  /** It is the next one's turn. */
-  advance(domain: number): void {
-    this.table.write(this.turn, domain, this.after[this.turn[domain]!]!);
+  /** The member after this one; the same when it is alone. */
+  next(member: number): number {
+    return this.after[member + 1]! - 1;
+  }
+
+  /** It is the turn of this member of the domain. */
+  turnTo(domain: number, member: number): void {
+    if (this.turn[domain] !== member + 1) this.table.write(this.turn, domain, member + 1);
   }
 
   /** The member, which is in no domain, has its turn when all others have had theirs. */

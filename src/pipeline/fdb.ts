@@ -331,19 +331,24 @@ export class Fdb {
   /** Forgets a learned entry of the domain that has expired. False: none was found within EXPIRY_STEPS_MAX. */
   protected dropExpired(roster: FdbRoster, domain: number, now: number, ages: Int32Array): boolean {
     const { table } = this;
+    if (roster.hasNothingExpired(domain, now)) return false;
     const first = roster.current(domain);
     let member = first;
     for (let left = EXPIRY_STEPS_MAX; member !== -1 && left > 0; left -= table.swept) {
       const entry = table.expiredOf(member, now, ages[this.census.memberNetwork[member]!]!, left);
       if (entry !== -1) {
+        roster.turnTo(domain, member);
         this.drop(entry);
         this.note(S_EXPIRED);
         return true;
       }
-      roster.advance(domain);
-      member = roster.current(domain);
-      if (member === first) break;
+      member = roster.next(member);
+      if (member === first) {
+        if (left > table.swept) roster.noteNothingExpired(domain, now);
+        return false;
+      }
     }
+    if (member !== -1) roster.turnTo(domain, member);
     return false;
   }
 
