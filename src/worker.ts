@@ -8,7 +8,7 @@ import { monotonicMs } from './dataplane/clock.js';
 import { Counters } from './dataplane/counters.js';
 import { DropSamples } from './dataplane/drop-samples.js';
 import { FramePool } from './dataplane/frame-pool.js';
-import type { IoEngine, PortQueue, SendReport, WatchedQueue } from './dataplane/io-engine.js';
+import type { IoEngine, PortQueue, WatchedQueue } from './dataplane/io-engine.js';
 import { PollEngine } from './dataplane/io-poll.js';
 import { UringEngine } from './dataplane/io-uring.js';
 import * as native from './dataplane/native.js';
@@ -220,15 +220,16 @@ class DataplaneWorker {
 function chooseEngine(
   choice: IoChoice,
   pool: FramePool,
-  report: SendReport,
+  machine: Machine,
   failed: (port: number, errno: number) => void,
 ): { engine: IoEngine; reason: string } {
-  if (choice === 'poll') return { engine: new PollEngine(pool, report, failed), reason: 'asked for by --io poll' };
+  const poll = () => new PollEngine(pool, machine, machine.counters, failed);
+  if (choice === 'poll') return { engine: poll(), reason: 'asked for by --io poll' };
   try {
-    const engine = new UringEngine(pool, report, failed);
+    const engine = new UringEngine(pool, machine, machine.counters, failed);
     return { engine, reason: choice === 'uring' ? 'asked for by --io uring' : 'the kernel has io_uring' };
   } catch (error) {
     if (choice === 'uring') throw error;
-    return { engine: new PollEngine(pool, report, failed), reason: `no io_uring: ${(error as Error).message}` };
+    return { engine: poll(), reason: `no io_uring: ${(error as Error).message}` };
   }
 }

@@ -5,6 +5,7 @@
 
 import { PORTS_MAX } from '../limits.js';
 import { DROP_REASON_COUNT } from './drop-reason.js';
+import type { IoLosses } from './io-engine.js';
 
 /** Fields of a port. rxFrames = forwarded + consumed + dropped, always: the four are counted when the frame ends. */
 export const RX_FRAMES = 0;
@@ -40,10 +41,17 @@ export const WORKER_FIELDS = 16;
 export const DROP_OF_FRAME = 0;
 export const DROP_OF_COPY = 1;
 
-const DROPS_START = WORKER_FIELDS + PORTS_MAX * PORT_FIELDS;
-export const COUNTERS_SIZE = (DROPS_START + PORTS_MAX * DROP_REASON_COUNT * 2) * 8;
+/** Which call failed. */
+export const FAILED_RECEIVE = 0;
+export const FAILED_SEND = 1;
+/** Errnos that are counted one by one, as many as Linux has; 0 stands for any other. */
+export const ERRNO_COUNT = 134;
 
-export class Counters {
+const DROPS_START = WORKER_FIELDS + PORTS_MAX * PORT_FIELDS;
+const FAILURES_START = DROPS_START + PORTS_MAX * DROP_REASON_COUNT * 2;
+export const COUNTERS_SIZE = (FAILURES_START + ERRNO_COUNT * 2) * 8;
+
+export class Counters implements IoLosses {
   readonly values: Float64Array;
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer = new SharedArrayBuffer(COUNTERS_SIZE)) {
@@ -56,6 +64,25 @@ export class Counters {
 
   addDrop(port: number, reason: number, of: number): void {
     this.values[DROPS_START + (port * DROP_REASON_COUNT + reason) * 2 + of] += 1;
+  }
+
+  failed(operation: number, errno: number): void {
+    this.values[FAILURES_START + (errno < ERRNO_COUNT ? errno : 0) * 2 + operation] += 1;
+  }
+
+  lostFrame(port: number, reason: number): void {
+    this.addPort(port, RX_FRAMES, 1);
+    this.addPort(port, RX_DROPPED, 1);
+    this.addDrop(port, reason, DROP_OF_FRAME);
+  }
+
+  lostCopy(port: number, reason: number): void {
+    this.addPort(port, TX_DROPPED, 1);
+    this.addDrop(port, reason, DROP_OF_COPY);
+  }
+
+  failureValue(operation: number, errno: number): number {
+    return this.values[FAILURES_START + errno * 2 + operation];
   }
 
   portValue(port: number, field: number): number {

@@ -15,6 +15,16 @@ export interface SendReport {
   sent(slot: number, port: number, octets: number, reason: number): void;
 }
 
+/** Told of what no slot stands for: calls that failed, and frames that were lost before or after they had a slot. */
+export interface IoLosses {
+  /** A call failed; `operation` is FAILED_RECEIVE or FAILED_SEND (counters.ts). Shown by `weft status`. */
+  failed(operation: number, errno: number): void;
+  /** A frame that came to `port` was lost by the kernel: it counts as received there and dropped. */
+  lostFrame(port: number, reason: number): void;
+  /** A copy that was to leave by `port` is lost. */
+  lostCopy(port: number, reason: number): void;
+}
+
 /** One queue of one port in one worker. */
 export interface PortQueue {
   readonly port: number;
@@ -58,8 +68,6 @@ export interface IoEngine {
   hasWork(): boolean;
   /** Descriptor that wakes the worker out of `submit`: any thread writes eight octets to it (an eventfd). */
   readonly wakeFd: number;
-  /** Receptions and sends that failed, by errno, since start: shown by `weft status`. */
-  readonly failures: ReadonlyMap<number, number>;
   /** The ring's descriptor, -1 without one, and what is mapped: to be given back by the main thread if the worker dies. */
   readonly ringFd: number;
   readonly mappings: readonly Mapping[];

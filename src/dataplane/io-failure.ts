@@ -1,6 +1,6 @@
 /** What a failed send or reception means, for both engines. */
 import { dropReasonNumber } from './drop-reason.js';
-import { EAGAIN, ENETDOWN, ENOBUFS } from './native.js';
+import { EAGAIN, EINVAL, ENETDOWN, ENOBUFS } from './native.js';
 
 const ENXIO = 6;
 const EBADF = 9;
@@ -11,6 +11,15 @@ const EMSGSIZE = 90;
 /** Whether the device is gone or down, so that the port must be looked after by the main thread. */
 export function isDeviceGone(errno: number): boolean {
   return errno === EBADF || errno === ENXIO || errno === ENODEV || errno === EBADFD || errno === ENETDOWN;
+}
+
+/**
+ * The drop reason's number of the frame that a failed reception lost; 0: it lost none. The kernel takes a frame out of the
+ * device's queue before it makes the vnet header, and refuses what a guest may ask for but a header can't say (GSO of
+ * type UDP): then the frame is gone.
+ */
+export function receiveFailureReason(errno: number): number {
+  return errno === EINVAL ? dropReasonNumber.bad_vnet_header : 0;
 }
 
 /** The drop reason's number of a copy whose send failed. */

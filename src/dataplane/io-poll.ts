@@ -7,9 +7,10 @@
 import { FRAME_SIZE_MAX, SLOT_STRIDE } from '../limits.js';
 import { VNET_HEADER_SIZE } from '../wire/virtio-net.js';
 import type { Batch } from './batch.js';
+import { FAILED_RECEIVE, FAILED_SEND } from './counters.js';
 import type { FramePool } from './frame-pool.js';
-import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
-import { isDeviceGone, sendFailureReason } from './io-failure.js';
+import type { IoEngine, IoLosses, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
+import { isDeviceGone, receiveFailureReason, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
 import {
@@ -60,11 +61,11 @@ class PollQueue implements PortQueue {
 export class PollEngine implements IoEngine {
   readonly kind = 'poll';
   readonly wakeFd: number;
-  readonly failures = new Map<number, number>();
   readonly ringFd = -1;
   readonly mappings: readonly native.Mapping[];
   private readonly pool: FramePool;
   private readonly report: SendReport;
+  private readonly losses: IoLosses;
   private readonly queueFailed: QueueFailure;
   private readonly arena: number;
   private readonly scratch: native.Mapping;
@@ -77,15 +78,21 @@ export class PollEngine implements IoEngine {
   private ready = 0;
   private first = 0;
 
-  constructor(pool: FramePool, report: SendReport, queueFailed: QueueFailure) {
+  constructor(pool: FramePool, report: SendReport, losses: IoLosses, queueFailed: QueueFailure) {
     this.pool = pool;
     this.report = report;
+    this.losses = losses;
     this.queueFailed = queueFailed;
     this.arena = native.addressOf(pool.memory.buffer);
     this.scratch = native.map(-1, SCRATCH_SIZE);
     this.mappings = [this.scratch];
     this.scratchWords = new Int32Array(this.scratch.buffer);
-    this.wakeFd = native.check('eventfd', native.eventfd());
+    try {
+      this.wakeFd = native.check('eventfd', native.eventfd());
+    } catch (error) {
+      native.unmap(this.scratch.address, SCRATCH_SIZE);
+      throw error;
+    }
     this.listDescriptors();
   }
 
@@ -158,7 +165,7 @@ export class PollEngine implements IoEngine {
       return;
     }
     const errno = native.errno();
-    this.countFailure(errno);
+    this.losses.failed(FAILED_SEND, errno);
     this.report.sent(slot, queue.port, 0, sendFailureReason(errno));
     if (isDeviceGone(errno)) this.fail(queue, errno);
   }
@@ -182,7 +189,9 @@ export class PollEngine implements IoEngine {
       this.pool.release(slot);
       const errno = native.errno();
       if (errno === native.EAGAIN) return;
-      this.countFailure(errno);
+      this.losses.failed(FAILED_RECEIVE, errno);
+      const reason = receiveFailureReason(errno);
+      if (reason !== 0) this.losses.lostFrame(queue.port, reason);
       if (isDeviceGone(errno)) {
         this.fail(queue, errno);
         return;
@@ -223,10 +232,6 @@ export class PollEngine implements IoEngine {
     if (queue.detached) return;
     this.detach(queue);
     this.queueFailed(queue.port, errno);
-  }
-
-  private countFailure(errno: number): void {
-    this.failures.set(errno, (this.failures.get(errno) ?? 0) + 1);
   }
 
   private listDescriptors(): void {

@@ -12,9 +12,10 @@
 import { OperatingError } from '../errors.js';
 import { FRAME_SIZE_MAX, RECEIVE_BUFFERS_MAX, RECEIVE_FOOTPRINT, RECEIVE_SLOTS_SHARE, SLOT_STRIDE } from '../limits.js';
 import type { Batch } from './batch.js';
+import { FAILED_RECEIVE, FAILED_SEND } from './counters.js';
 import type { FramePool } from './frame-pool.js';
-import type { IoEngine, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
-import { isDeviceGone, sendFailureReason } from './io-failure.js';
+import type { IoEngine, IoLosses, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
+import { isDeviceGone, receiveFailureReason, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
 import { AUXDATA_SIZE, RECVMSG_OUT_SIZE, takePacketFrame, takeTapFrame, writeVnetHeader } from './receive-layout.js';
@@ -55,7 +56,6 @@ const SCRATCH_WAKE = 64;
 export class UringEngine implements IoEngine, UringSender {
   readonly kind = 'uring';
   readonly wakeFd: number;
-  readonly failures = new Map<number, number>();
   /** The ring's descriptor: the main thread closes it when the worker died. */
   readonly ringFd: number;
   readonly mappings: readonly native.Mapping[];
@@ -63,6 +63,7 @@ export class UringEngine implements IoEngine, UringSender {
 
   private readonly pool: FramePool;
   private readonly report: SendReport;
+  private readonly losses: IoLosses;
   private readonly queueFailed: QueueFailure;
   private readonly queues: (UringQueue | undefined)[] = [];
   private readonly watched: (WatchedQueue | undefined)[] = [];
@@ -77,9 +78,10 @@ export class UringEngine implements IoEngine, UringSender {
   private readonly slotAddressHigh: Int32Array;
 
   /** Throws an OperatingError when the kernel has no usable io_uring; the caller then takes the poll engine. */
-  constructor(pool: FramePool, report: SendReport, queueFailed: QueueFailure) {
+  constructor(pool: FramePool, report: SendReport, losses: IoLosses, queueFailed: QueueFailure) {
     this.pool = pool;
     this.report = report;
+    this.losses = losses;
     this.queueFailed = queueFailed;
     this.ring = new Uring();
     this.ringFd = this.ring.fd;
@@ -95,7 +97,12 @@ export class UringEngine implements IoEngine, UringSender {
       this.slotAddressLow[slot] = address | 0;
       this.slotAddressHigh[slot] = Math.floor(address / 2 ** 32);
     }
-    this.wakeFd = native.check('eventfd', native.eventfd());
+    try {
+      this.wakeFd = native.check('eventfd', native.eventfd());
+    } catch (error) {
+      this.ring.close();
+      throw error;
+    }
     this.armWake();
   }
 
@@ -226,7 +233,7 @@ export class UringEngine implements IoEngine, UringSender {
       this.report.sent(slot, queue.port, this.pool.length[slot], 0);
       return;
     }
-    this.countFailure(result);
+    this.losses.failed(FAILED_SEND, -result);
     this.report.sent(slot, queue.port, 0, sendFailureReason(-result));
     if (!isDeviceGone(-result) || queue.detached || queue.hasFailed) return;
     queue.hasFailed = true;
@@ -286,17 +293,14 @@ export class UringEngine implements IoEngine, UringSender {
   }
 
   private receiveFailed(queue: UringQueue, errno: number): void {
-    this.countFailure(errno);
+    this.losses.failed(FAILED_RECEIVE, errno);
+    const reason = receiveFailureReason(errno);
+    if (reason !== 0) this.losses.lostFrame(queue.port, reason);
     if (isDeviceGone(errno) && !queue.detached) {
       queue.detached = true;
       if (!queue.hasFailed) this.queueFailed(queue.port, errno);
       queue.hasFailed = true;
     }
-  }
-
-  private countFailure(result: number): void {
-    const errno = Math.abs(result);
-    this.failures.set(errno, (this.failures.get(errno) ?? 0) + 1);
   }
 
   private starve(queue: UringQueue): void {

@@ -110,7 +110,6 @@ class Scene implements IoEngine {
   readonly wakeFd = -1;
   readonly ringFd = -1;
   readonly mappings = [];
-  readonly failures = new Map<number, number>();
   private readonly pool: FramePool;
   private readonly templates: readonly Template[];
   private next = 0;

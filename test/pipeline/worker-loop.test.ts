@@ -53,7 +53,6 @@ function floodingEngine(pool: FramePool, port: number): IoEngine {
     wakeFd: -1,
     ringFd: -1,
     mappings: [],
-    failures: new Map(),
     attach: unused,
     detach: unused,
     isIdle: unused,

@@ -57,7 +57,6 @@ export class SimWorker implements IoEngine {
   readonly wakeFd = -1;
   readonly ringFd = -1;
   readonly mappings = [];
-  readonly failures = new Map<number, number>();
   readonly pool: FramePool;
   readonly machine: Machine;
   readonly queues = new Map<number, MemoryQueue>();

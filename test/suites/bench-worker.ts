@@ -1,5 +1,6 @@
 /** A worker without a pipeline, for tests of ports and engines: breathes when told, keeps what it received and what was reported. */
 import { Batch } from '../../src/dataplane/batch.js';
+import { Counters } from '../../src/dataplane/counters.js';
 import { dropReasons } from '../../src/dataplane/drop-reason.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, PortQueue, WatchedQueue } from '../../src/dataplane/io-engine.js';
@@ -45,6 +46,8 @@ export class BenchWorker {
   readonly sent: Sent[] = [];
   readonly failed: { port: number; errno: number }[] = [];
   readonly batch: Batch;
+  /** What the engine counts by itself: failures and frames the kernel lost. */
+  readonly counters = new Counters();
   private readonly queues = new Map<PortQueue, boolean>();
 
   constructor(kind: EngineKind, slotCount = 600, batchSize = 64) {
@@ -52,7 +55,7 @@ export class BenchWorker {
     this.pool.octets.fill(0xa5);
     this.batch = new Batch(batchSize);
     const Engine = kind === 'uring' ? UringEngine : PollEngine;
-    this.engine = new Engine(this.pool, this.report, (port, errno) => this.failed.push({ port, errno }));
+    this.engine = new Engine(this.pool, this.report, this.counters, (port, errno) => this.failed.push({ port, errno }));
   }
 
   /** A copy's hold ends here. Nothing is relayed to or from another worker. */
