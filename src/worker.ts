@@ -119,7 +119,7 @@ class DataplaneWorker {
     Atomics.store(this.state, STATE_RING_FD, -1);
     Atomics.store(this.state, STATE_ENGINE_FD, -1);
     mappingsOf(this.state).fill(0);
-    for (const queue of this.loop.watched) queue.close();
+    for (const queue of this.loop.watched) queue.close(false);
     this.engine.close();
   }
 
@@ -179,7 +179,8 @@ class DataplaneWorker {
     first: PortQueue | undefined,
   ): PortQueue {
     if (transport.type === 'tap' || transport.type === 'packet') return this.engine.attach(port, transport, receives);
-    const queue = makeWatchedQueue(port, transport, this.machine.pool, this.machine, first, (errno: number) =>
+    const { machine } = this;
+    const queue = makeWatchedQueue(port, transport, machine.pool, machine, machine.counters, first, (errno: number) =>
       this.tell({ type: 'failed', port, errno }),
     );
     // Nothing comes back through a relay; its eventfd is for the far end.
@@ -197,7 +198,7 @@ class DataplaneWorker {
       if (watched >= 0) {
         this.loop.watched.splice(watched, 1);
         this.engine.unwatch(queue as WatchedQueue);
-        (queue as WatchedQueue).close();
+        (queue as WatchedQueue).close(true);
       } else this.engine.detach(queue);
     }
     this.leaving.push({ port, queues: queues.filter((queue) => !('readable' in queue)) });

@@ -54,6 +54,9 @@ interface ServedPort {
   /** Being closed: whatever its kind still tells of it is too late. */
   isLeaving: boolean;
   isReleaseDue: boolean;
+  /** The worker of the port's first queue; the next queue is the next worker's. */
+  firstWorker: number;
+  /** By which the other workers send when they can't share the queues: that of worker w lies at its distance from the first. */
   readonly relays: Relay[];
 }
 
@@ -101,6 +104,7 @@ export class PortServer {
       whenDetached: [],
       isLeaving: false,
       isReleaseDue: false,
+      firstWorker: 0,
       relays: [],
     };
     if (this.ports.has(index)) throw new TypeError(`index ${index} is another port's`);
@@ -144,7 +148,9 @@ export class PortServer {
   /** A worker says that it uses the port's descriptors no more. */
   workerLetGo(worker: number, index: number): void {
     const port = this.ports.get(index);
-    if (port === undefined || !port.attachedTo.delete(worker) || port.attachedTo.size > 0) return;
+    if (port === undefined || !port.attachedTo.delete(worker)) return;
+    if (port.whenDetached.length > 0) this.orderDetachOfLast(port);
+    if (port.attachedTo.size > 0) return;
     for (const resolve of port.whenDetached.splice(0)) resolve();
   }
 
@@ -185,6 +191,7 @@ export class PortServer {
       void this.detach(port).then(() => this.attach(port, open));
       return;
     }
+    port.firstWorker = this.leastLoaded();
     port.status = this.statusOf(port, open);
     this.makeRelays(port, open);
     for (let worker = 0; worker < this.workers.count; worker++) {
@@ -195,26 +202,39 @@ export class PortServer {
   }
 
   /**
-   * What a worker does with a port: it receives from the queues that are its own (queue q is worker q modulo workers),
-   * and sends by its own queue if it has one, else by a shared one. A stream can't be shared: one worker has it, and the
-   * others send through relays to it.
+   * What a worker does with a port: it receives from the queues that are its own, and sends by its own queue if it has
+   * one, else by a shared one. A stream can't be shared: one worker has it, and the others send through relays to it.
    */
   private attachOrder(port: ServedPort, open: OpenPort, worker: number): WorkerOrder<Snapshot> | undefined {
-    const own = open.queues.filter((_, queue) => queue % this.workers.count === worker);
-    const isShareable = open.queues.every(({ type }) => type === 'tap' || type === 'packet');
+    const { count } = this.workers;
+    const distance = (worker - port.firstWorker + count) % count;
+    const own = open.queues.filter((_, queue) => queue % count === distance);
+    const isShareable = canShare(open);
     if (own.length > 0) {
-      const relays = isShareable || worker !== 0 ? [] : port.relays.map((relay) => ({ ...relay, end: 'to' as const }));
+      const relays =
+        isShareable || distance !== 0 ? [] : port.relays.map((relay) => ({ ...relay, end: 'to' as const }));
       return { type: 'attach', port: port.index, transports: [...own, ...relays], receives: true };
     }
-    const shared = isShareable ? open.queues[worker % open.queues.length] : port.relays[worker - 1];
+    const shared = isShareable ? open.queues[distance % open.queues.length] : port.relays[distance - 1];
     if (shared === undefined) return undefined;
     return { type: 'attach', port: port.index, transports: [shared], receives: false };
+  }
+
+  /** The worker that reads the fewest queues: ports of one queue must not all be the first one's. */
+  private leastLoaded(): number {
+    const { count } = this.workers;
+    const queues = new Array<number>(count).fill(0);
+    for (const { status, firstWorker } of this.ports.values()) {
+      const { length } = status.open?.queues ?? [];
+      for (let queue = 0; queue < length; queue++) queues[(firstWorker + queue) % count]!++;
+    }
+    return queues.indexOf(Math.min(...queues));
   }
 
   /** One relay for each worker but the first, when the port is one that workers can't share. */
   private makeRelays(port: ServedPort, open: OpenPort): void {
     this.closeRelays(port);
-    if (open.queues.every(({ type }) => type === 'tap' || type === 'packet')) return;
+    if (canShare(open)) return;
     for (let worker = 1; worker < this.workers.count; worker++) {
       const wakeFd = native.check('eventfd', native.eventfd());
       port.relays.push({ type: 'relay', end: 'from', ring: allocateFrameRing(), wakeFd });
@@ -262,7 +282,28 @@ export class PortServer {
       const isAsked = port.whenDetached.length > 0;
       port.whenDetached.push(resolve);
       if (isAsked) return;
-      for (const worker of port.attachedTo) this.workers.order(worker, { type: 'detach', port: port.index });
+      for (const worker of port.attachedTo) if (!isLast(port, worker)) this.orderDetach(port, worker);
+      this.orderDetachOfLast(port);
     });
   }
+
+  /** The worker that empties a port's relays detaches when nobody fills them any more, or frames would be lost in them. */
+  private orderDetachOfLast(port: ServedPort): void {
+    const [worker] = port.attachedTo;
+    if (port.attachedTo.size === 1 && isLast(port, worker!)) this.orderDetach(port, worker!);
+  }
+
+  private orderDetach(port: ServedPort, worker: number): void {
+    this.workers.order(worker, { type: 'detach', port: port.index });
+  }
+}
+
+/** Whether every worker can write to the port's queues by itself. */
+function canShare(open: OpenPort): boolean {
+  return open.queues.every(({ type }) => type === 'tap' || type === 'packet');
+}
+
+/** Whether the worker is to detach after the others. */
+function isLast(port: ServedPort, worker: number): boolean {
+  return port.relays.length > 0 && worker === port.firstWorker;
 }

@@ -40,8 +40,11 @@ export interface WatchedQueue extends PortQueue {
   receive(batch: Batch, budget: number): void;
   /** Pushes out what is buffered; called once a breath. */
   flush(): void;
-  /** Gives up what the queue itself opened; its `fd` may be closed then. Called once, after it is unwatched. */
-  close(): void;
+  /**
+   * Gives up what the queue itself opened; its `fd` may be closed then. Called once, after it is unwatched. `isDetached`:
+   * the port is gone; otherwise only the worker ends, and its successor goes on with what lies in shared memory.
+   */
+  close(isDetached: boolean): void;
 }
 
 export interface IoEngine {

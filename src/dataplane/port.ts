@@ -40,7 +40,7 @@ export interface PortFeatures {
 
 export const NO_OFFLOAD: PortFeatures = { checksum: false, tcp4: false, tcp6: false, udp: false };
 
-/** An opened port, as the main thread keeps it and workers are told of it. Queue i is read by worker i modulo workers. */
+/** An opened port, as the main thread keeps it and workers are told of it. Each queue is read by one worker; which one is the port server's choice. */
 export interface OpenPort {
   readonly queues: readonly QueueTransport[];
   readonly features: PortFeatures;

@@ -4,13 +4,14 @@
  * way have been through the whole pipeline; they are whole, with complete checksums. Both ends run on their workers. @hot
  *
  * Counting: the worker that switched the frame counts it as forwarded; the one that has the port counts it as sent by the
- * port or as a copy dropped there.
+ * port or as a copy dropped there. The end that empties is detached last (port-server.ts), so what is in the ring then
+ * is all that will ever be: copies dropped because the port is down.
  */
 import type { Batch } from './batch.js';
 import { dropReasonNumber } from './drop-reason.js';
 import type { FramePool } from './frame-pool.js';
 import { FrameRing } from './frame-ring.js';
-import type { PortQueue, WatchedQueue } from './io-engine.js';
+import type { IoLosses, PortQueue, WatchedQueue } from './io-engine.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
 
@@ -73,14 +74,16 @@ export class RelaySink implements WatchedQueue {
   private readonly ring: FrameRing;
   private readonly target: PortQueue;
   private readonly counts: RelayCounts;
+  private readonly losses: IoLosses;
 
-  constructor(transport: RelayTransport, target: PortQueue, pool: FramePool, counts: RelayCounts) {
+  constructor(transport: RelayTransport, target: PortQueue, pool: FramePool, counts: RelayCounts, losses: IoLosses) {
     this.port = target.port;
     this.fd = transport.wakeFd;
     this.pool = pool;
     this.ring = new FrameRing(transport.ring);
     this.target = target;
     this.counts = counts;
+    this.losses = losses;
   }
 
   /** A sink is no port's queue: nobody sends by it. */
@@ -98,24 +101,36 @@ export class RelaySink implements WatchedQueue {
         this.readable = false;
         return;
       }
-      if (!this.moveOne()) return;
+      const slot = this.takeOne();
+      if (slot < 0) return;
+      if (!this.target.send(slot)) this.counts.refused(slot, this.port, dropReasonNumber.tx_full);
     }
   }
 
   flush(): void {}
 
-  close(): void {}
+  /** What is left has no port to leave by. Without a free slot it is counted, but shown to nobody. */
+  close(isDetached: boolean): void {
+    while (isDetached && this.ring.next()) {
+      const slot = this.takeOne();
+      if (slot >= 0) {
+        this.counts.refused(slot, this.port, dropReasonNumber.port_down);
+        continue;
+      }
+      this.ring.advance();
+      this.losses.lostCopy(this.port, dropReasonNumber.port_down);
+    }
+  }
 
-  /** False when no slot is free: the frame stays in the ring. */
-  private moveOne(): boolean {
+  /** The slot that has the next frame now; -1 when none is free: the frame stays in the ring. */
+  private takeOne(): number {
     const { pool, ring } = this;
     const slot = pool.allocate();
-    if (slot < 0) return false;
+    if (slot < 0) return -1;
     ring.copyTo(pool.octets, pool.frameStart(slot));
     pool.receive(slot, this.port, ring.length);
     pool.isGenerated[slot] = 1;
     ring.advance();
-    if (!this.target.send(slot)) this.counts.refused(slot, this.port, dropReasonNumber.tx_full);
-    return true;
+    return slot;
   }
 }

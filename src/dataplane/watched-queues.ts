@@ -1,6 +1,6 @@
 /** Which class serves a queue that moves its octets itself. One line a transport. Runs on the worker's thread. */
 import type { FramePool } from './frame-pool.js';
-import type { PortQueue, SendReport, WatchedQueue } from './io-engine.js';
+import type { IoLosses, PortQueue, SendReport, WatchedQueue } from './io-engine.js';
 import type { QueueTransport } from './port.js';
 import { type RelayCounts, RelaySink, RelaySource } from './relay-queue.js';
 import { RingQueue } from './ring-queue.js';
@@ -15,6 +15,7 @@ export function makeWatchedQueue(
   transport: WatchedTransport,
   pool: FramePool,
   report: SendReport & RelayCounts,
+  losses: IoLosses,
   /** The port's first queue, which a relay's far end empties into. */
   first: PortQueue | undefined,
   failed: (errno: number) => void,
@@ -23,7 +24,7 @@ export function makeWatchedQueue(
   if (transport.type === 'relay') {
     if (transport.end === 'from') return new RelaySource(port, transport, pool, report);
     if (first === undefined) throw new TypeError('a relay comes after the queue it leads to');
-    return new RelaySink(transport, first, pool, report);
+    return new RelaySink(transport, first, pool, report, losses);
   }
   return new RingQueue(port, transport, pool, report);
 }

@@ -257,6 +257,77 @@ describe('opening', () => {
   });
 });
 
+describe('queues and workers', () => {
+  const streamPort: OpenPort = { ...tapPort(), queues: [{ type: 'stream', fd: 1000 }] };
+  const attached = () => workers.orders.map(({ order }) => order).filter((order) => order.type === 'attach');
+
+  /** The worker that receives from the port. */
+  const receiver = (index: number) =>
+    workers.orders.findLast(({ order }) => order.type === 'attach' && order.port === index && order.receives)?.worker;
+
+  test('ports of one queue are spread over the workers, and one that goes makes room', async () => {
+    kind.whileOpening = (watcher) => watcher.opened(tapPort());
+    for (const index of [1, 2, 3, 4]) await server.add(index, { ...intent, name: `vm${index}` });
+    expect([1, 2, 3, 4].map(receiver)).toEqual([0, 1, 0, 1]);
+    const removed = server.remove(2);
+    for (const worker of [0, 1]) server.workerLetGo(worker, 2);
+    await removed;
+    await server.add(5, { ...intent, name: 'vm5' });
+    expect(receiver(5)).toBe(1);
+    expect(server.ordersFor(1).filter((order) => order.type === 'attach' && order.receives)).toHaveLength(2);
+  });
+
+  test('a port of as many queues as there are workers gives each worker one', async () => {
+    kind.whileOpening = (watcher) => watcher.opened(tapPort());
+    await server.add(1, intent);
+    const [queue] = tapPort().queues;
+    kind.whileOpening = (watcher) =>
+      watcher.opened({ ...tapPort(), queues: [queue!, { ...queue!, fd: 1001 } as never] });
+    await server.add(2, { ...intent, name: 'vm2', queues: 2 });
+    const orders = attached().filter(({ port }) => port === 2);
+    expect(orders.map(({ receives, transports }) => [receives, transports.length])).toEqual([
+      [true, 1],
+      [true, 1],
+    ]);
+  });
+
+  test('a stream on any worker is reached by the others through a relay, whose emptying end lets go last', async () => {
+    kind.whileOpening = (watcher) => watcher.opened(tapPort());
+    await server.add(1, intent);
+    kind.whileOpening = (watcher) => watcher.opened(streamPort);
+    await server.add(2, { ...intent, name: 'vm2' });
+    expect(receiver(2)).toBe(1);
+    const [from, to] = [0, 1].map((worker) =>
+      attached().find((order) => order.port === 2 && order.receives === (worker === 1)),
+    );
+    expect(from?.transports).toMatchObject([{ type: 'relay', end: 'from' }]);
+    expect(to?.transports).toMatchObject([{ type: 'stream' }, { type: 'relay', end: 'to' }]);
+    workers.orders.length = 0;
+    const removed = server.remove(2);
+    expect(workers.told('detach')).toEqual([0]);
+    server.workerLetGo(0, 2);
+    expect(workers.told('detach')).toEqual([0, 1]);
+    expect(await isDone(removed)).toBe(false);
+    server.workerLetGo(1, 2);
+    await removed;
+  });
+
+  test('the emptying end is told to let go also when the filling one dies', async () => {
+    kind.whileOpening = (watcher) => watcher.opened(streamPort);
+    await server.add(1, intent);
+    expect(receiver(1)).toBe(0);
+    workers.orders.length = 0;
+    const removed = server.remove(1);
+    expect(workers.told('detach')).toEqual([1]);
+    workers.dead.add(1);
+    server.workerDied(1);
+    expect(workers.told('detach')).toEqual([1, 0]);
+    server.workerLetGo(0, 1);
+    await removed;
+    expect(kind.calls).toEqual(['close remove']);
+  });
+});
+
 test('closing the daemon keeps the devices', async () => {
   await openPort();
   const closed = server.close();

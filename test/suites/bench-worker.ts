@@ -74,7 +74,7 @@ export class BenchWorker {
     const isKernels = transport.type === 'tap' || transport.type === 'packet';
     const queue = isKernels
       ? this.engine.attach(port, transport, receives)
-      : makeWatchedQueue(port, transport, this.pool, this.report, undefined, (errno) =>
+      : makeWatchedQueue(port, transport, this.pool, this.report, this.counters, undefined, (errno) =>
           this.failed.push({ port, errno }),
         );
     this.queues.set(queue, !isKernels);
@@ -88,7 +88,7 @@ export class BenchWorker {
     this.queues.delete(queue);
     if (isWatched === true) {
       this.engine.unwatch(queue as WatchedQueue);
-      (queue as WatchedQueue).close();
+      (queue as WatchedQueue).close(true);
       this.breathe();
       return;
     }
