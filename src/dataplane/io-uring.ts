@@ -4,13 +4,13 @@
  * io_uring_enter that collects completions. Runs on the worker's thread only; between two enters nothing in slots changes.
  * @hot
  *
- * Bounds: a queue can hand over at most as many frames a breath as it was lent buffers (RECEIVE_BUFFERS_MAX), so a port
+ * Bounds: a queue can hand over at most as many frames a breath as it was lent buffers (receive-buffers.ts), so a port
  * that floods gets a share, not the worker. When its buffers run out the kernel ends the multishot (ENOBUFS) and the next
  * breath re-arms it; frames wait in the device meanwhile. A TAP whose buffers ran out is read one by one, as many frames a
  * breath, until it has none left (readAhead).
  */
 import { OperatingError } from '../errors.js';
-import { FRAME_SIZE_MAX, RECEIVE_BUFFERS_MAX, RECEIVE_FOOTPRINT, RECEIVE_SLOTS_SHARE, SLOT_STRIDE } from '../limits.js';
+import { FRAME_SIZE_MAX, SLOT_STRIDE } from '../limits.js';
 import type { Batch } from './batch.js';
 import { FAILED_RECEIVE, FAILED_SEND } from './counters.js';
 import type { FramePool } from './frame-pool.js';
@@ -18,8 +18,9 @@ import type { IoEngine, IoLosses, PortQueue, QueueFailure, SendReport, WatchedQu
 import { isDeviceGone, receiveFailureReason, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
 import type { QueueTransport } from './port.js';
+import { carry, ReceiveBuffers } from './receive-buffers.js';
 import { AUXDATA_SIZE, RECVMSG_OUT_SIZE, takePacketFrame, takeTapFrame, writeVnetHeader } from './receive-layout.js';
-import { BUFFER_RING_SIZE, Uring } from './uring.js';
+import { Uring } from './uring.js';
 import { UringQueue, type UringSender } from './uring-queue.js';
 
 const OP_POLL_ADD = 6;
@@ -70,8 +71,7 @@ export class UringEngine implements IoEngine, UringSender {
   /** Queues whose multishot has to be armed, or buffers refilled, before the next enter; a queue is in it once. */
   private starved: UringQueue[] = [];
   private refilled: UringQueue[] = [];
-  private queueCount = 0;
-  private lentTotal = 0;
+  private readonly buffers: ReceiveBuffers;
 
   /** Address of each slot's base, as two words. */
   private readonly slotAddressLow: Int32Array;
@@ -89,14 +89,9 @@ export class UringEngine implements IoEngine, UringSender {
     // struct msghdr of all multishot receptions: no name, room for one auxdata control message.
     this.ring.scratch[(SCRATCH_MSGHDR + 40) >> 2] = AUXDATA_SIZE;
 
-    const arena = native.addressOf(pool.memory.buffer);
-    this.slotAddressLow = new Int32Array(pool.slotCount);
-    this.slotAddressHigh = new Int32Array(pool.slotCount);
-    for (let slot = 0; slot < pool.slotCount; slot++) {
-      const address = arena + slot * SLOT_STRIDE;
-      this.slotAddressLow[slot] = address | 0;
-      this.slotAddressHigh[slot] = Math.floor(address / 2 ** 32);
-    }
+    this.buffers = new ReceiveBuffers(pool, this.ring);
+    this.slotAddressLow = this.buffers.slotAddressLow;
+    this.slotAddressHigh = this.buffers.slotAddressHigh;
     try {
       this.wakeFd = native.check('eventfd', native.eventfd());
     } catch (error) {
@@ -131,7 +126,7 @@ export class UringEngine implements IoEngine, UringSender {
     }
     this.queues[number] = queue;
     if (!receives) return queue;
-    this.queueCount++;
+    this.buffers.add(queue);
     this.starve(queue);
     return queue;
   }
@@ -175,6 +170,7 @@ export class UringEngine implements IoEngine, UringSender {
 
   submit(waitMs: number): void {
     if (this.starved.length !== 0) this.refillStarved();
+    if (this.buffers.isScarce) this.buffers.takeBackOne();
     this.ring.handOver(waitMs);
   }
 
@@ -252,7 +248,7 @@ export class UringEngine implements IoEngine, UringSender {
     if ((flags & CQE_BUFFER) === 0) return;
     const slot = flags >>> 16;
     queue.lent--;
-    this.lentTotal--;
+    this.buffers.lentTotal--;
     if (queue.lent <= queue.target >> 1) this.starve(queue);
     const length = result - queue.prefix - (queue.isPacket ? RECVMSG_OUT_SIZE : 0);
     if (queue.detached || length < 0) {
@@ -324,31 +320,12 @@ export class UringEngine implements IoEngine, UringSender {
   private refill(queue: UringQueue): void {
     if (queue.detached || !queue.receives) return;
     if (queue.reading !== 0) return;
-    queue.target = this.targetOf(queue);
+    queue.target = this.buffers.targetOf(queue);
     if (queue.isBusy) {
       this.readAhead(queue);
       return;
     }
-    const { bufferWords, bufferHalves } = this.ring;
-    const mask = RECEIVE_BUFFERS_MAX - 1;
-    const base = (queue.number * BUFFER_RING_SIZE) >> 2;
-    const position = this.pool.frameStart(0) - queue.prefix - (queue.isPacket ? RECVMSG_OUT_SIZE : 0);
-    const size = FRAME_SIZE_MAX + queue.prefix + (queue.isPacket ? RECVMSG_OUT_SIZE : 0);
-    while (queue.lent < queue.target) {
-      const slot = this.pool.allocate();
-      if (slot < 0) break;
-      const entry = base + ((queue.tail & mask) << 2);
-      const low = (this.slotAddressLow[slot] + position) | 0;
-      bufferWords[entry] = low;
-      bufferWords[entry + 1] = this.slotAddressHigh[slot] + carry(this.slotAddressLow[slot], low);
-      bufferWords[entry + 2] = size;
-      bufferHalves[(entry << 1) + 6] = slot;
-      queue.tail = (queue.tail + 1) & 0xffff;
-      queue.lent++;
-      this.lentTotal++;
-    }
-    // struct io_uring_buf_ring: the tail lies in the reserved half-word of the first entry.
-    Atomics.store(bufferHalves, (base << 1) + 7, queue.tail);
+    this.buffers.lend(queue);
     if (queue.armed) return;
     if (queue.lent > 0) this.armReceive(queue);
     else this.starve(queue);
@@ -386,21 +363,6 @@ export class UringEngine implements IoEngine, UringSender {
     if (queue.reading === 0) this.starve(queue);
   }
 
-  /**
-   * How many buffers a queue should have. Few to begin with; twice as many each time it has used half of them, as far as
-   * its frames' sizes (they should stay in the caches) and the other queues' share allow. What an idle queue was lent can't
-   * be taken back, so growing ends at half of the pool: the rest is for those that come later.
-   */
-  private targetOf(queue: UringQueue): number {
-    const { slotCount } = this.pool;
-    const byFootprint = Math.floor(RECEIVE_FOOTPRINT / Math.max(queue.averageSize, 64));
-    const byShare = Math.floor((slotCount * RECEIVE_SLOTS_SHARE) / this.queueCount);
-    const most = Math.max(1, Math.min(RECEIVE_BUFFERS_MAX, byFootprint, byShare));
-    if (this.lentTotal > slotCount * RECEIVE_SLOTS_SHARE) return 1;
-    if (queue.lent <= queue.target >> 1 && this.lentTotal < slotCount >> 1) return Math.min(most, queue.target * 2);
-    return Math.min(most, queue.target);
-  }
-
   private armReceive(queue: UringQueue): void {
     const opcode = queue.isPacket ? OP_RECVMSG | (RECV_MULTISHOT << 16) : OP_READ_MULTISHOT;
     const flags = (SQE_BUFFER_SELECT | SQE_FIXED_FILE) << 8;
@@ -427,17 +389,6 @@ export class UringEngine implements IoEngine, UringSender {
     this.queues[queue.number] = undefined;
     this.ring.registerFile(queue.number, -1);
     if (!queue.receives) return;
-    this.queueCount--;
-    this.ring.unregisterBufferRing(queue.number);
-    const ring = (queue.number * BUFFER_RING_SIZE) / 2;
-    for (; queue.lent > 0; queue.lent--, this.lentTotal--) {
-      queue.tail = (queue.tail - 1) & 0xffff;
-      this.pool.release(this.ring.bufferHalves[ring + (queue.tail & (RECEIVE_BUFFERS_MAX - 1)) * 8 + 6]);
-    }
+    this.buffers.remove(queue);
   }
-}
-
-/** 1 when adding a non-negative number to `before` wrapped to `after`, both read as unsigned words. */
-function carry(before: number, after: number): number {
-  return (after ^ 0x8000_0000) < (before ^ 0x8000_0000) ? 1 : 0;
 }

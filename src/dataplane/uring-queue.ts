@@ -26,6 +26,9 @@ export class UringQueue implements PortQueue {
   lent = 0;
   target = RECEIVE_BUFFERS_MIN >> 1;
   tail = 0;
+  /** `lent` and `tail` when it was last looked at whether it is idle. */
+  seenLent = -1;
+  seenTail = -1;
   armed = false;
   /** Frames wait in the device: read them one by one (readAhead) instead of waiting for them. */
   isBusy = false;

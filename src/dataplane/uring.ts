@@ -26,7 +26,8 @@ const REGISTER_FILES2 = 13;
 const FILES_SPARSE = 1;
 const REGISTER_PBUF_RING = 22;
 const UNREGISTER_PBUF_RING = 23;
-const SQ_TASKRUN_OR_OVERFLOW = 4 | 2;
+const SQ_CQ_OVERFLOW = 2;
+const SQ_TASKRUN_OR_OVERFLOW = 4 | SQ_CQ_OVERFLOW;
 /** Operations a probe tells of, and the octets of its answer: a head of 16, eight for each. */
 const PROBE_OPERATIONS = 64;
 const PROBE_SUPPORTED = 1;
@@ -84,17 +85,12 @@ export class Uring {
 
   /** Throws an OperatingError when the kernel has no usable io_uring. */
   constructor() {
-    const parameters = new Uint8Array(120);
-    const offsets = new Uint32Array(parameters.buffer);
-    offsets[1] = RING_COMPLETIONS;
-    offsets[2] = SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_TASKRUN_FLAG | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
-    this.fd = native.check('io_uring_setup', native.ioUringSetup(RING_SUBMISSIONS, parameters));
-    requireFeatures(this.fd, offsets[5]);
+    const { fd, offsets, mappings } = openRing();
+    const [queues, entries, bufferRings, scratch] = mappings;
+    this.fd = fd;
+    this.mappings = mappings;
     this.sqEntries = offsets[0];
-    const size = Math.max(offsets[16] + offsets[0] * 4, offsets[25] + offsets[1] * 16);
-    const queues = native.map(this.fd, size, 0, true);
-    const entries = native.map(this.fd, offsets[0] * 64, OFFSET_SQES, true);
-    this.words = new Int32Array(queues.buffer, 0, size >> 2);
+    this.words = new Int32Array(queues.buffer, 0, queues.size >> 2);
     this.sqes = new Int32Array(entries.buffer);
     this.sqHead = offsets[10] >> 2;
     this.sqTail = offsets[11] >> 2;
@@ -107,21 +103,23 @@ export class Uring {
     this.cqMask = this.words[offsets[22] >> 2];
     this.cqes = offsets[25] >> 2;
 
-    this.bufferRings = native.map(-1, NUMBERS_MAX * BUFFER_RING_SIZE);
+    this.bufferRings = bufferRings;
     this.bufferWords = new Int32Array(this.bufferRings.buffer);
     this.bufferHalves = new Uint16Array(this.bufferRings.buffer);
-    this.scratchMapping = native.map(-1, SCRATCH_SIZE);
+    this.scratchMapping = scratch;
     this.scratchWords = new Int32Array(this.scratchMapping.buffer);
     this.scratch = new Int32Array(this.scratchMapping.buffer, SCRATCH_FREE);
     this.scratchAddress = this.scratchMapping.address + SCRATCH_FREE;
-    this.mappings = [queues, entries, this.bufferRings, this.scratchMapping];
-    this.numbersMax = this.registerFileTable();
+    try {
+      this.numbersMax = this.registerFileTable();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
   }
 
   close(): void {
-    native.close(this.fd);
-    // Only now that no ring refers to them may the mappings go.
-    for (const { address, size } of this.mappings) native.unmap(address, size);
+    closeRing(this.fd, this.mappings);
   }
 
   /**
@@ -132,6 +130,11 @@ export class Uring {
   hasWork(): boolean {
     const words = this.words;
     return words[this.cqTail] !== this.completed || (words[this.sqFlags] & SQ_TASKRUN_OR_OVERFLOW) !== 0;
+  }
+
+  /** Whether completions wait here or, for want of room, in the kernel. */
+  hasCompletions(): boolean {
+    return this.tail() !== this.completed || (this.words[this.sqFlags] & SQ_CQ_OVERFLOW) !== 0;
   }
 
   /** End of the completions that may be read, from `completed` on. */
@@ -241,13 +244,54 @@ export class Uring {
   }
 }
 
-/** Closes the ring and throws if the kernel lacks what is needed: multishot reads are of Linux 6.7. */
+type RingMappings = readonly [
+  queues: native.Mapping,
+  entries: native.Mapping,
+  bufferRings: native.Mapping,
+  scratch: native.Mapping,
+];
+
+/** A ring, the words of struct io_uring_params that describe it, and its mappings. On failure nothing stays open or mapped. */
+function openRing(): { fd: number; offsets: Uint32Array; mappings: RingMappings } {
+  const parameters = new Uint8Array(120);
+  const offsets = new Uint32Array(parameters.buffer);
+  offsets[1] = RING_COMPLETIONS;
+  offsets[2] = SETUP_CQSIZE | SETUP_SUBMIT_ALL | SETUP_TASKRUN_FLAG | SETUP_SINGLE_ISSUER | SETUP_DEFER_TASKRUN;
+  const fd = native.check('io_uring_setup', native.ioUringSetup(RING_SUBMISSIONS, parameters));
+  const made: native.Mapping[] = [];
+  const map = (from: number, size: number, offset = 0, populate = false): native.Mapping => {
+    const mapping = native.map(from, size, offset, populate);
+    made.push(mapping);
+    return mapping;
+  };
+  try {
+    requireFeatures(fd, offsets[5]);
+    const size = Math.max(offsets[16] + offsets[0] * 4, offsets[25] + offsets[1] * 16);
+    const mappings: RingMappings = [
+      map(fd, size, 0, true),
+      map(fd, offsets[0] * 64, OFFSET_SQES, true),
+      map(-1, NUMBERS_MAX * BUFFER_RING_SIZE),
+      map(-1, SCRATCH_SIZE),
+    ];
+    return { fd, offsets, mappings };
+  } catch (error) {
+    closeRing(fd, made);
+    throw error;
+  }
+}
+
+/** The descriptor first: only when no ring refers to them may the mappings go. */
+function closeRing(fd: number, mappings: readonly native.Mapping[]): void {
+  native.close(fd);
+  for (const { address, size } of mappings) native.unmap(address, size);
+}
+
+/** Throws if the kernel lacks what is needed: multishot reads are of Linux 6.7. */
 function requireFeatures(fd: number, features: number): void {
   const answer = new Uint8Array(16 + PROBE_OPERATIONS * 8);
   const result = native.ioUringRegister(fd, REGISTER_PROBE, native.addressOf(answer.buffer), PROBE_OPERATIONS);
   const hasReads = result >= 0 && (answer[16 + OP_READ_MULTISHOT * 8 + 2] & PROBE_SUPPORTED) !== 0;
   if ((features & FEATURE_SINGLE_MMAP) !== 0 && (features & FEATURE_EXT_ARG) !== 0 && hasReads) return;
-  native.close(fd);
   throw new OperatingError('io_uring of this kernel has no multishot reads (Linux 6.7 has)', {
     code: 'no-kernel-feature',
   });
