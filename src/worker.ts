@@ -153,6 +153,7 @@ class DataplaneWorker {
       this.machine.snapshot = order.snapshot;
       Atomics.store(this.state, STATE_EPOCH, order.snapshot.epoch);
     } else if (order.type === 'attach') this.attach(order.port, order.transports, order.receives);
+    else if (order.type === 'forget') this.machine.samples.forget(order.port);
     else this.detach(order.port);
   }
 

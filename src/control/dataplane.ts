@@ -104,8 +104,9 @@ export class Dataplane {
     await this.workers.reached(snapshot.epoch);
   }
 
-  /** The port is no more: whoever gets its number must not inherit a block or empty storm buckets. */
+  /** The port is no more: whoever gets its number must not inherit a block, empty storm buckets or kept frames. */
   forgetPort(port: number): void {
+    this.workers.orderAll({ type: 'forget', port });
     this.loops.unblock(port);
     new TokenBuckets(this.storm).forgetPort(port);
   }

@@ -1,7 +1,7 @@
 /**
  * Prometheus metrics and /healthz over HTTP, read from SwitchControl at each scrape. Main thread.
  *
- * Series are bounded by the configuration: labels are names of ports and workers and the table of drop reasons, never
+ * Series are bounded by the configuration: labels are names of ports, workers and errnos and the table of drop reasons, never
  * anything a frame holds, and what left the configuration leaves the metrics. What a hostile client of the listener
  * can do: hold one of METRICS_CONNECTIONS_MAX connections for a few seconds; scrapes at the same time share one reading.
  */
@@ -76,6 +76,11 @@ export class SwitchMetrics {
   ]);
   private readonly lastBreath = this.gauge('weft_worker_last_breath_seconds', 'Since the last pass.', ['worker']);
   private readonly restarts = this.counter('weft_worker_restarts_total', 'Times it was replaced.', ['worker']);
+  private readonly ioFailures = this.counter('weft_worker_io_failures_total', 'Calls the kernel refused, by errno.', [
+    'worker',
+    'operation',
+    'errno',
+  ]);
   private readonly slotsFree = this.gauge('weft_worker_slots_free', 'Slots of its pool nobody holds.', ['worker']);
 
   update({ status, stats, drops }: Reading): void {
@@ -104,11 +109,12 @@ export class SwitchMetrics {
   }
 
   private updateWorkers(status: StatusResult, stats: StatsResult): void {
-    for (const { index, busyShare, restarts, lastBreathSeconds } of status.workers) {
+    for (const { index, busyShare, restarts, lastBreathSeconds, ioFailures } of status.workers) {
       const worker = String(index);
       this.busyShare.set({ worker }, busyShare);
       this.restarts.inc({ worker }, restarts);
       this.lastBreath.set({ worker }, lastBreathSeconds);
+      for (const { operation, errno, count } of ioFailures) this.ioFailures.inc({ worker, operation, errno }, count);
     }
     for (const { index, breaths, frames, batches, busySeconds, slotsFree } of stats.workers) {
       const worker = String(index);

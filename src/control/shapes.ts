@@ -13,6 +13,13 @@ export interface Rate {
   readonly bitsPerSecond: number;
 }
 
+/** Calls to the kernel that failed with one errno, since the worker's first start. */
+export interface IoFailure {
+  readonly operation: 'receive' | 'send';
+  readonly errno: string;
+  readonly count: number;
+}
+
 export interface WorkerStatus {
   readonly index: number;
   readonly state: 'running' | 'starting' | 'failed';
@@ -24,6 +31,8 @@ export interface WorkerStatus {
   readonly busyShare: number;
   /** Seconds since the worker last finished a breath. */
   readonly lastBreathSeconds: number;
+  /** What it was refused by the kernel; frames that this cost are in the drop counters. */
+  readonly ioFailures: readonly IoFailure[];
 }
 
 export interface StatusResult {

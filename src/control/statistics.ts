@@ -13,6 +13,9 @@ import {
   type Counters,
   DROP_OF_COPY,
   DROP_OF_FRAME,
+  ERRNO_COUNT,
+  FAILED_RECEIVE,
+  FAILED_SEND,
   NOT_LEARNED,
   PORT_FIELDS,
   RX_BYTES,
@@ -34,8 +37,9 @@ import {
 } from '../dataplane/counters.js';
 import { DROP_REASON_COUNT, dropReasons, dropReasonText } from '../dataplane/drop-reason.js';
 import type { DropSample } from '../dataplane/drop-samples.js';
+import { errnoName } from '../dataplane/native.js';
 import type { WorkerSeat } from '../dataplane/worker-pool.js';
-import type { DropRow, PortStats, Rate, WorkerStats, WorkerStatus } from './shapes.js';
+import type { DropRow, IoFailure, PortStats, Rate, WorkerStats, WorkerStatus } from './shapes.js';
 
 /** Counters of one port, by field (counters.ts), and its drops by reason and `of`. */
 interface Reading {
@@ -166,6 +170,7 @@ export class Statistics {
         framesPerSecond: isMeasured ? Math.max(0, (now.frames - then.frames) / seconds) : 0,
         busyShare: isMeasured ? Math.min(1, Math.max(0, (now.busyNs - then.busyNs) / 1e9 / seconds)) : 0,
         lastBreathSeconds: breathAge(seat.counters),
+        ioFailures: ioFailures(seat.counters),
       };
     });
   }
@@ -240,6 +245,17 @@ function dropRow(port: string, reason: number, of: number, count: number, sample
           },
         }),
   };
+}
+
+function ioFailures(counters: Counters): IoFailure[] {
+  const failures: IoFailure[] = [];
+  for (const [operation, number] of [['receive', FAILED_RECEIVE] as const, ['send', FAILED_SEND] as const]) {
+    for (let errno = 0; errno < ERRNO_COUNT; errno++) {
+      const count = counters.failureValue(number, errno);
+      if (count !== 0) failures.push({ operation, errno: errno === 0 ? 'other' : errnoName(errno), count });
+    }
+  }
+  return failures;
 }
 
 function breathAge(counters: Counters): number {

@@ -44,6 +44,8 @@ export type WorkerOrder<Config> =
       readonly receives: boolean;
     }
   | { readonly type: 'detach'; readonly port: number }
+  /** The port is no more; its index may be given to another one. */
+  | { readonly type: 'forget'; readonly port: number }
   | { readonly type: 'snapshot'; readonly snapshot: Config };
 
 /** Worker to main. */

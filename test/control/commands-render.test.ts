@@ -34,7 +34,7 @@ describe('text for a person', () => {
       "weft      0.1.0, pid 4242, up 1d 2h
       state     ready
       I/O       uring: the kernel has io_uring with multishot reads
-      worker 0  running, busy 42 %, 1 restart (last: assertion)
+      worker 0  running, busy 42 %, 1 restart (last: assertion); failed calls: receive EINVAL 3, send EAGAIN 12345
       ports     1 up, 0 down, 1 waiting
       received  1.23 Mpps  3.40 Gbit/s
       sent      1.23 Mpps  3.40 Gbit/s

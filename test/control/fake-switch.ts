@@ -130,6 +130,10 @@ export class FakeSwitch implements SwitchControl {
           framesPerSecond: 1_234_567,
           busyShare: 0.42,
           lastBreathSeconds: 0.01,
+          ioFailures: [
+            { operation: 'receive', errno: 'EINVAL', count: 3 },
+            { operation: 'send', errno: 'EAGAIN', count: 12_345 },
+          ],
         },
       ],
       ports: { up: 1, down: 0, waiting: 1 },

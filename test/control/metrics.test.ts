@@ -36,6 +36,7 @@ describe('the metrics', () => {
       'weft_worker_breaths_total{worker="0"} 5000',
       'weft_worker_last_breath_seconds{worker="0"} 0.01',
       'weft_worker_restarts_total{worker="0"} 1',
+      'weft_worker_io_failures_total{worker="0",operation="receive",errno="EINVAL"} 3',
       'weft_ports{state="waiting"} 1',
       'weft_info{version="0.1.0",io="uring"} 1',
       'weft_ready 1',

@@ -6,6 +6,8 @@ import {
   Counters,
   DROP_OF_COPY,
   DROP_OF_FRAME,
+  FAILED_RECEIVE,
+  FAILED_SEND,
   RX_BYTES,
   RX_CONSUMED,
   RX_DROPPED,
@@ -67,6 +69,29 @@ test('a port’s numbers are the sum over the workers', () => {
   expect(rx()).toEqual({ frames: 11, bytes: 660, forwarded: 7, consumed: 1, dropped: 3 });
   expect(statistics.port(PORT, 'vm1').tx.frames).toBe(4);
   expect(statistics.drops(PORT, 'vm1', new Map())).toMatchObject([{ reason: 'runt', of: 'frame', count: 3 }]);
+});
+
+test('frames that the kernel lost count as received and dropped, and failed calls are told by errno', () => {
+  statistics.begin(PORT);
+  seats[0].counters.lostFrame(PORT, dropReasonNumber.bad_vnet_header);
+  seats[0].counters.lostCopy(PORT, dropReasonNumber.port_down);
+  for (let call = 0; call < 2; call++) seats[1].counters.failed(FAILED_RECEIVE, 22);
+  seats[1].counters.failed(FAILED_SEND, 105);
+  seats[1].counters.failed(FAILED_SEND, 9999);
+  expect(rx()).toMatchObject({ frames: 1, forwarded: 0, consumed: 0, dropped: 1 });
+  expect(statistics.port(PORT, 'vm1').tx.dropped).toBe(1);
+  expect(statistics.drops(PORT, 'vm1', new Map())).toMatchObject([
+    { reason: 'bad_vnet_header', of: 'frame', count: 1 },
+    { reason: 'port_down', of: 'copy', count: 1 },
+  ]);
+  expect(statistics.workerStatus().map(({ ioFailures }) => ioFailures)).toEqual([
+    [],
+    [
+      { operation: 'receive', errno: 'EINVAL', count: 2 },
+      { operation: 'send', errno: 'other', count: 1 },
+      { operation: 'send', errno: 'ENOBUFS', count: 1 },
+    ],
+  ]);
 });
 
 test('an index that is given out again begins at zero', () => {

@@ -1,15 +1,22 @@
 /** `weft status`: is it well, and what does it do now. */
 import { z } from 'zod';
 import { remoteCommand } from '../remote-command.js';
-import type { StatusResult } from '../shapes.js';
-import { durationText, formatFields, plural, rateText, shareText } from '../table-text.js';
+import type { IoFailure, StatusResult } from '../shapes.js';
+import { countText, durationText, formatFields, plural, rateText, shareText } from '../table-text.js';
 
 function renderWorkers(status: StatusResult): (readonly [string, string])[] {
   return status.workers.map((worker) => {
     const restarts = worker.restarts === 0 ? '' : `, ${plural(worker.restarts, 'restart')}`;
     const exit = worker.lastExit === undefined ? '' : ` (last: ${worker.lastExit})`;
-    return [`worker ${worker.index}`, `${worker.state}, busy ${shareText(worker.busyShare)}${restarts}${exit}`];
+    const busy = `${worker.state}, busy ${shareText(worker.busyShare)}`;
+    return [`worker ${worker.index}`, `${busy}${restarts}${exit}${failuresText(worker.ioFailures)}`];
   });
+}
+
+function failuresText(failures: readonly IoFailure[]): string {
+  if (failures.length === 0) return '';
+  const calls = failures.map(({ operation, errno, count }) => `${operation} ${errno} ${countText(count)}`);
+  return `; failed calls: ${calls.join(', ')}`;
 }
 
 function render(status: StatusResult): string {

@@ -1,11 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeSync } from 'node:fs';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { DROP_OF_FRAME, FAILED_RECEIVE, RX_DROPPED, RX_FRAMES } from '../../../src/dataplane/counters.js';
+import { dropReasonNumber } from '../../../src/dataplane/drop-reason.js';
 import { inNamespace, queryInterface, setInterfaceUp } from '../../../src/dataplane/interface.js';
 import * as native from '../../../src/dataplane/native.js';
 import { netdev } from '../../../src/dataplane/ports/netdev.js';
 import { openPacketSockets } from '../../../src/dataplane/ports/packet-socket.js';
-import { BenchWorker, engineKinds, sleep, until } from '../../suites/bench-worker.js';
+import { openTapQueues, setTapOffload } from '../../../src/dataplane/ports/tap-device.js';
+import { BenchWorker, type EngineKind, engineKinds, sleep, until } from '../../suites/bench-worker.js';
 import { ownInterface } from '../../suites/leftovers.js';
 import { ip, ipIfThere, RawStation, TestNamespace } from '../../suites/namespace.js';
 import { PortDouble, type PortRig, portSuite, testFrame } from '../../suites/port-suite.js';
@@ -40,10 +43,15 @@ function makeRig(): PortRig {
   };
 }
 
-function scene(): { worker: BenchWorker; port: PortDouble; device: string; namespace: TestNamespace } {
+function scene(engine: EngineKind = 'poll'): {
+  worker: BenchWorker;
+  port: PortDouble;
+  device: string;
+  namespace: TestNamespace;
+} {
   const device = ownInterface('wpn');
   const namespace = new TestNamespace();
-  const worker = new BenchWorker('poll', 64);
+  const worker = new BenchWorker(engine, 64);
   const port = new PortDouble(worker);
   onTestFinished(async () => {
     await port.close();
@@ -62,6 +70,22 @@ function farSocket(namespace: TestNamespace): number {
     native.close(fd);
   });
   return fd;
+}
+
+/** Frames of the test's own; the host may say something when its interface comes up. */
+const framesOf = (worker: BenchWorker) => worker.received.filter(({ octets }) => octets[12] === 0x88);
+
+/** What a guest writes to its TAP for a UDP datagram to be fragmented for it: no vnet header of a receiver can say that. */
+function udpSuperFrame(): Buffer {
+  const size = 3000;
+  const header = Buffer.from([1, 3, 42, 0, 0xc8, 5, 34, 0, 6, 0]);
+  const frame = Buffer.from(testFrame(size));
+  frame.set(
+    [0x08, 0, 0x45, 0, (size - 14) >> 8, (size - 14) & 0xff, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2],
+    12,
+  );
+  frame.set([0x10, 0, 0x20, 0, (size - 34) >> 8, (size - 34) & 0xff, 0, 0], 34);
+  return Buffer.concat([header, frame]);
 }
 
 const ipv6Disabled = (device: string) => readFileSync(`/proc/sys/net/ipv6/conf/${device}/disable_ipv6`, 'utf8').trim();
@@ -208,6 +232,30 @@ describe('a netdev port', () => {
     worker.breathe();
     expect(worker.received).toHaveLength(30);
   });
+
+  test.each(engineKinds)(
+    'counts a frame whose vnet header the kernel can’t pass on (%s engine), and hears the next',
+    async (engine) => {
+      const { worker, port, device } = scene(engine);
+      const [guest] = openTapQueues(device, 1);
+      onTestFinished(() => {
+        native.close(guest);
+      });
+      setTapOffload(guest, 'auto');
+      await port.start(netdev, { intent: { device } });
+      worker.breathe();
+      const { counters } = worker;
+      for (let count = 1; count <= 3; count++) {
+        writeSync(guest, udpSuperFrame());
+        writeSync(guest, Buffer.concat([Buffer.alloc(10), testFrame(60, count)]));
+        await until('the good frame is there', () => worker.breathe(1) >= 0 && framesOf(worker).length === count);
+        expect(counters.dropValue(1, dropReasonNumber.bad_vnet_header, DROP_OF_FRAME)).toBe(count);
+        expect(counters.failureValue(FAILED_RECEIVE, native.EINVAL)).toBe(count);
+      }
+      expect([counters.portValue(1, RX_FRAMES), counters.portValue(1, RX_DROPPED)]).toEqual([3, 3]);
+      expect(worker.failed, 'the port goes on').toEqual([]);
+    },
+  );
 
   test('caps its MTU by what is asked for, and leaves the interface alone', async () => {
     const { port, device, namespace } = scene();
