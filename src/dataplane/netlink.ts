@@ -25,6 +25,8 @@ const MESSAGES_MAX = 256;
 export interface LinkEvent {
   readonly index: number;
   readonly name: string;
+  /** It left this namespace: it was deleted, or moved to another one. */
+  readonly isGone: boolean;
 }
 
 /** Called with what changed; undefined: events were lost, look at everything. */
@@ -81,7 +83,11 @@ class LinkSource {
       if ((type !== RTM_NEWLINK && type !== RTM_DELLINK) || body.length < IFINFO_SIZE) continue;
       const index = new DataView(body.buffer, body.byteOffset).getInt32(IFINFO_INDEX, true);
       const name = findAttribute(body, IFINFO_SIZE, IFLA_IFNAME);
-      this.tell({ index, name: name === undefined ? '' : new TextDecoder().decode(name.subarray(0, -1)) });
+      this.tell({
+        index,
+        name: name === undefined ? '' : new TextDecoder().decode(name.subarray(0, -1)),
+        isGone: type === RTM_DELLINK,
+      });
     }
   }
 }

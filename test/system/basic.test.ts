@@ -4,6 +4,7 @@
  * changes, restarts.
  */
 import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { JsonObject, StatusResult } from '../../src/control/shapes.js';
@@ -279,6 +280,27 @@ describe('a daemon that ends', () => {
     },
     60_000,
   );
+
+  test('by kill -9 right after a TAP was moved and given another address finds it again, among a hundred', async () => {
+    const bed = new Testbed();
+    testbed = bed;
+    const names = Array.from({ length: 100 }, (_, index) => `port${index}`);
+    const ports = Object.fromEntries(names.map((name) => [name, tapPort(`tap-${name}`)]));
+    const daemon = await Daemon.start(bed, { version: 1, networks: { lab: { type: 'local' } }, ports });
+    const record = () => readFileSync(join(daemon.stateDirectory, 'ports', 'port99.json'), 'utf8');
+    const before = record();
+    // The last one: its turn to be looked at is seconds away.
+    const machine = new Machine(bed, 'late', 1).take('tap-port99');
+    await until('the daemon knows where it went', () => record() !== before);
+    bed.ip('late', 'link', 'set', DEVICE, 'address', '02:00:00:00:00:99');
+    await daemon.killHard();
+    await daemon.start();
+    expect(await daemon.port('port99')).toMatchObject({ state: 'up', mac: '02:00:00:00:00:99' });
+    expect(bed.ip('s', '-o', 'link')).not.toContain('tap-port99');
+    const other = new Machine(bed, 'other', 2).take('tap-port0');
+    await until('they hear each other', async () => (await machine.train(other.ipv4, () => sleep(50))).lost === 0);
+    await daemon.expectConservation();
+  }, 60_000);
 
   test('by kill -9 after changes comes back with them', async () => {
     const { daemon, one, two } = await startLab();

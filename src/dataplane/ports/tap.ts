@@ -10,7 +10,9 @@
  *
  *   attached --device deleted--> lost --workers let go (released)--> absent --remade or found--> attached
  *
- * What a guest can do here: move, rename, down, re-MTU or delete its own kernel end. Each is seen by one look in turn.
+ * What a guest can do here: move, rename, down, re-MTU or delete its own kernel end. Each is seen by one look in turn. That
+ * it leaves home is looked at as soon as the kernel tells of it: with 1,000 ports its turn may be a minute away, and where
+ * it went must be in the record before the daemon may be killed.
  */
 import { OperatingError } from '../../errors.js';
 import { QUEUES_PER_PORT_MAX } from '../../limits.js';
@@ -23,6 +25,7 @@ import {
   setInterfaceMtu,
 } from '../interface.js';
 import * as native from '../native.js';
+import { type LinkEvent, watchLinks } from '../netlink.js';
 import type { OpenPort, PortFeatures, PortHandle, PortIntent, PortKind, PortMemory, PortWatcher } from '../port.js';
 import { type Looker, lookRounds } from './look-rounds.js';
 import { openTapQueues, setTapOffload, setTapPersistent, tapName, tapNamespace } from './tap-device.js';
@@ -57,6 +60,9 @@ class TapPort implements PortHandle, Looker {
   private features: PortFeatures | undefined;
   /** What the watcher was told last; undefined while the port is lost or absent. */
   private opened: OpenPort | undefined;
+  /** The device while it lies in this process's namespace, where the kernel tells of its links. */
+  private atHome: InterfaceState | undefined;
+  private stopWatching = () => {};
   private absence = '';
   private closed = false;
 
@@ -70,10 +76,11 @@ class TapPort implements PortHandle, Looker {
   start(): void {
     lookRounds.join(this);
     try {
+      this.stopWatching = watchLinks((event) => this.hear(event));
       this.attach();
     } catch (error) {
       if (!(error instanceof OperatingError) || error.code === 'no-privilege') {
-        lookRounds.leave(this);
+        this.stopLooking();
         throw error;
       }
       this.absent(error);
@@ -90,7 +97,7 @@ class TapPort implements PortHandle, Looker {
   async close(fate: 'remove' | 'keep'): Promise<void> {
     if (this.closed) return;
     this.closed = true;
-    lookRounds.leave(this);
+    this.stopLooking();
     if (fate === 'remove') {
       const first = this.fds[0];
       if (first !== undefined && this.record.isMade && tapName(first) !== undefined) setTapPersistent(first, false);
@@ -105,8 +112,21 @@ class TapPort implements PortHandle, Looker {
 
   look(): void {
     if (this.fds.length === 0) this.tryAttach();
-    else if (this.opened !== undefined) this.examine(this.fds[0]!, this.opened);
+    else if (this.opened !== undefined) this.tryExamine(this.fds[0]!, this.opened);
     // Otherwise it is lost, and the workers have not let go yet.
+  }
+
+  /** Lost events: it may be anything. A name that is new is as needed for finding it again as a namespace that is. */
+  private hear(event: LinkEvent | undefined): void {
+    const { atHome } = this;
+    if (atHome === undefined) return;
+    if (event !== undefined && event.index !== atHome.index) return;
+    if (event === undefined || event.isGone || event.name !== atHome.name) this.look();
+  }
+
+  private stopLooking(): void {
+    this.stopWatching();
+    lookRounds.leave(this);
   }
 
   private tryAttach(): void {
@@ -158,8 +178,17 @@ class TapPort implements PortHandle, Looker {
     if (this.intent.mtu !== undefined) setInterfaceMtu(name, this.intent.mtu, namespace);
     const state = queryInterface(name, namespace);
     if (state === undefined) throw gone(this.intent.device);
-    this.record.located(this.intent.device, namespaceInode(namespace), state);
+    this.locate(namespaceInode(namespace), state);
     this.opened = this.describe(state);
+  }
+
+  /** A look that fails, say for want of descriptors, tells nothing of the device. */
+  private tryExamine(fd: number, opened: OpenPort): void {
+    try {
+      this.examine(fd, opened);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+    }
   }
 
   /** Asks the device itself, not rtnetlink, for its end may lie in another namespace. */
@@ -176,11 +205,16 @@ class TapPort implements PortHandle, Looker {
       const inode = namespaceInode(namespace);
       const state = queryInterface(name, inode === namespaceInode(HERE) ? HERE : namespace);
       if (state === undefined) return; // moved or renamed since we asked: the next look finds it
-      this.record.located(this.intent.device, inode, state);
+      this.locate(inode, state);
       this.tell(this.describe(state), opened);
     } finally {
       native.close(namespace);
     }
+  }
+
+  private locate(inode: number, state: InterfaceState): void {
+    this.atHome = inode === namespaceInode(HERE) ? state : undefined;
+    this.record.located(this.intent.device, inode, state);
   }
 
   private tell(now: OpenPort, before: OpenPort): void {
@@ -204,6 +238,7 @@ class TapPort implements PortHandle, Looker {
     for (const fd of this.fds) native.close(fd);
     this.fds = [];
     this.opened = undefined;
+    this.atHome = undefined;
   }
 }
 

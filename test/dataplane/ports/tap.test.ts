@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { HERE, queryInterface, setInterfaceUp } from '../../../src/dataplane/interface.js';
+import { HERE, namespaceInode, queryInterface, setInterfaceUp } from '../../../src/dataplane/interface.js';
 import * as native from '../../../src/dataplane/native.js';
+import { lookRounds } from '../../../src/dataplane/ports/look-rounds.js';
 import { tap } from '../../../src/dataplane/ports/tap.js';
 import { openTapQueues } from '../../../src/dataplane/ports/tap-device.js';
 import { BenchWorker, engineKinds, until } from '../../suites/bench-worker.js';
@@ -63,6 +64,15 @@ async function kill(worker: BenchWorker, port: PortDouble): Promise<Map<string, 
   port.handle = undefined;
   for (const fd of fds) native.close(fd);
   return memory;
+}
+
+/** A minute's worth of others whose turn to look comes before that of ports that are started afterwards. */
+function crowd(): void {
+  const others = Array.from({ length: 1000 }, () => ({ isAbsent: false, look: () => undefined }));
+  for (const other of others) lookRounds.join(other);
+  onTestFinished(() => {
+    for (const other of others) lookRounds.leave(other);
+  });
 }
 
 describe('a TAP port', () => {
@@ -137,6 +147,31 @@ describe('a TAP port', () => {
     await port.start(tap, { intent: { device } });
     expect(port.open).toBeDefined();
     expect(queryInterface(device), 'a second device at home').toBeUndefined();
+  });
+
+  test('that leaves home is located at once, not in its turn, and so found again whatever becomes of it there', async () => {
+    crowd();
+    const { worker, port, device, namespace } = scene();
+    await port.start(tap, { intent: { device } });
+    ip('link', 'set', device, 'name', `${device}x`);
+    await until('its new name is known', () => port.memory.get('name') === `${device}x`);
+    ip('link', 'set', `${device}x`, 'netns', namespace.name);
+    await until('where it went is known', () => port.memory.get('namespace') === String(namespaceInode(namespace.fd)));
+    namespace.ip('link', 'set', `${device}x`, 'address', '02:00:00:00:00:01');
+    const memory = await kill(worker, port);
+    for (const [key, value] of memory) port.memory.set(key, value);
+    await port.start(tap, { intent: { device } });
+    expect(port.open?.mac).toBe('02:00:00:00:00:01');
+    expect(queryInterface(device), 'a second device at home').toBeUndefined();
+  });
+
+  test('that is deleted at home is made again at once', async () => {
+    crowd();
+    const { worker, port, device } = scene();
+    await port.start(tap, { intent: { device } });
+    ip('link', 'del', device);
+    await until('it is back', () => worker.breathe() >= 0 && port.told.at(-1) === 'opened' && port.told.length === 3);
+    expect(queryInterface(device)).toBeDefined();
   });
 
   test('is made anew when the namespace its end was in is gone', async () => {
