@@ -16,7 +16,9 @@ export const FRAME_SIZE_MIN = 14;
 /** Frames one breath of a worker takes through the pipeline at once. */
 export const BATCH_SIZE = 256;
 /** FDB entries that a worker's lookup remembers by some bits of their keys; a power of two. */
-export const HINT_COUNT = 4096;
+export const HINT_COUNT = 16_384;
+/** Batches looked up without them after one for which most were wrong. */
+export const HINT_DISTRUST_BATCHES = 15;
 /** (slot, member) pairs handled at once on the way out; floods wider than this go in several rounds. */
 export const EGRESS_BATCH_SIZE = 1024;
 

@@ -3,6 +3,9 @@ export class Batch {
   readonly slots: Int32Array;
   readonly capacity: number;
   count = 0;
+  /** Not 0: some frame's destination is a group address (set by parse), or is known behind no member (set by lookup). */
+  hasGroup = 0;
+  hasUnknown = 0;
 
   constructor(capacity: number) {
     this.slots = new Int32Array(capacity);

@@ -15,6 +15,7 @@ export const controlFrames: Stage = {
   name: 'control-frames',
 
   run(machine: Machine, batch: Batch): void {
+    if (batch.hasGroup === 0) return;
     const pool = machine.pool;
     const octets = pool.octets;
     for (let index = 0; index < batch.count; index++) {

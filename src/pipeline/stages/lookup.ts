@@ -2,13 +2,13 @@
  * Finds source and destination of each frame in the FDB. Frames come in runs, and a frame with the addresses of the one
  * before it in the batch shares what that one found. Most others have addresses that were looked up lately: so the entry
  * found last for an address of the same few bits is asked whether it is this one's (without hints 79 ns, with them 32).
- * Neither is a cache: no table changes while the stage runs, and what is used is the table's own entry as it is now. Who
- * makes hints fail costs each frame what it costs without them. The rest is looked up for the whole batch at once, so that
+ * Neither is a cache: no table changes while the stage runs, and what is used is the table's own entry as it is now. Where
+ * they fail for most, they are not asked for some batches: an entry that is not the one costs a cache miss. The rest is looked up for the whole batch at once, so that
  * the cache misses of a large table overlap instead of adding up. @hot
  */
 import type { Batch } from '../../dataplane/batch.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
-import { BATCH_SIZE, HINT_COUNT } from '../../limits.js';
+import { BATCH_SIZE, HINT_COUNT, HINT_DISTRUST_BATCHES } from '../../limits.js';
 import { isGroup, macHighAt, macLowAt } from '../../wire/ethernet.js';
 import type { Fdb } from '../fdb.js';
 import type { Machine } from '../machine.js';
@@ -24,17 +24,25 @@ const candidates = new Int32Array(BATCH_SIZE * 2);
 const targets = new Int32Array(BATCH_SIZE * 2);
 /** By some bits of a key: the entry of the last key with these bits. */
 const hints = new Int32Array(HINT_COUNT);
+/** Batches that the hints are still not asked for, after one in which they failed for most keys. */
+let distrusted = 0;
+/** -1 while hints are asked; 0 makes every hint entry 0, which is nobody's, and whose line is in the cache. */
+let trust = -1;
 
 export const lookup: Stage = {
   name: 'lookup',
 
   run(machine: Machine, batch: Batch): void {
+    batch.hasUnknown = batch.hasGroup;
+    trust = distrusted === 0 ? -1 : 0;
     const count = askHints(machine, batch);
+    if (distrusted !== 0) distrusted--;
+    else if (count > batch.count) distrusted = HINT_DISTRUST_BATCHES;
     const { fdb } = machine;
     fdb.touchBuckets(hashes, count);
     for (let index = 0; index < count; index++) candidates[index] = fdb.candidate(hashes[index]);
     fdb.touchEntries(candidates, count);
-    for (let index = 0; index < count; index++) findTarget(machine, index);
+    for (let index = 0; index < count; index++) findTarget(machine, batch, index);
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
@@ -89,7 +97,7 @@ function askHintsOf(machine: Machine, slot: number, count: number): number {
   let listed = count;
   const source0 = fdb.keyWord0(network, macHighAt(octets, at + 6));
   const source1 = macLowAt(octets, at + 6);
-  const hint = hints[hintPlace(source0, source1)];
+  const hint = hintOf(source0, source1);
   const source = memberInUse(snapshot, fdb.memberAt(hint, source0, source1, nowSeconds, age));
   pool.sourceEntry[slot] = hint;
   pool.sourceMember[slot] = source;
@@ -97,7 +105,7 @@ function askHintsOf(machine: Machine, slot: number, count: number): number {
   const high = macHighAt(octets, at);
   const word0 = fdb.keyWord0(network, high);
   const word1 = macLowAt(octets, at);
-  const member = memberInUse(snapshot, fdb.memberAt(hints[hintPlace(word0, word1)], word0, word1, nowSeconds, age));
+  const member = memberInUse(snapshot, fdb.memberAt(hintOf(word0, word1), word0, word1, nowSeconds, age));
   pool.destinationMember[slot] = member;
   // Group addresses are never learned, so they are never found.
   if (member < 0 && !isGroup(high)) list(fdb, listed++, word0, word1, slot << 1);
@@ -109,6 +117,10 @@ function hintPlace(word0: number, word1: number): number {
   return (word1 ^ (word1 >>> 20) ^ (word0 >>> 10)) & (HINT_COUNT - 1);
 }
 
+function hintOf(word0: number, word1: number): number {
+  return hints[hintPlace(word0, word1)] & trust;
+}
+
 function list(fdb: Fdb, place: number, word0: number, word1: number, target: number): void {
   words0[place] = word0;
   words1[place] = word1;
@@ -117,7 +129,7 @@ function list(fdb: Fdb, place: number, word0: number, word1: number, target: num
 }
 
 /** Puts down what a key was looked up for. */
-function findTarget(machine: Machine, place: number): void {
+function findTarget(machine: Machine, batch: Batch, place: number): void {
   const { fdb, pool, snapshot, nowSeconds } = machine;
   const slot = targets[place] >> 1;
   const age = snapshot.networkMacAge[pool.network[slot]];
@@ -128,9 +140,12 @@ function findTarget(machine: Machine, place: number): void {
     member = entry < 0 ? -1 : fdb.foundMember;
   }
   member = memberInUse(snapshot, member);
+  // Also while nobody asks: the next who does is to find what is in use.
   if (member >= 0) hints[hintPlace(words0[place], words1[place])] = entry;
-  if ((targets[place] & 1) === 0) pool.destinationMember[slot] = member;
-  else {
+  if ((targets[place] & 1) === 0) {
+    pool.destinationMember[slot] = member;
+    if (member < 0) batch.hasUnknown = 1;
+  } else {
     pool.sourceEntry[slot] = entry;
     pool.sourceMember[slot] = member;
   }

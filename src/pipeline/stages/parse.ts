@@ -16,13 +16,16 @@ export const parse: Stage = {
 
   run(machine: Machine, batch: Batch): void {
     const pool = machine.pool;
+    let groups = 0;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       const length = pool.length[slot];
       if (length < FRAME_SIZE_MIN) pool.reason[slot] = dropReasonNumber.runt;
       else if (length >= FRAME_SIZE_MAX) pool.reason[slot] = dropReasonNumber.too_long;
       else pool.reason[slot] = parseEthernet(pool, slot, pool.offset[slot], length);
+      groups |= pool.octets[pool.offset[slot]];
     }
+    batch.hasGroup = groups & 1;
   },
 
   explain(machine: Machine, slot: number): string {

@@ -13,6 +13,7 @@ export const storm: Stage = {
   name: 'storm',
 
   run(machine: Machine, batch: Batch): void {
+    if (batch.hasUnknown === 0) return;
     const pool = machine.pool;
     const octets = pool.octets;
     for (let index = 0; index < batch.count; index++) {
