@@ -57,6 +57,13 @@ export const UDP_SEGMENT_SIZE_MIN = 8;
 /** Frames one super-frame may become: 65,495 octets of TCP payload in the smallest segments. */
 export const SEGMENTS_MAX = 1365;
 
+/** Tunnels: ways of a network to a remote. At most half of them are learned from what arrives. */
+export const TUNNELS_MAX = 65_536;
+/** Datagrams and octets of one message of equal datagrams to a UDP socket (UDP_SEGMENT: udp(7), UDP_MAX_SEGMENTS). */
+export const DATAGRAMS_PER_MESSAGE_MAX = 64;
+export const MESSAGE_SIZE_MAX = 65_507;
+/** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
+export const REPLIES_PER_BATCH_MAX = 64;
 /** FDB entries over all networks; a network's own bound is its macLimit. */
 export const FDB_CAPACITY = 1_048_576;
 export const MAC_AGE_DEFAULT_S = 300;

@@ -3,7 +3,7 @@
  * counts exactly to 2^53; there is one writer, so plain additions are enough and a reader sees whole values. @hot
  */
 
-import { PORTS_MAX } from '../limits.js';
+import { PORTS_MAX, TUNNELS_MAX } from '../limits.js';
 import { DROP_REASON_COUNT } from './drop-reason.js';
 import type { IoLosses } from './io-engine.js';
 
@@ -37,6 +37,13 @@ export const WORKER_SLOTS_FREE = 5;
 export const WORKER_EPOCH = 6;
 export const WORKER_FIELDS = 16;
 
+/** Fields of a tunnel: frames in datagrams, and their octets. */
+export const TUNNEL_RX_FRAMES = 0;
+export const TUNNEL_RX_BYTES = 1;
+export const TUNNEL_TX_FRAMES = 2;
+export const TUNNEL_TX_BYTES = 3;
+const TUNNEL_FIELDS = 4;
+
 /** `of` of a drop: the received frame, or one copy of it on an egress port. */
 export const DROP_OF_FRAME = 0;
 export const DROP_OF_COPY = 1;
@@ -49,7 +56,8 @@ export const ERRNO_COUNT = 134;
 
 const DROPS_START = WORKER_FIELDS + PORTS_MAX * PORT_FIELDS;
 const FAILURES_START = DROPS_START + PORTS_MAX * DROP_REASON_COUNT * 2;
-export const COUNTERS_SIZE = (FAILURES_START + ERRNO_COUNT * 2) * 8;
+const TUNNELS_START = FAILURES_START + ERRNO_COUNT * 2;
+export const COUNTERS_SIZE = (TUNNELS_START + (TUNNELS_MAX + 1) * TUNNEL_FIELDS) * 8;
 
 export class Counters implements IoLosses {
   readonly values: Float64Array;
@@ -60,6 +68,14 @@ export class Counters implements IoLosses {
 
   addPort(port: number, field: number, amount: number): void {
     this.values[WORKER_FIELDS + port * PORT_FIELDS + field] += amount;
+  }
+
+  addTunnel(tunnel: number, field: number, amount: number): void {
+    this.values[TUNNELS_START + tunnel * TUNNEL_FIELDS + field] += amount;
+  }
+
+  tunnelValue(tunnel: number, field: number): number {
+    return this.values[TUNNELS_START + tunnel * TUNNEL_FIELDS + field];
   }
 
   addDrop(port: number, reason: number, of: number): void {

@@ -23,6 +23,15 @@ const table = {
   port_down: 'The port the frame should leave by is down.',
   mtu_exceeded: "The frame is longer than the outgoing port's MTU allows.",
   tx_full: 'The device took no more frames: its queue was full.',
+  tunnel_unknown_source: 'The datagram came from an address that is no remote and not in allowFrom.',
+  tunnel_unknown_id: 'No network of this underlay has the VNI or key that the datagram names.',
+  tunnel_bad_header: 'The tunnel header is cut off, of another version, or not for Ethernet frames.',
+  tunnel_option: 'The tunnel header has an option that must be understood and is not.',
+  tunnel_checksum: 'The tunnel header says a checksum that is wrong.',
+  tunnel_ecn: 'The outer header says congestion, but the inner packet is not capable of saying so (RFC 6040).',
+  tunnel_inner_vlan: 'The frame in the tunnel has a VLAN tag, which this network does not carry.',
+  tunnel_nested: "The frame is a datagram of the underlay's own tunnels: its route leads through a tunnel.",
+  tunnel_down: 'There is no way to the remote: no route, no local address, or the underlay is down.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;
 

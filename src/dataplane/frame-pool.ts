@@ -70,10 +70,22 @@ export class FramePool {
   readonly copyFailure: Int32Array;
   /** Not 0: the switch made this frame itself; it is nobody's received frame. */
   readonly isGenerated: Int32Array;
-  /** FDB entry of the frame's source, and the members source and destination are behind; -1: unknown. Set by lookup. */
+  /** FDB entries of the frame's source and destination, and the members they are behind; -1: unknown. Set by lookup. */
   readonly sourceEntry: Int32Array;
+  readonly destinationEntry: Int32Array;
   readonly sourceMember: Int32Array;
   readonly destinationMember: Int32Array;
+  /** Number of the tunnel the frame came through (pipeline/tunnel-table.ts), and of the one its destination is behind; 0: none. */
+  readonly tunnel: Int32Array;
+  readonly destinationTunnel: Int32Array;
+  /**
+   * Of what an underlay port received, until it is unpacked: octets of each of the datagrams in the slot but the last (0: it
+   * holds one), and the outer IP header's TOS or traffic class (-1: unknown).
+   */
+  readonly datagramSize: Int32Array;
+  readonly trafficClass: Int32Array;
+  /** Four words a slot: the address it came from, as it lies in memory, IPv4 mapped (::ffff:0:0/96). */
+  readonly sourceAddress: Int32Array;
   /** Octets received, for the ingress port's counters (length changes with tags). */
   readonly receivedLength: Int32Array;
 
@@ -109,8 +121,14 @@ export class FramePool {
     this.copyFailure = field();
     this.isGenerated = field();
     this.sourceEntry = field();
+    this.destinationEntry = field();
     this.sourceMember = field();
     this.destinationMember = field();
+    this.tunnel = field();
+    this.destinationTunnel = field();
+    this.datagramSize = field();
+    this.trafficClass = field();
+    this.sourceAddress = new Int32Array(slotCount * 4);
     this.receivedLength = field();
     this.free = field();
     for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;
@@ -153,6 +171,8 @@ export class FramePool {
     this.length[slot] = length;
     this.receivedLength[slot] = length;
     this.ingressPort[slot] = port;
+    this.tunnel[slot] = 0;
+    this.datagramSize[slot] = 0;
     this.offloadUnchecked[slot] = 0;
     this.gsoType[slot] = 0;
     this.checksumStart[slot] = 0;
@@ -197,6 +217,7 @@ export class FramePool {
     this.ingressPort[copy] = this.ingressPort[slot];
     this.ingressMember[copy] = this.ingressMember[slot];
     this.network[copy] = this.network[slot];
+    this.tunnel[copy] = this.tunnel[slot];
     this.priority[copy] = this.priority[slot];
     this.ethertype[copy] = this.ethertype[slot];
     this.networkHeader[copy] = this.networkHeader[slot] + shift;

@@ -32,6 +32,27 @@ export interface PortQueue {
   send(slot: number): boolean;
 }
 
+/** A queue of datagrams, each with an address of its own: a tunnel underlay's. `send` is not for it. */
+export interface DatagramQueue extends PortQueue {
+  /** Sockets to choose from. */
+  readonly senderCount: number;
+  /**
+   * Lends a slot as `send` does. Its octets go out as datagrams of `segmentSize` octets (0: as one) to the address in the
+   * four words, which are as they lie in memory, IPv4 mapped (::ffff:0:0/96); by socket number `sender`, with
+   * `trafficClass` as IPv4's TOS or IPv6's traffic class. One slot may be lent several times at once, to different addresses.
+   */
+  sendTo(
+    slot: number,
+    segmentSize: number,
+    sender: number,
+    trafficClass: number,
+    address0: number,
+    address1: number,
+    address2: number,
+    address3: number,
+  ): boolean;
+}
+
 /** A queue that moves its octets itself; the worker calls `receive` when `readable` is set. */
 export interface WatchedQueue extends PortQueue {
   readonly fd: number;

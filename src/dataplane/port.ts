@@ -26,7 +26,23 @@ export type QueueTransport =
    * How a worker that does not have a port's only stream sends by it: through a ring to the worker that has it. `from` is
    * the end that is filled, `to` the end that is emptied into the port's own queue.
    */
-  | { readonly type: 'relay'; readonly end: 'from' | 'to'; readonly ring: SharedArrayBuffer; readonly wakeFd: number };
+  | { readonly type: 'relay'; readonly end: 'from' | 'to'; readonly ring: SharedArrayBuffer; readonly wakeFd: number }
+  | DatagramTransport;
+
+/**
+ * Sockets of a tunnel underlay: each message is a datagram (or several of one size, UDP_SEGMENT and UDP_GRO) with an
+ * address. `fd` receives. All workers send by all of `senders`: UDP sockets bound to different source ports, so that a
+ * network's paths can tell flows apart (RFC 7348 section 5); GRE has one, `fd` itself.
+ */
+export interface DatagramTransport {
+  readonly type: 'datagram';
+  readonly protocol: 'udp' | 'gre';
+  readonly family: 4 | 6;
+  readonly fd: number;
+  readonly senders: readonly number[];
+  /** UDP port that datagrams are sent to; 0 for GRE. */
+  readonly remotePort: number;
+}
 
 /** What a port can take and will send; decides where segmentation and checksums are done. */
 export interface PortFeatures {
@@ -67,6 +83,23 @@ export interface PortIntent {
   readonly mtu?: number;
   readonly queues: number;
   readonly offload: 'auto' | 'off';
+  /** Of underlay ports only: the tunnels' own end. */
+  readonly underlay?: UnderlayIntent;
+}
+
+/** What is to be opened for one kind of tunnel on one underlay. */
+export interface UnderlayIntent {
+  readonly type: 'vxlan' | 'geneve' | 'gre';
+  /** This host's address, which the sockets are bound to. */
+  readonly local: string;
+  /** UDP port received on and sent to; 0 for GRE. */
+  readonly port: number;
+  readonly sourcePorts: number;
+  readonly ttl: number;
+  /** Outer UDP checksums are sent. */
+  readonly checksum: boolean;
+  /** Far ends of the configuration: the routes to them decide the MTU. */
+  readonly remotes: readonly string[];
 }
 
 /** What the main thread gives a kind to tell it of changes. */

@@ -196,6 +196,11 @@ export class Fdb {
     return this.table.valueWord(entry, 0) & MEMBER_MASK;
   }
 
+  /** The remote (number of a tunnel) that an entry says; 0: none. As of now, too. */
+  remoteOf(entry: number): number {
+    return this.table.valueWord(entry, 1);
+  }
+
   isStatic(entry: number): boolean {
     return (this.table.valueWord(entry, 0) & STATIC) !== 0;
   }

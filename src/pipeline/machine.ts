@@ -24,12 +24,15 @@ import type { FramePool } from '../dataplane/frame-pool.js';
 import type { PortQueue, SendReport } from '../dataplane/io-engine.js';
 import type { RelayCounts } from '../dataplane/relay-queue.js';
 import type { Kernels } from '../kernels/kernels.js';
-import { PORTS_MAX } from '../limits.js';
+import { PORTS_MAX, REPLIES_PER_BATCH_MAX, TUNNELS_MAX } from '../limits.js';
+import type { TunnelSettings } from '../tunnels/tunnel.js';
 import { Segmenter } from '../wire/gso.js';
+import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { LoopGuard } from './loop-guard.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
+import type { TunnelTable } from './tunnel-table.js';
 
 /** What is shared with other workers, or injected. */
 export interface MachineParts {
@@ -38,6 +41,7 @@ export interface MachineParts {
   readonly counters: Counters;
   readonly samples: DropSamples;
   readonly fdb: Fdb;
+  readonly tunnels: TunnelTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
 }
@@ -48,9 +52,22 @@ export class Machine implements SendReport, RelayCounts {
   readonly counters: Counters;
   readonly samples: DropSamples;
   readonly fdb: Fdb;
+  readonly tunnels: TunnelTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   readonly segmenter: Segmenter;
+  /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
+  readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
+  /** What the header of the message in hand says, and the next sequence number by tunnel, for tunnels that have one. */
+  readonly tunnelSettings: TunnelSettings = {
+    id: 0,
+    flags: 0,
+    sequence: 0,
+    options: new Uint8Array(0),
+    optionsStart: 0,
+    optionsSize: 0,
+  };
+  readonly sequences = new Int32Array(TUNNELS_MAX + 1);
   /** Replaced as one between two batches. */
   snapshot: Snapshot;
   /** By port index; undefined while the port has no queue in this worker. */
@@ -69,6 +86,7 @@ export class Machine implements SendReport, RelayCounts {
     this.counters = parts.counters;
     this.samples = parts.samples;
     this.fdb = parts.fdb;
+    this.tunnels = parts.tunnels;
     this.storm = parts.storm;
     this.loops = parts.loops;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
@@ -114,6 +132,15 @@ export class Machine implements SendReport, RelayCounts {
     this.counters.addDrop(port, reason, DROP_OF_COPY);
     this.counters.addPort(port, TX_DROPPED, 1);
     this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY);
+  }
+
+  /** A received frame that got no slot of its own: its octets, in part of `slot`, end here. */
+  loseFrame(slot: number, port: number, reason: number, octets: number): void {
+    this.counters.addPort(port, RX_FRAMES, 1);
+    this.counters.addPort(port, RX_BYTES, octets);
+    this.counters.addPort(port, RX_DROPPED, 1);
+    this.counters.addDrop(port, reason, DROP_OF_FRAME);
+    this.samples.take(this.pool, slot, port, reason, DROP_OF_FRAME);
   }
 
   /** Gives up one hold of a slot; the last one of a copy lets go of its original, the last one of an original ends it. */

@@ -1,7 +1,7 @@
 /**
  * A frame's whole life. READ FIRST.
  *
- *   receive -> ingress stages, on received frames -> replicate -> egress stages, on copies -> the ports' queues
+ *   receive -> decap -> ingress stages, on received frames -> replicate -> egress stages, on copies -> the ports' queues
  *
  * A batch of received frames goes through the ingress stages; each writes a drop reason or lets the frame go on. What is
  * left has a destination: one member, or a flood. `replicate` makes that (slot, member) pairs, and the egress stages take
@@ -10,16 +10,18 @@
  * Holds on slots: the runner holds each received frame while it works on it, each copy holds its slot until the queue
  * reports it. The last hold that goes settles the frame (machine.ts): forwarded, consumed or dropped, counted once. @hot
  */
-import type { Batch } from '../dataplane/batch.js';
+import { Batch } from '../dataplane/batch.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { EGRESS_BATCH_SIZE } from '../limits.js';
+import { BATCH_SIZE, EGRESS_BATCH_SIZE } from '../limits.js';
+import { encap } from './egress/encap.js';
 import { fit } from './egress/fit.js';
 import { egressPolicy } from './egress/policy.js';
 import { tag } from './egress/tag.js';
 import { transmit } from './egress/transmit.js';
+import { Decapsulator } from './decap.js';
 import { EgressBatch } from './egress-batch.js';
 import type { Machine } from './machine.js';
-import { PORT_CLOSED } from './snapshot.js';
+import { PORT_UNDERLAY } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
 import { classify } from './stages/classify.js';
 import { controlFrames } from './stages/control-frames.js';
@@ -30,7 +32,7 @@ import { parse } from './stages/parse.js';
 import { storm } from './stages/storm.js';
 
 export const ingressStages: readonly Stage[] = [parse, classify, controlFrames, lookup, storm, learn, forward];
-export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, transmit];
+export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, encap, transmit];
 
 /** Told of each stage as it has run; `weft trace` listens. */
 export interface StageListener {
@@ -41,15 +43,30 @@ export interface StageListener {
 export class Pipeline {
   private readonly machine: Machine;
   private readonly copies = new EgressBatch(EGRESS_BATCH_SIZE);
+  private readonly decapsulator: Decapsulator;
+  /** What came out of datagrams, with what came otherwise. */
+  private readonly frames = new Batch(BATCH_SIZE);
   private readonly listener: StageListener | undefined;
 
   constructor(machine: Machine, listener?: StageListener) {
     this.machine = machine;
+    this.decapsulator = new Decapsulator(machine);
     this.listener = listener;
   }
 
   /** Takes every frame of the batch to its end or onto a queue. The batch's slots are the runner's to let go. */
   run(batch: Batch): void {
+    if (this.machine.snapshot.underlayPorts === 0) {
+      this.runFrames(batch);
+      return;
+    }
+    for (let more = true; more; ) {
+      more = this.decapsulator.next(batch, this.frames);
+      this.runFrames(this.frames);
+    }
+  }
+
+  private runFrames(batch: Batch): void {
     for (let index = 0; index < ingressStages.length; index++) {
       const stage = ingressStages[index];
       stage.run(this.machine, batch);
@@ -57,17 +74,18 @@ export class Pipeline {
     }
     for (let index = 0; index < batch.count; index++) this.replicate(batch.slots[index]);
     this.leave();
+    this.answer();
     for (let index = 0; index < batch.count; index++) this.machine.letGo(batch.slots[index]);
     batch.count = 0;
   }
 
-  /** Makes the frame's copies. Floods skip ports that are closed: nobody is there to miss the frame. */
+  /** Makes the frame's copies. A network's list has no members whose port is closed: nobody is there to miss the frame. */
   private replicate(slot: number): void {
     const { pool, snapshot } = this.machine;
     if (pool.reason[slot] !== 0) return;
     const destination = pool.destination[slot];
     if (destination !== FLOOD) {
-      this.copy(slot, destination, 0);
+      this.copy(slot, destination, 0, pool.destinationTunnel[slot]);
       return;
     }
     const network = pool.network[slot];
@@ -77,17 +95,48 @@ export class Pipeline {
     let copies = 0;
     for (let index = start; index < end; index++) {
       const member = snapshot.networkMembers[index];
-      if (member === own || snapshot.portMode[snapshot.memberPort[member]] === PORT_CLOSED) continue;
-      this.copy(slot, member, 1);
+      if (member === own) continue;
+      if (snapshot.portMode[snapshot.memberPort[member]] === PORT_UNDERLAY) {
+        copies += this.copyToRemotes(slot, member);
+        continue;
+      }
+      this.copy(slot, member, 1, 0);
       copies++;
     }
     if (copies === 0) pool.reason[slot] = dropReasonNumber.no_port;
   }
 
-  private copy(slot: number, member: number, shared: number): void {
+  /** Head-end replication: one copy for each configured remote of the network that is not known to be dead. */
+  private copyToRemotes(slot: number, member: number): number {
+    const { snapshot, tunnels } = this.machine;
+    const start = snapshot.memberRemotesStart[member];
+    const end = start + snapshot.memberRemotesCount[member];
+    let copies = 0;
+    for (let index = start; index < end; index++) {
+      const tunnel = snapshot.remotes[index];
+      if (tunnels.isDown(tunnel)) continue;
+      this.copy(slot, member, 1, tunnel);
+      copies++;
+    }
+    return copies;
+  }
+
+  /** What the stages answered while they worked on the batch: frames of the switch's own, by the same egress stages. */
+  private answer(): void {
+    const { replies } = this.machine;
+    for (let index = 0; index < replies.count; index++) {
+      const slot = replies.slots[index];
+      this.copy(slot, replies.members[index], 0, replies.tunnels[index]);
+      this.machine.letGo(slot);
+    }
+    if (replies.count !== 0) this.leave();
+    replies.count = 0;
+  }
+
+  private copy(slot: number, member: number, shared: number, tunnel: number): void {
     if (this.copies.count === this.copies.capacity) this.leave();
     this.machine.pool.holds[slot]++;
-    this.copies.push(slot, member, shared);
+    this.copies.push(slot, member, shared, tunnel);
   }
 
   /** The egress stages on the copies made so far; those that could not leave are counted and let go. */
@@ -100,7 +149,7 @@ export class Pipeline {
     }
     for (let index = 0; index < copies.count; index++) {
       const reason = copies.reasons[index];
-      if (reason === 0) continue;
+      if (reason <= 0) continue;
       const slot = copies.slots[index];
       const port = machine.snapshot.memberPort[copies.members[index]];
       if (port >= 0) machine.failCopy(slot, port, reason);

@@ -15,6 +15,8 @@ export const PORT_ACCESS = 1;
 export const PORT_TRUNK = 2;
 /** 802.1ad tunnel: the whole frame, tagged or not, rides in one network. */
 export const PORT_TUNNEL = 3;
+/** The tunnels of one kind on one underlay: datagrams, each with a frame in it. One member per network. */
+export const PORT_UNDERLAY = 4;
 
 /** Bits of portFlags. */
 export const PORT_ISOLATED = 1 << 0;
@@ -40,6 +42,19 @@ export const CONTROL_OTHER = 1 << 5;
 
 /** Bits of networkFlags. */
 export const NETWORK_LEARNS = 1 << 0;
+/** Requests for a known address are answered here instead of flooded. */
+export const NETWORK_SUPPRESSES_ARP = 1 << 1;
+/** Frames through the network's tunnels may begin with a VLAN tag. */
+export const NETWORK_INNER_VLAN = 1 << 2;
+
+/** Bits of memberTunnelFlags. */
+export const TUNNEL_HAS_ID = 1 << 0;
+export const TUNNEL_SENDS_CHECKSUM = 1 << 1;
+export const TUNNEL_SENDS_SEQUENCE = 1 << 2;
+
+/** Words of a row of allowFrom, and of a node of idTree. */
+export const ALLOW_WORDS = 5;
+export const ID_NODE_WORDS = 256;
 
 /** Offsets in a port's three entries of portStormRate. */
 export const STORM_BROADCAST = 0;
@@ -81,6 +96,41 @@ export interface Snapshot {
    * network's. A trunk may carry a network of 1500 beside one of 9000.
    */
   readonly memberMtu: Int32Array;
+
+  /** Ports in mode PORT_UNDERLAY; 0: nothing that concerns tunnels need be looked at. */
+  readonly underlayPorts: number;
+  /** By port, for underlay ports: index in tunnels/registry.ts; -1: it is none. */
+  readonly portTunnelKind: Int32Array;
+  /** Root of the port's tree of tunnel ids in idTree; -1: none. A network without an id is portUntaggedMember. */
+  readonly portIdTree: Int32Array;
+  /** Four words a port: the underlay's own address, as all addresses here in memory's order, IPv4 mapped. */
+  readonly portLocal: Int32Array;
+  /** UDP port that tunnels of this port are sent to; 0: they are not UDP. */
+  readonly portTunnelPort: Int32Array;
+  /** Outer DSCP in the upper six bits of an octet; -1: the inner one. */
+  readonly portDscp: Int32Array;
+  /** Rows of allowFrom: sources that are unpacked besides the configured remotes. */
+  readonly portAllowStart: Int32Array;
+  readonly portAllowCount: Int32Array;
+  /** ALLOW_WORDS a row: address, prefix length (of the mapped form, 96 more for IPv4). */
+  readonly allowFrom: Int32Array;
+  /**
+   * Nodes of ID_NODE_WORDS words: from the root by the octets of the id, the most significant first, the fourth gives the
+   * member; -1: none. An id costs four loads, however many there are and whatever a sender tries.
+   */
+  readonly idTree: Int32Array;
+
+  /** By member of an underlay port: VNI or key, TUNNEL_… flags, and its part of `remotes`. */
+  readonly memberTunnelId: Int32Array;
+  readonly memberTunnelFlags: Int32Array;
+  readonly memberRemotesStart: Int32Array;
+  readonly memberRemotesCount: Int32Array;
+  /** Geneve options or the like in wire form: the member's part of tunnelOptions. */
+  readonly memberOptionsStart: Int32Array;
+  readonly memberOptionsSize: Int32Array;
+  readonly tunnelOptions: Uint8Array;
+  /** Numbers of the tunnels that floods go to (pipeline/tunnel-table.ts). */
+  readonly remotes: Int32Array;
 
   /** By network. Its members lie at networkMembers[start .. start + count). */
   readonly networkStart: Int32Array;

@@ -7,6 +7,8 @@ import type { Machine } from './machine.js';
 export interface Names {
   port(index: number): string;
   network(index: number): string;
+  /** Address of a tunnel's remote end. */
+  remote(tunnel: number): string;
 }
 
 /** A step on received frames. It skips slots whose `reason` is set, and sets `reason` to end a frame. */

@@ -17,6 +17,7 @@ export const transmit: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { pool, snapshot, queues } = machine;
     for (let index = 0; index < copies.count; index++) {
+      // Dropped, or on its way through a tunnel already.
       if (copies.reasons[index] !== 0) continue;
       const port = snapshot.memberPort[copies.members[index]];
       const slot = copies.slots[index];

@@ -6,7 +6,15 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isTpid, PRIORITY_MASK, popTag, VID_MASK, VID_RESERVED, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
-import { PORT_ACCESS, PORT_CLOSED, PORT_INNER_VIDS, PORT_TUNNEL, type Snapshot } from '../snapshot.js';
+import {
+  NETWORK_INNER_VLAN,
+  PORT_ACCESS,
+  PORT_CLOSED,
+  PORT_INNER_VIDS,
+  PORT_TUNNEL,
+  PORT_UNDERLAY,
+  type Snapshot,
+} from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
 export const classify: Stage = {
@@ -37,6 +45,9 @@ function classifyFrame(machine: Machine, slot: number): number {
   if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
   if (machine.loops.isBlockedNow(port)) return dropReasonNumber.loop;
 
+  // The tunnel's id was its network's name; what is in the frame is the network's own.
+  if (mode === PORT_UNDERLAY) return classifyUnpacked(machine, slot);
+
   const start = pool.offset[slot];
   let member = snapshot.portUntaggedMember[port];
   let control = 0;
@@ -58,6 +69,15 @@ function classifyFrame(machine: Machine, slot: number): number {
   pool.ingressMember[slot] = member;
   pool.network[slot] = snapshot.memberNetwork[member];
   return 0;
+}
+
+function classifyUnpacked(machine: Machine, slot: number): number {
+  const { pool, snapshot } = machine;
+  const at = pool.offset[slot] + 12;
+  pool.priority[slot] = 0;
+  if (!isTpid((pool.octets[at] << 8) | pool.octets[at + 1])) return 0;
+  const allows = (snapshot.networkFlags[pool.network[slot]] & NETWORK_INNER_VLAN) !== 0;
+  return allows ? 0 : dropReasonNumber.tunnel_inner_vlan;
 }
 
 function taggedMember(snapshot: Snapshot, port: number, vid: number): number {

@@ -5,6 +5,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
+import { PORT_UNDERLAY } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { memberInUse } from './lookup.js';
 
@@ -16,12 +17,15 @@ export const forward: Stage = {
 
   run(machine: Machine, batch: Batch): void {
     const pool = machine.pool;
+    const { underlayPorts } = machine.snapshot;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
       let member = pool.destinationMember[slot];
       if (member < 0) member = findAgain(machine, slot);
       pool.destination[slot] = member < 0 ? FLOOD : member;
+      if (underlayPorts !== 0 && member >= 0)
+        pool.destinationTunnel[slot] = machine.fdb.remoteOf(pool.destinationEntry[slot]);
       if (member === pool.ingressMember[slot]) pool.reason[slot] = dropReasonNumber.hairpin;
     }
   },
@@ -29,10 +33,14 @@ export const forward: Stage = {
   explain(machine: Machine, slot: number, names: Names): string {
     const { pool, snapshot } = machine;
     const destination = pool.destination[slot];
-    if (destination !== FLOOD) return `destination is behind ${names.port(snapshot.memberPort[destination])}`;
+    if (destination !== FLOOD) {
+      const port = snapshot.memberPort[destination];
+      const remote = snapshot.portMode[port] === PORT_UNDERLAY ? ` at ${names.remote(pool.destinationTunnel[slot])}` : '';
+      return `destination is behind ${names.port(port)}${remote}`;
+    }
     const network = pool.network[slot];
     const kind = (pool.octets[pool.offset[slot]] & 1) !== 0 ? 'group address' : 'unknown destination';
-    return `${kind}: to all ${snapshot.networkCount[network] - 1} other members of ${names.network(network)}`;
+    return `${kind}: to everyone else in ${names.network(network)}`;
   },
 };
 
@@ -48,5 +56,6 @@ function findAgain(machine: Machine, slot: number): number {
   const age = machine.snapshot.networkMacAge[network];
   const macHigh = macHighAt(pool.octets, at);
   const found = fdb.find(network, macHigh, macLowAt(pool.octets, at), machine.nowSeconds, age);
+  pool.destinationEntry[slot] = found;
   return found < 0 ? -1 : memberInUse(machine.snapshot, fdb.foundMember);
 }

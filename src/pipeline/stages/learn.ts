@@ -9,7 +9,7 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
 import { BUSY, LEARNED, MOVED, REFUSED_STATIC } from '../fdb.js';
 import type { Machine } from '../machine.js';
-import { NETWORK_LEARNS, PORT_GUARDED } from '../snapshot.js';
+import { NETWORK_LEARNS, PORT_GUARDED, PORT_UNDERLAY } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
 export const learn: Stage = {
@@ -21,7 +21,8 @@ export const learn: Stage = {
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
-      if (pool.sourceMember[slot] === pool.ingressMember[slot]) fdb.refresh(pool.sourceEntry[slot], now);
+      if (pool.sourceMember[slot] === pool.ingressMember[slot] && isSameTunnel(machine, slot))
+        fdb.refresh(pool.sourceEntry[slot], now);
       else learnSource(machine, slot);
     }
   },
@@ -48,6 +49,12 @@ export const learn: Stage = {
   },
 };
 
+/** Whether the source is behind the remote that its entry says, where it may be behind one at all. */
+function isSameTunnel(machine: Machine, slot: number): boolean {
+  const { pool } = machine;
+  return machine.snapshot.underlayPorts === 0 || machine.fdb.remoteOf(pool.sourceEntry[slot]) === pool.tunnel[slot];
+}
+
 /** The rare case: the source is new, or was behind another member. */
 function learnSource(machine: Machine, slot: number): void {
   const { pool, fdb, snapshot, counters } = machine;
@@ -58,11 +65,16 @@ function learnSource(machine: Machine, slot: number): void {
   const macLow = macLowAt(pool.octets, source);
   const member = pool.ingressMember[slot];
   const port = pool.ingressPort[slot];
-  const result = fdb.learn(network, macHigh, macLow, member, machine.nowSeconds, snapshot);
+  const isUnderlay = snapshot.portMode[port] === PORT_UNDERLAY;
+  // A remote that there was no room for: frames back must be flooded.
+  if (isUnderlay && pool.tunnel[slot] === 0) return;
+  const result = fdb.learn(network, macHigh, macLow, member, machine.nowSeconds, snapshot, pool.tunnel[slot]);
   if (result === LEARNED) return;
   if (result === MOVED) {
     counters.addPort(port, STATION_MOVES, 1);
     const from = snapshot.memberPort[fdb.movedFrom];
+    // From host to host, a VM migrates; an underlay is never blocked for what one of its hosts says.
+    if (isUnderlay || snapshot.portMode[from] === PORT_UNDERLAY) return;
     const word0 = (network << 16) | macHigh;
     if (fdb.movedBack) machine.loops.noteMove(word0, macLow, port, from, machine.nowMs);
     else machine.loops.noteMove(word0, macLow, from, port, machine.nowMs);

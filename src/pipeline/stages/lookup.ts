@@ -64,6 +64,7 @@ function askHints(machine: Machine, batch: Batch): number {
     if (before >= 0 && isSameConversation(pool, words, before, slot)) {
       pool.sourceEntry[slot] = pool.sourceEntry[before];
       pool.sourceMember[slot] = pool.sourceMember[before];
+      pool.destinationEntry[slot] = pool.destinationEntry[before];
       pool.destinationMember[slot] = pool.destinationMember[before];
       continue;
     }
@@ -105,7 +106,9 @@ function askHintsOf(machine: Machine, slot: number, count: number): number {
   const high = macHighAt(octets, at);
   const word0 = fdb.keyWord0(network, high);
   const word1 = macLowAt(octets, at);
-  const member = memberInUse(snapshot, fdb.memberAt(hintOf(word0, word1), word0, word1, nowSeconds, age));
+  const other = hintOf(word0, word1);
+  const member = memberInUse(snapshot, fdb.memberAt(other, word0, word1, nowSeconds, age));
+  pool.destinationEntry[slot] = other;
   pool.destinationMember[slot] = member;
   // Group addresses are never learned, so they are never found.
   if (member < 0 && !isGroup(high)) list(fdb, listed++, word0, word1, slot << 1);
@@ -143,6 +146,7 @@ function findTarget(machine: Machine, batch: Batch, place: number): void {
   // Also while nobody asks: the next who does is to find what is in use.
   if (member >= 0) hints[hintPlace(words0[place], words1[place])] = entry;
   if ((targets[place] & 1) === 0) {
+    pool.destinationEntry[slot] = entry;
     pool.destinationMember[slot] = member;
     if (member < 0) batch.hasUnknown = 1;
   } else {

@@ -19,6 +19,8 @@ export const parse: Stage = {
     let groups = 0;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
+      // What was unpacked may have a reason already.
+      if (pool.reason[slot] !== 0) continue;
       const length = pool.length[slot];
       if (length < FRAME_SIZE_MIN) pool.reason[slot] = dropReasonNumber.runt;
       else if (length >= FRAME_SIZE_MAX) pool.reason[slot] = dropReasonNumber.too_long;

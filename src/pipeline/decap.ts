@@ -1,0 +1,232 @@
+/**
+ * From datagrams to frames: what underlay ports received is unpacked before the first stage sees it. The source must be a
+ * remote of the network or in allowFrom, the header sound, its id a network's; a frame that fails goes on with its reason
+ * set, so that the runner counts it. One slot may hold many datagrams of one sender (UDP_GRO); TCP segments that follow each
+ * other are put together to one super-frame again, where they lie. @hot
+ *
+ * Slots: the first frame of a message stays in the slot it came in; others get slots of their own, and the message's slot
+ * is held until its last datagram is unpacked. Every slot of `frames` is held once for the runner, as received ones are.
+ *
+ * What an attacker can do: a datagram from elsewhere costs two look-ups and the rows of allowFrom, whatever is in it.
+ */
+import type { Batch } from '../dataplane/batch.js';
+import { TUNNEL_RX_BYTES, TUNNEL_RX_FRAMES } from '../dataplane/counters.js';
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { DROP_SAMPLE_SIZE, FRAME_SIZE_MIN } from '../limits.js';
+import type { TunnelHeader } from '../tunnels/tunnel.js';
+import { tunnelKinds } from '../tunnels/registry.js';
+import { combineEcn, ECN_MASK } from '../wire/ecn.js';
+import { Merger } from '../wire/gro.js';
+import type { Machine } from './machine.js';
+import { ALLOW_WORDS, ID_NODE_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
+import { anyNetwork } from './tunnel-table.js';
+
+export class Decapsulator {
+  private readonly machine: Machine;
+  private readonly merger: Merger;
+  private readonly header: TunnelHeader = { id: 0, hasId: false };
+  /** Slots of `received` that are done with, and the position of the next datagram in the one after; 0: not begun. */
+  private done = 0;
+  private at = 0;
+  private end = 0;
+  /** Octets of each of its datagrams but the last. */
+  private size = 0;
+  /** What `open` found. */
+  private member = -1;
+  private tunnel = 0;
+  /** The source that was looked up last, good for one batch: member and address, and the tunnel. */
+  private lastMember = -1;
+  private readonly lastAddress = new Int32Array(4);
+  private lastTunnel = 0;
+
+  constructor(machine: Machine) {
+    this.machine = machine;
+    this.merger = new Merger(machine.pool, machine.kernels);
+  }
+
+  /** Fills `frames` from `received`. True when there is more: then it is called again once `frames` is empty. */
+  next(received: Batch, frames: Batch): boolean {
+    const { machine, merger } = this;
+    this.lastMember = -1;
+    merger.begin();
+    while (this.done < received.count && !frames.full) {
+      const slot = received.slots[this.done];
+      if (!isUnderlay(machine.snapshot, machine.pool.ingressPort[slot])) frames.push(slot);
+      else if (!this.unpack(slot, frames)) break;
+      this.done++;
+    }
+    merger.finish();
+    if (this.done < received.count) return true;
+    this.done = 0;
+    received.count = 0;
+    return false;
+  }
+
+  /** False when `frames` is full before the slot is empty. */
+  private unpack(slot: number, frames: Batch): boolean {
+    const { pool } = this.machine;
+    if (this.at === 0) {
+      this.at = pool.offset[slot];
+      this.end = this.at + pool.length[slot];
+      this.size = pool.datagramSize[slot] === 0 ? pool.length[slot] : pool.datagramSize[slot];
+      pool.holds[slot]++;
+    }
+    const start = pool.frameStart(slot);
+    while (this.at < this.end || this.at === start) {
+      if (frames.full) return false;
+      const at = this.at;
+      const end = Math.min(at + this.size, this.end);
+      // An empty datagram is one, too.
+      this.at = end === at ? end + 1 : end;
+      this.take(slot, at, end, at === start, frames);
+    }
+    this.at = 0;
+    this.machine.letGo(slot);
+    return true;
+  }
+
+  /** One datagram: its frame joins the super-frame it continues, or becomes a frame of the batch. */
+  private take(slot: number, at: number, end: number, isFirst: boolean, frames: Batch): void {
+    const { machine, merger } = this;
+    const { pool, counters } = machine;
+    const port = pool.ingressPort[slot];
+    const opened = this.open(slot, port, at, end);
+    const frame = opened < 0 ? at : at + opened;
+    const length = end - frame;
+    if (opened >= 0) {
+      counters.addTunnel(this.tunnel, TUNNEL_RX_FRAMES, 1);
+      counters.addTunnel(this.tunnel, TUNNEL_RX_BYTES, length);
+      const into = merger.append(frame, length, this.tunnel);
+      if (into >= 0) {
+        pool.receivedLength[into] += length;
+        if (isFirst) this.giveUp(slot);
+        return;
+      }
+    }
+    let own = slot;
+    let where = frame;
+    if (!isFirst) {
+      own = pool.allocate();
+      if (own < 0) {
+        machine.loseFrame(slot, port, dropReasonNumber.no_slot, length);
+        return;
+      }
+      where = pool.frameStart(own);
+      machine.kernels.copy(frame, where, opened < 0 ? Math.min(length, DROP_SAMPLE_SIZE) : length);
+    }
+    const trafficClass = pool.trafficClass[slot];
+    pool.receive(own, port, length);
+    pool.offset[own] = where;
+    pool.trafficClass[own] = trafficClass;
+    pool.ingressMember[own] = this.member;
+    pool.tunnel[own] = this.tunnel;
+    frames.push(own);
+    if (opened < 0) pool.reason[own] = -opened;
+    else {
+      pool.network[own] = machine.snapshot.memberNetwork[this.member];
+      merger.open(own, this.tunnel);
+    }
+  }
+
+  /** The slot's first datagram went into another slot's frame, with which it is counted: the runner won't see this one. */
+  private giveUp(slot: number): void {
+    this.machine.pool.isGenerated[slot] = 1;
+    this.machine.letGo(slot);
+  }
+
+  /** Octets of the datagram's headers in front of its frame, or the negated number of a drop reason. */
+  private open(slot: number, port: number, at: number, end: number): number {
+    const { machine, header } = this;
+    const { snapshot, pool } = machine;
+    this.member = -1;
+    this.tunnel = 0;
+    if (!this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
+    const kind = tunnelKinds[snapshot.portTunnelKind[port]];
+    const size = kind.read(pool.octets, at, end, header);
+    if (size < 0) return size;
+    const member = memberOfId(snapshot, port, header);
+    if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
+    if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
+    this.member = member;
+    this.tunnel = this.tunnelOf(slot, port, member);
+    if (this.tunnel < 0) return -dropReasonNumber.tunnel_unknown_source;
+    const trafficClass = pool.trafficClass[slot];
+    if ((trafficClass & ECN_MASK) !== 0 && trafficClass >= 0)
+      if (!combineEcn(pool.octets, at + size, end, trafficClass)) return -dropReasonNumber.tunnel_ecn;
+    return size;
+  }
+
+  /** Whether any network of the port may hear this address at all: asked first, so that others cost little. */
+  private isKnownSource(slot: number, port: number): boolean {
+    const { machine } = this;
+    const words = machine.pool.sourceAddress;
+    const from = slot << 2;
+    if (this.lastMember >= 0 && this.isLastAddress(words, from) && machine.snapshot.memberPort[this.lastMember] === port)
+      return true;
+    const everyone = anyNetwork(port);
+    if (machine.tunnels.find(everyone, words[from], words[from + 1], words[from + 2], words[from + 3]) !== 0) return true;
+    return isAllowed(machine.snapshot, port, words, from);
+  }
+
+  /** The tunnel from the slot's source to the member; learned if it is new; 0: there was no room. */
+  private tunnelOf(slot: number, port: number, member: number): number {
+    const { tunnels, pool, nowSeconds } = this.machine;
+    const words = pool.sourceAddress;
+    const from = slot << 2;
+    if (member === this.lastMember && this.isLastAddress(words, from)) return this.lastTunnel;
+    let tunnel = tunnels.find(member, words[from], words[from + 1], words[from + 2], words[from + 3]);
+    if (tunnel === 0)
+      tunnel = tunnels.learn(member, words[from], words[from + 1], words[from + 2], words[from + 3], nowSeconds);
+    else tunnels.refresh(tunnel, nowSeconds);
+    this.lastMember = member;
+    this.lastAddress[0] = words[from];
+    this.lastAddress[1] = words[from + 1];
+    this.lastAddress[2] = words[from + 2];
+    this.lastAddress[3] = words[from + 3];
+    this.lastTunnel = tunnel;
+    return tunnel;
+  }
+
+  private isLastAddress(words: Int32Array, from: number): boolean {
+    const last = this.lastAddress;
+    return (
+      words[from + 3] === last[3] && words[from + 2] === last[2] && words[from + 1] === last[1] && words[from] === last[0]
+    );
+  }
+}
+
+function isUnderlay(snapshot: Snapshot, port: number): boolean {
+  return port < snapshot.portMode.length && snapshot.portMode[port] === PORT_UNDERLAY;
+}
+
+/** The member of the network that a header's id names on this port; -1: none does. */
+function memberOfId(snapshot: Snapshot, port: number, header: TunnelHeader): number {
+  if (!header.hasId) return snapshot.portUntaggedMember[port];
+  const { idTree } = snapshot;
+  const { id } = header;
+  let node = snapshot.portIdTree[port];
+  for (let shift = 24; shift >= 0 && node >= 0; shift -= 8) node = idTree[node * ID_NODE_WORDS + ((id >>> shift) & 0xff)];
+  return node;
+}
+
+/** Whether the address lies in one of the port's prefixes. Words are in memory's order, so octets are compared from the lowest. */
+function isAllowed(snapshot: Snapshot, port: number, words: Int32Array, from: number): boolean {
+  const { allowFrom } = snapshot;
+  const first = snapshot.portAllowStart[port];
+  const last = first + snapshot.portAllowCount[port];
+  for (let row = first; row < last; row++) if (isInPrefix(allowFrom, row * ALLOW_WORDS, words, from)) return true;
+  return false;
+}
+
+function isInPrefix(rows: Int32Array, row: number, words: Int32Array, from: number): boolean {
+  let bits = rows[row + 4];
+  for (let word = 0; bits > 0; word++, bits -= 32) {
+    const difference = rows[row + word] ^ words[from + word];
+    if (difference === 0) continue;
+    if (bits >= 32) return false;
+    const networkOrder =
+      (difference << 24) | ((difference & 0xff00) << 8) | ((difference >>> 8) & 0xff00) | (difference >>> 24);
+    if (networkOrder >>> (32 - bits) !== 0) return false;
+  }
+  return true;
+}

@@ -1,0 +1,215 @@
+/**
+ * From frames to datagrams: copies that leave by an underlay port get the tunnel's header and go to the port's sockets. A
+ * super-frame is cut into segments that stand one behind the other in one slot, each with its header, and leaves as one
+ * message (UDP_SEGMENT). The outer source port is chosen by the inner flow (RFC 7348 section 5), DSCP and ECN come from the
+ * inner packet (RFC 2983, RFC 6040 section 4.1). Copies of one flood to several remotes share what they send. @hot
+ *
+ * Each copy's hold passes to the queue, as in transmit; what the queue refuses keeps its hold and gets a reason.
+ */
+import { TUNNEL_TX_BYTES, TUNNEL_TX_FRAMES } from '../../dataplane/counters.js';
+import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import type { DatagramQueue } from '../../dataplane/io-engine.js';
+import { DATAGRAMS_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX } from '../../limits.js';
+import { tunnelKinds } from '../../tunnels/registry.js';
+import type { TunnelKind } from '../../tunnels/tunnel.js';
+import { ECN_MASK, innerTrafficClass } from '../../wire/ecn.js';
+import { flowHash } from '../../wire/flow-hash.js';
+import { isOwnTunnel } from '../../wire/nested-tunnel.js';
+import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
+import { isTpid } from '../../wire/vlan.js';
+import { type EgressBatch, ON_ITS_WAY } from '../egress-batch.js';
+import type { Machine } from '../machine.js';
+import { NETWORK_INNER_VLAN, PORT_UNDERLAY, TUNNEL_SENDS_SEQUENCE } from '../snapshot.js';
+import type { EgressStage, Names } from '../stage.js';
+
+/** The slot that the last plain copy was sent in, whose frame and member: the next remote's copy may be the same. */
+let sharedFrom = -1;
+let sharedMember = -1;
+let sharedSlot = -1;
+/** Of the copy in hand: what its message is sent with. */
+let sender = 0;
+let trafficClass = 0;
+
+export const encap: EgressStage = {
+  name: 'encap',
+
+  run(machine: Machine, copies: EgressBatch): void {
+    const { snapshot } = machine;
+    if (snapshot.underlayPorts === 0) return;
+    sharedFrom = -1;
+    for (let index = 0; index < copies.count; index++) {
+      if (copies.reasons[index] !== 0) continue;
+      const port = snapshot.memberPort[copies.members[index]];
+      if (snapshot.portMode[port] === PORT_UNDERLAY) copies.reasons[index] = sendThroughTunnel(machine, copies, index, port);
+    }
+  },
+
+  explain(machine: Machine, copies: EgressBatch, index: number, names: Names): string {
+    const port = machine.snapshot.memberPort[copies.members[index]];
+    if (machine.snapshot.portMode[port] !== PORT_UNDERLAY) return 'needs no tunnel';
+    return `to ${names.remote(copies.tunnels[index])} in ${tunnelKinds[machine.snapshot.portTunnelKind[port]].type}`;
+  },
+};
+
+/** Returns ON_ITS_WAY, or the copy's drop reason. */
+function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number, port: number): number {
+  const { pool, snapshot, tunnels } = machine;
+  const slot = copies.slots[index];
+  const member = copies.members[index];
+  const tunnel = copies.tunnels[index];
+  const queue = machine.queues[port] as DatagramQueue | undefined;
+  // The FDB may have been read just when another thread changed it.
+  if (queue === undefined || tunnels.memberOf(tunnel) !== member) return dropReasonNumber.tunnel_down;
+  const at = pool.offset[slot];
+  const octets = pool.octets;
+  if (isTpid((octets[at + 12] << 8) | octets[at + 13]))
+    if ((snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_INNER_VLAN) === 0)
+      return dropReasonNumber.tunnel_inner_vlan;
+  const ethertype = pool.ethertype[slot];
+  const network = pool.networkHeader[slot];
+  const end = at + pool.length[slot];
+  if (isOwnTunnel(octets, ethertype, network, end, snapshot.portTunnelPort[port], snapshot.portLocal, port << 2))
+    return dropReasonNumber.tunnel_nested;
+  const inner = innerTrafficClass(octets, ethertype, network, end);
+  const dscp = snapshot.portDscp[port];
+  trafficClass = dscp < 0 ? inner : dscp | (inner & ECN_MASK);
+  sender = flowHash(octets, at, ethertype, network, end);
+  setHeader(machine, member);
+  const kind = tunnelKinds[snapshot.portTunnelKind[port]];
+  if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) return sendSuperFrame(machine, copies, index, kind, queue);
+  return sendFrame(machine, copies, index, kind, queue);
+}
+
+function setHeader(machine: Machine, member: number): void {
+  const { snapshot, tunnelSettings } = machine;
+  tunnelSettings.id = snapshot.memberTunnelId[member];
+  tunnelSettings.flags = snapshot.memberTunnelFlags[member];
+  tunnelSettings.options = snapshot.tunnelOptions;
+  tunnelSettings.optionsStart = snapshot.memberOptionsStart[member];
+  tunnelSettings.optionsSize = snapshot.memberOptionsSize[member];
+}
+
+/** Takes as many sequence numbers as there are datagrams, where the tunnel has such. */
+function takeSequence(machine: Machine, tunnel: number, count: number): void {
+  if ((machine.tunnelSettings.flags & TUNNEL_SENDS_SEQUENCE) === 0) return;
+  machine.tunnelSettings.sequence = machine.sequences[tunnel];
+  machine.sequences[tunnel] += count;
+}
+
+function sendFrame(machine: Machine, copies: EgressBatch, index: number, kind: TunnelKind, queue: DatagramQueue): number {
+  const { pool, tunnelSettings } = machine;
+  const slot = copies.slots[index];
+  const member = copies.members[index];
+  const isSequenced = (tunnelSettings.flags & TUNNEL_SENDS_SEQUENCE) !== 0;
+  let own = slot;
+  if (slot === sharedFrom && member === sharedMember && !isSequenced) {
+    own = sharedSlot;
+    pool.holds[own]++;
+  } else {
+    if (copies.shared[index] !== 0) own = pool.clone(slot);
+    if (own < 0) return dropReasonNumber.no_slot;
+    if (pool.checksumStart[own] !== 0) machine.segmenter.completeChecksum(own);
+    takeSequence(machine, copies.tunnels[index], 1);
+    const frame = pool.offset[own];
+    const start = kind.write(pool.octets, frame, frame + pool.length[own], tunnelSettings);
+    pool.length[own] += frame - start;
+    pool.offset[own] = start;
+    if (own !== slot) {
+      sharedFrom = slot;
+      sharedMember = member;
+      sharedSlot = own;
+    }
+  }
+  if (own !== slot) {
+    // The clone holds the original, so the copy's own hold on it is not needed any more.
+    copies.slots[index] = own;
+    machine.letGo(slot);
+  }
+  return send(machine, queue, own, 0, copies.tunnels[index], 1);
+}
+
+/** Returns ON_ITS_WAY when at least the first message was given to the queue; the rest is counted, as a device would. */
+function sendSuperFrame(
+  machine: Machine,
+  copies: EgressBatch,
+  index: number,
+  kind: TunnelKind,
+  queue: DatagramQueue,
+): number {
+  const { pool, segmenter, tunnelSettings } = machine;
+  const slot = copies.slots[index];
+  const tunnel = copies.tunnels[index];
+  const count = segmenter.begin(slot);
+  const header = kind.headerSize(tunnelSettings.flags, tunnelSettings.optionsSize);
+  const datagram = header + pool.headersEnd[slot] - pool.offset[slot] + pool.gsoSize[slot];
+  const perMessage =
+    kind.protocol === 'udp' ? Math.min(DATAGRAMS_PER_MESSAGE_MAX, Math.floor(MESSAGE_SIZE_MAX / datagram)) : 1;
+  takeSequence(machine, tunnel, count);
+  for (let first = 0; first < count; first += perMessage) {
+    const last = Math.min(first + perMessage, count);
+    const own = pool.allocate();
+    let reason: number = dropReasonNumber.no_slot;
+    if (own >= 0) {
+      writeMessage(machine, own, kind, header, first, last);
+      pool.original[own] = pool.original[slot];
+      pool.holds[pool.original[slot]]++;
+      reason = send(machine, queue, own, last - first > 1 ? datagram : 0, tunnel, last - first);
+      if (reason === ON_ITS_WAY) continue;
+      machine.letGo(own);
+    }
+    if (first === 0) return reason;
+    machine.failCopy(slot, queue.port, reason);
+  }
+  machine.letGo(slot);
+  return ON_ITS_WAY;
+}
+
+/** Segments `first` to `last` - 1 of the super-frame in the segmenter's hand, each in a datagram, one behind the other. */
+function writeMessage(
+  machine: Machine,
+  slot: number,
+  kind: TunnelKind,
+  header: number,
+  first: number,
+  last: number,
+): void {
+  const { pool, segmenter, tunnelSettings } = machine;
+  const start = pool.frameStart(slot);
+  let at = start;
+  for (let segment = first; segment < last; segment++) {
+    const frame = at + header;
+    const end = frame + segmenter.segmentAt(segment, frame);
+    kind.write(pool.octets, frame, end, tunnelSettings);
+    tunnelSettings.sequence = (tunnelSettings.sequence + 1) | 0;
+    at = end;
+  }
+  pool.offset[slot] = start;
+  pool.length[slot] = at - start;
+  pool.gsoType[slot] = 0;
+  pool.checksumStart[slot] = 0;
+}
+
+function send(
+  machine: Machine,
+  queue: DatagramQueue,
+  slot: number,
+  datagramSize: number,
+  tunnel: number,
+  datagrams: number,
+): number {
+  const { tunnels, counters, pool } = machine;
+  const isSent = queue.sendTo(
+    slot,
+    datagramSize,
+    sender,
+    trafficClass,
+    tunnels.addressWord(tunnel, 0),
+    tunnels.addressWord(tunnel, 1),
+    tunnels.addressWord(tunnel, 2),
+    tunnels.addressWord(tunnel, 3),
+  );
+  if (!isSent) return dropReasonNumber.tx_full;
+  counters.addTunnel(tunnel, TUNNEL_TX_FRAMES, datagrams);
+  counters.addTunnel(tunnel, TUNNEL_TX_BYTES, pool.length[slot]);
+  return ON_ITS_WAY;
+}

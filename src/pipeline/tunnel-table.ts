@@ -1,0 +1,111 @@
+/**
+ * The tunnels: one network's ways to its remote ends (VTEPs). A tunnel is a member of an underlay port and an address; its
+ * number is what the FDB keeps as a station's remote, what floods go to, and what counters are kept under.
+ *
+ *   key    member | address, four words as they lie in memory, IPv4 mapped into ::ffff:0:0/96
+ *   value  TUNNEL_DOWN or 0
+ *   group  configured, or learned from a datagram of an address in allowFrom
+ *
+ * The member of what concerns a whole underlay port, the remotes that any of its networks names, is `anyNetwork(port)`.
+ *
+ * Lies in shared memory that outlives the daemon, as the FDB does, because the FDB's entries refer to it. The main thread
+ * adds and removes configured tunnels and takes learned ones away once nothing can refer to them any more (tunnel-control.ts);
+ * workers only add learned ones, under the table's lock. A number is therefore good for as long as a frame is handled;
+ * whoever took one from the FDB checks `memberOf`.
+ *
+ * What an attacker can do: nothing from outside allowFrom. Who may send and forges addresses within allowFrom can fill the
+ * learned half of the table; stations behind further addresses are then not learned, and frames to them are flooded. @hot
+ */
+import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
+import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
+import { TUNNELS_MAX } from '../limits.js';
+
+export const TUNNEL_DOWN = 1;
+
+export const GROUP_LEARNED = 0;
+export const GROUP_CONFIGURED = 1;
+const KEY_WORDS = 5;
+
+export const tunnelShape: TableShape = { capacity: TUNNELS_MAX, keyWords: KEY_WORDS, valueWords: 1, groupCount: 2 };
+/** What a file with the table in it is marked as; the version changes with the layout. */
+export const TUNNEL_LAYOUT = { kind: 'tun1', version: 1 } as const;
+
+/** Octets of memory the table takes. */
+export const TUNNEL_TABLE_SIZE = sharedTableSize(tunnelShape);
+
+/** In place of a member: any network of the underlay port. */
+export function anyNetwork(port: number): number {
+  return -1 - port;
+}
+
+export function openTunnelTable(memory: MemoryDescriptor, workerIndex: number): TunnelTable {
+  const { buffer, byteOffset } = attachSharedMemory(memory);
+  return new TunnelTable(buffer, workerIndex + 1, byteOffset);
+}
+
+export class TunnelTable {
+  protected readonly table: SharedTable;
+  protected readonly owner: number;
+  protected readonly key = new Int32Array(KEY_WORDS);
+  protected readonly value = new Int32Array(1);
+
+  /** Over zeroed memory of TUNNEL_TABLE_SIZE octets, or one that is a table already. `owner`: one per thread, positive. */
+  constructor(memory: ArrayBufferLike, owner: number, byteOffset = 0, seed?: readonly [number, number]) {
+    this.table = new SharedTable(memory, byteOffset, tunnelShape, seed);
+    this.owner = owner;
+  }
+
+  /** The tunnel's number; 0: there is none. */
+  find(member: number, address0: number, address1: number, address2: number, address3: number): number {
+    const hash = this.hashOf(member, address0, address1, address2, address3);
+    const entry = this.table.find(hash, this.key, 0);
+    return entry === -1 ? 0 : entry;
+  }
+
+  /** The tunnel's number, new if need be; 0 when there is no room for learned ones, or another thread has the table just now. */
+  learn(
+    member: number,
+    address0: number,
+    address1: number,
+    address2: number,
+    address3: number,
+    nowSeconds: number,
+  ): number {
+    if (this.table.groupCount(GROUP_LEARNED) >= TUNNELS_MAX >> 1 || !this.table.tryLock(this.owner)) return 0;
+    const hash = this.hashOf(member, address0, address1, address2, address3);
+    let entry = this.table.find(hash, this.key, 0);
+    this.value[0] = 0;
+    if (entry === -1) entry = this.table.insert(hash, this.key, this.value, GROUP_LEARNED, nowSeconds);
+    this.table.unlock(this.owner);
+    return entry === -1 ? 0 : entry;
+  }
+
+  /** A datagram came through it. */
+  refresh(tunnel: number, nowSeconds: number): void {
+    this.table.refresh(tunnel, nowSeconds);
+  }
+
+  memberOf(tunnel: number): number {
+    return this.table.isLive(tunnel) ? this.table.keyWord(tunnel, 0) : -1;
+  }
+
+  /** Word 0 to 3 of the remote's address. */
+  addressWord(tunnel: number, word: number): number {
+    return this.table.keyWord(tunnel, 1 + word);
+  }
+
+  isDown(tunnel: number): boolean {
+    return this.table.valueWord(tunnel, 0) === TUNNEL_DOWN;
+  }
+
+  /** Puts the key together and hashes it. */
+  protected hashOf(member: number, address0: number, address1: number, address2: number, address3: number): number {
+    const { key } = this;
+    key[0] = member;
+    key[1] = address0;
+    key[2] = address1;
+    key[3] = address2;
+    key[4] = address3;
+    return this.table.hash.words32(key, 0, KEY_WORDS);
+  }
+}

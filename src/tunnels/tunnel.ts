@@ -1,0 +1,43 @@
+/**
+ * What a kind of tunnel is: how it puts a frame into a datagram and what it makes of one. One file a kind, one line in
+ * registry.ts; the header's octets are in wire/. Everything else (addresses, sockets, who may send, where to) is the same
+ * for all kinds and lies in the pipeline and the underlay port. Runs in workers. @hot
+ */
+
+/** What `read` found. */
+export interface TunnelHeader {
+  /** VNI or key, 32 bits, signed. */
+  id: number;
+  /** False: the header has no id at all (GRE without key). */
+  hasId: boolean;
+}
+
+/** What a network's tunnels are sent with. One object a worker, filled anew for each message. */
+export interface TunnelSettings {
+  id: number;
+  /** TUNNEL_… bits of pipeline/snapshot.ts. */
+  flags: number;
+  /** Of the first datagram of the message, for kinds and flags that send one; counts up with each. */
+  sequence: number;
+  /** Options in wire form: `optionsSize` octets of `options` from `optionsStart`. */
+  options: Uint8Array;
+  optionsStart: number;
+  optionsSize: number;
+}
+
+export interface TunnelKind {
+  readonly type: 'vxlan' | 'geneve' | 'gre';
+  /** What carries its datagrams. */
+  readonly protocol: 'udp' | 'gre';
+  /** UDP port where the configuration names none; 0 without UDP. */
+  readonly defaultPort: number;
+  /** Octets of the header that `write` makes: a multiple of four. */
+  headerSize(flags: number, optionsSize: number): number;
+  /**
+   * Reads the header at `at` of a datagram that ends in front of `end`. Returns its octets, behind which the frame lies, or
+   * the negated number of a drop reason.
+   */
+  read(octets: Uint8Array, at: number, end: number, header: TunnelHeader): number;
+  /** Writes a header in front of `position`, where a frame lies that ends at `end`. Returns where the header begins. */
+  write(octets: Uint8Array, position: number, end: number, settings: TunnelSettings): number;
+}
