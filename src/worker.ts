@@ -13,6 +13,7 @@ import { PollEngine } from './dataplane/io-poll.js';
 import { UringEngine } from './dataplane/io-uring.js';
 import * as native from './dataplane/native.js';
 import type { QueueTransport } from './dataplane/port.js';
+import type { MemoryDescriptor } from './dataplane/shared-memory.js';
 import { makeWatchedQueue } from './dataplane/watched-queues.js';
 import {
   type IoChoice,
@@ -34,6 +35,7 @@ import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
 import type { Snapshot } from './pipeline/snapshot.js';
 import { TokenBuckets } from './pipeline/token-bucket.js';
+import { openTunnelTable } from './pipeline/tunnel-table.js';
 import { WorkerLoop } from './pipeline/worker-loop.js';
 
 /** What the main thread gives a new worker. */
@@ -47,6 +49,7 @@ export interface WorkerStart {
   readonly storm: SharedArrayBuffer;
   readonly loops: SharedArrayBuffer;
   readonly fdb: FdbMemory;
+  readonly tunnels: MemoryDescriptor;
   readonly snapshot: Snapshot;
 }
 
@@ -91,6 +94,7 @@ class DataplaneWorker {
         counters: new Counters(start.counters),
         samples: new DropSamples(start.samples),
         fdb: openFdb(start.fdb, start.index),
+        tunnels: openTunnelTable(start.tunnels, start.index),
         storm: new TokenBuckets(start.storm),
         loops: new LoopGuard(start.loops),
       },

@@ -81,6 +81,7 @@ export interface PortIntent {
   readonly device: string;
   readonly path?: string;
   readonly mtu?: number;
+  /** Of an underlay port: the number of workers, each of which is to receive by a socket of its own (UDP). */
   readonly queues: number;
   readonly offload: 'auto' | 'off';
   /** Of underlay ports only: the tunnels' own end. */
@@ -98,7 +99,7 @@ export interface UnderlayIntent {
   readonly ttl: number;
   /** Outer UDP checksums are sent. */
   readonly checksum: boolean;
-  /** Far ends of the configuration: the routes to them decide the MTU. */
+  /** Far ends of the configuration when the port is opened: the routes to them decide the MTU. See PortHandle.setRemotes. */
   readonly remotes: readonly string[];
 }
 
@@ -122,6 +123,26 @@ export interface PortHandle {
   close(fate: 'remove' | 'keep'): Promise<void>;
   /** Closes the descriptors reported lost; called after the workers detached. The handle goes on watching. */
   released(): void;
+  /**
+   * What the port's networks let pass; undefined: they have no say. A kind whose device's MTU a guest goes by sets it, where
+   * the configuration gives the port none of its own. Called again and again with the same.
+   */
+  setMtu?(mtu: number | undefined): void;
+  /** Of underlay ports: the far ends of the configuration are these now. Queues go on as they are. */
+  setRemotes?(remotes: readonly string[]): void;
+  /** Of underlay ports: what is known of the ways to far ends, of those it has learned something about. */
+  paths?(): readonly UnderlayPath[];
+}
+
+/** The way to one far end of tunnels. */
+export interface UnderlayPath {
+  /** Its address, as the configuration writes it or in canonical form. */
+  readonly remote: string;
+  /** Largest IP packet that gets there. */
+  readonly mtu: number;
+  readonly state: 'up' | 'down';
+  /** One clause: why it is down. */
+  readonly reason?: string;
 }
 
 /** What a kind must remember of a port over a restart of the daemon, kept durably in the state directory. */

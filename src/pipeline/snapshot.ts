@@ -97,6 +97,10 @@ export interface Snapshot {
    */
   readonly memberMtu: Int32Array;
 
+  /** ICMP errors made for a port, and ARP and ND questions answered for one, a second at most. */
+  readonly icmpErrorRate: number;
+  readonly arpReplyRate: number;
+
   /** Ports in mode PORT_UNDERLAY; 0: nothing that concerns tunnels need be looked at. */
   readonly underlayPorts: number;
   /** By port, for underlay ports: index in tunnels/registry.ts; -1: it is none. */
