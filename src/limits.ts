@@ -62,6 +62,8 @@ export const TUNNELS_MAX = 65_536;
 /** Datagrams and octets of one message of equal datagrams to a UDP socket (UDP_SEGMENT: udp(7), UDP_MAX_SEGMENTS). */
 export const DATAGRAMS_PER_MESSAGE_MAX = 64;
 export const MESSAGE_SIZE_MAX = 65_507;
+/** Super-frames that a worker is putting together from received segments at once; one more finishes the oldest. */
+export const MERGED_FLOWS_MAX = 8;
 /** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
 export const REPLIES_PER_BATCH_MAX = 64;
 /** FDB entries over all networks; a network's own bound is its macLimit. */

@@ -1,10 +1,14 @@
 /**
- * The loops over octets, in AssemblyScript (a TypeScript dialect that compiles to WebAssembly): checksum, copy and both
- * at once, 16 octets at a time. scripts/kernels.mjs compiles this file to dist/kernels/kernels.wasm; kernels.ts loads it.
+ * The loops over octets, in AssemblyScript (a TypeScript dialect that compiles to WebAssembly): checksum, copy, both at
+ * once, and the comparison of headers for merging, 16 octets at a time. scripts/kernels.mjs compiles this file to dist/kernels/kernels.wasm; kernels.ts loads it.
  *
  * All positions are octets from the start of the one imported memory (a FramePool's arena). An access outside the
  * arena traps; callers prove bounds before, as for any hot code. Nothing here keeps state, so every worker has its own
- * instance over its own arena. Content is never looked at, only summed: an attacker can steer neither time nor branches.
+ * instance over its own arena. Payload is never looked at, only summed: an attacker can steer neither time nor branches.
+ *
+ * Copies run upwards and load every piece whole before they store it, so they are right for ranges that overlap as long
+ * as the target is below the source: what a store reaches of the source was loaded already. (memory.copy is right for any
+ * overlap.) Merging moves payload to the left that way.
  *
  * Sums are one's complement sums (RFC 1071). They don't depend on byte order (section 2 B there), so words are summed as
  * the machine loads them, little-endian, and the two octets of the result are swapped once at the end.
@@ -89,7 +93,7 @@ export function checksum(start: usize, length: u32, initial: u32): u32 {
   return fold(<u64>swap(fold(sum)) + <u64>initial);
 }
 
-/** Copies `length` octets. The two ranges must not overlap. */
+/** Copies `length` octets. The two ranges must not overlap, unless `to` < `from`. */
 export function copy(from: usize, to: usize, length: u32): void {
   // memory.copy leaves WebAssembly for a C function: worth its ~15 ns only for long copies.
   if (length > 512) {
@@ -120,7 +124,7 @@ export function copy(from: usize, to: usize, length: u32): void {
   if (from < end) store<u8>(to, load<u8>(from));
 }
 
-/** Copies `length` (0 to 262,144) octets and returns what `checksum` says of them. The two ranges must not overlap. */
+/** Copies `length` (0 to 262,144) octets and returns what `checksum` says of the source as it was. Overlap as in `copy`. */
 export function copyAndChecksum(from: usize, to: usize, length: u32, initial: u32): u32 {
   const end = from + length;
   let a = i32x4.splat(0);
@@ -182,4 +186,42 @@ export function copyAndChecksum(from: usize, to: usize, length: u32, initial: u3
     sum += octet;
   }
   return fold(<u64>swap(fold(sum)) + <u64>initial);
+}
+
+/** Whether two TCP headers of `size` octets agree but for sequence number, PSH and checksum. */
+// @ts-ignore: decorator
+@inline
+function sameTcp(a: usize, b: usize, size: u32): bool {
+  // Ports; acknowledgement; data offset, flags and window (in memory's order: PSH is bit 3 of the second octet); urgent.
+  let difference = load<u32>(a) ^ load<u32>(b);
+  difference |= load<u32>(a, 8) ^ load<u32>(b, 8);
+  difference |= (load<u32>(a, 12) ^ load<u32>(b, 12)) & 0xfffff7ff;
+  difference |= <u32>(load<u16>(a, 18) ^ load<u16>(b, 18));
+  for (let at: u32 = 20; at < size; at += 4) difference |= load<u32>(a + at) ^ load<u32>(b + at);
+  return difference == 0;
+}
+
+/**
+ * Whether the headers of two untagged frames, Ethernet, IPv4 without options and TCP of `size` octets (at least 20, a
+ * multiple of four), agree in all that segments of one super-frame share: everything but total length, id, header
+ * checksum, sequence number, PSH and TCP checksum. Both frames have that many octets.
+ */
+export function sameHeaders4(a: usize, b: usize, size: u32): bool {
+  const shared = i8x16(0, 0, 0, 0, -1, -1, -1, -1, 0, 0, -1, -1, -1, -1, -1, -1);
+  let difference = v128.xor(v128.load(a), v128.load(b));
+  difference = v128.or(difference, v128.and(v128.xor(v128.load(a, 16), v128.load(b, 16)), shared));
+  if (v128.any_true(difference)) return false;
+  return load<u16>(a, 32) == load<u16>(b, 32) && sameTcp(a + 34, b + 34, size);
+}
+
+/** As sameHeaders4 behind an IPv6 header; there all but the payload length is shared. */
+export function sameHeaders6(a: usize, b: usize, size: u32): bool {
+  const shared = i8x16(-1, -1, 0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  let difference = v128.xor(v128.load(a), v128.load(b));
+  difference = v128.or(difference, v128.and(v128.xor(v128.load(a, 16), v128.load(b, 16)), shared));
+  // 38 to 53: the rest of the addresses, ten octets twice.
+  difference = v128.or(difference, v128.xor(v128.load(a, 32), v128.load(b, 32)));
+  difference = v128.or(difference, v128.xor(v128.load(a, 38), v128.load(b, 38)));
+  if (v128.any_true(difference)) return false;
+  return sameTcp(a + 54, b + 54, size);
 }

@@ -12,8 +12,7 @@
  * The partial checksum in the frame holds the pseudo-header's sum. It is used as it is, with the length exchanged, as
  * Linux does: so it stays right behind a routing header and after NAT, and a lie in it spoils the liar's segments only.
  *
- * The reverse, merging received segments into a super-frame (GRO), belongs into this file's neighbourhood: gro.ts, with
- * the same FrameStore fields on its output.
+ * The reverse, merging received segments into a super-frame, is gro.ts: what it merged is cut here into what it got.
  */
 import type { Kernels } from '../kernels/kernels.js';
 import { OFFLOAD_TAGS_MAX } from '../limits.js';
@@ -86,10 +85,23 @@ export class Segmenter {
    */
   segment(index: number, target: number): void {
     const frames = this.frames;
+    const to = frames.frameStart(target);
+    frames.offset[target] = to;
+    frames.length[target] = this.segmentAt(index, to);
+    frames.ethertype[target] = frames.ethertype[this.slot];
+    frames.networkHeader[target] = frames.networkHeader[this.slot] + to - this.start;
+    frames.gsoType[target] = GSO_NONE;
+    frames.checksumStart[target] = 0;
+  }
+
+  /**
+   * Writes segment `index` with complete checksums at arena position `to`, of any alignment; touches no slot's fields.
+   * Returns its octets: `largestFrame` of the super-frame at most, less for the last.
+   */
+  segmentAt(index: number, to: number): number {
     const from = this.payload + index * this.size;
     const payloadSize = Math.min(this.size, this.end - from);
     const headersSize = this.payload - this.start;
-    const to = frames.frameStart(target);
     this.kernels.copy(this.start, to, headersSize);
     const payloadSum = this.kernels.copyAndChecksum(from, to + headersSize, payloadSize, 0);
 
@@ -99,13 +111,7 @@ export class Segmenter {
     const transport = this.transport + shift;
     if (this.isUdp) this.writeUdp(transport, payloadSize, payloadSum);
     else this.writeTcp(index, transport, to + length - transport, payloadSum);
-
-    frames.offset[target] = to;
-    frames.length[target] = length;
-    frames.ethertype[target] = frames.ethertype[this.slot];
-    frames.networkHeader[target] = frames.networkHeader[this.slot] + shift;
-    frames.gsoType[target] = GSO_NONE;
-    frames.checksumStart[target] = 0;
+    return length;
   }
 
   /**
@@ -172,8 +178,8 @@ export class Segmenter {
   }
 }
 
-/** Sum of an IPv4 header without total length, id and checksum. */
-function sumIpv4Constant(octets: Uint8Array, network: number): number {
+/** Folded sum of an IPv4 header without total length, id and checksum. */
+export function sumIpv4Constant(octets: Uint8Array, network: number): number {
   const size = (octets[network] & 0x0f) << 2;
   let sum = sumOctets(octets, network, 2, 0);
   sum = sumOctets(octets, network + 6, 4, sum);
