@@ -39,6 +39,12 @@ module.exports = {
       to: { path: '^src/dataplane/ports/', pathNot: '^src/dataplane/ports/(registry|memory)\\.ts$' },
     },
     {
+      name: 'tunnel-kinds-only-in-their-registry',
+      severity: 'error',
+      from: { pathNot: '^src/tunnels/' },
+      to: { path: '^src/tunnels/', pathNot: '^src/tunnels/(registry|tunnel)\\.ts$' },
+    },
+    {
       name: 'commands-only-in-their-registry',
       severity: 'error',
       from: { pathNot: '^src/control/commands/' },

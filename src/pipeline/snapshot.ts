@@ -48,9 +48,7 @@ export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 export const NETWORK_INNER_VLAN = 1 << 2;
 
 /** Bits of memberTunnelFlags. */
-export const TUNNEL_HAS_ID = 1 << 0;
-export const TUNNEL_SENDS_CHECKSUM = 1 << 1;
-export const TUNNEL_SENDS_SEQUENCE = 1 << 2;
+export { TUNNEL_HAS_ID, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
 
 /** Words of a row of allowFrom, and of a node of idTree. */
 export const ALLOW_WORDS = 5;

@@ -4,6 +4,11 @@
  * for all kinds and lies in the pipeline and the underlay port. Runs in workers. @hot
  */
 
+/** Bits of a network's tunnel flags: it has an id; its header has a checksum, a sequence number, where the kind can. */
+export const TUNNEL_HAS_ID = 1 << 0;
+export const TUNNEL_SENDS_CHECKSUM = 1 << 1;
+export const TUNNEL_SENDS_SEQUENCE = 1 << 2;
+
 /** What `read` found. */
 export interface TunnelHeader {
   /** VNI or key, 32 bits, signed. */
@@ -15,7 +20,7 @@ export interface TunnelHeader {
 /** What a network's tunnels are sent with. One object a worker, filled anew for each message. */
 export interface TunnelSettings {
   id: number;
-  /** TUNNEL_… bits of pipeline/snapshot.ts. */
+  /** TUNNEL_… bits. */
   flags: number;
   /** Of the first datagram of the message, for kinds and flags that send one; counts up with each. */
   sequence: number;

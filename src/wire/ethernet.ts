@@ -15,6 +15,8 @@ export const MAC_SIZE = 6;
 export const ETHERTYPE_MIN = 0x0600;
 export const ETHERTYPE_IPV4 = 0x0800;
 export const ETHERTYPE_ARP = 0x0806;
+/** Trans-Ether bridging: an Ethernet frame inside GRE or Geneve (RFC 1701, RFC 8926). */
+export const ETHERTYPE_TEB = 0x6558;
 export const ETHERTYPE_IPV6 = 0x86dd;
 export const ETHERTYPE_PAUSE = 0x8808;
 /** Slow protocols (IEEE 802.3 annex 57A): LACP is one. */

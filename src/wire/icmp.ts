@@ -12,6 +12,7 @@ export const ICMP_HEADER_SIZE = 8;
 
 export const ICMP_ECHO_REPLY = 0;
 export const ICMP_UNREACHABLE = 3;
+export const ICMP_SOURCE_QUENCH = 4;
 export const ICMP_REDIRECT = 5;
 export const ICMP_ECHO_REQUEST = 8;
 export const ICMP_TIME_EXCEEDED = 11;
@@ -21,6 +22,8 @@ export const ICMPV6_UNREACHABLE = 1;
 export const ICMPV6_PACKET_TOO_BIG = 2;
 export const ICMPV6_TIME_EXCEEDED = 3;
 export const ICMPV6_PARAMETER_PROBLEM = 4;
+/** The least type that is no error. */
+export const ICMPV6_INFORMATIONAL = 128;
 export const ICMPV6_ECHO_REQUEST = 128;
 export const ICMPV6_ECHO_REPLY = 129;
 export const ICMPV6_ROUTER_SOLICITATION = 133;

@@ -58,8 +58,8 @@ describe('the rules of import', () => {
       'src/kernels/kernels.ts': ['../limits.js'],
       'src/wire/vlan.ts': ['../kernels/kernels.js'],
       'src/dataplane/port.ts': ['../wire/vlan.js'],
-      'src/tunnels/vxlan.ts': ['../dataplane/port.js'],
-      'src/pipeline/pipeline.ts': ['../tunnels/vxlan.js', '../wire/vlan.js'],
+      'src/tunnels/registry.ts': ['../dataplane/port.js'],
+      'src/pipeline/pipeline.ts': ['../tunnels/registry.js', '../wire/vlan.js'],
       'src/control/cli.ts': ['../pipeline/pipeline.js'],
       'src/demo/demo.ts': ['../control/cli.js'],
       'src/daemon.ts': ['./control/cli.js'],
@@ -72,7 +72,7 @@ describe('the rules of import', () => {
       ['limits', 'kernels/kernels'],
       ['kernels/fold', 'wire/vlan'],
       ['wire/arp', 'dataplane/port'],
-      ['dataplane/batch', 'tunnels/vxlan'],
+      ['dataplane/batch', 'tunnels/registry'],
       ['tunnels/gre', 'pipeline/pipeline'],
       ['pipeline/fdb', 'control/cli'],
       ['control/command', 'daemon'],
@@ -103,6 +103,16 @@ describe('the rules of import', () => {
     expect(violations).toEqual([
       'port-kinds-only-in-their-registry: src/control/apply.ts -> src/dataplane/ports/tap.ts',
     ]);
+  });
+
+  it('catch a kind of tunnel that is named outside of its registry', { timeout: CRUISE_MS }, () => {
+    const violations = violationsOf({
+      'src/tunnels/vxlan.ts': [],
+      'src/tunnels/registry.ts': ['./vxlan.js'],
+      'src/pipeline/decap.ts': ['../tunnels/registry.js'],
+      'src/pipeline/encap.ts': ['../tunnels/vxlan.js'],
+    });
+    expect(violations).toEqual(['tunnel-kinds-only-in-their-registry: src/pipeline/encap.ts -> src/tunnels/vxlan.ts']);
   });
 
   it('catch a command that is named outside of its registry', { timeout: CRUISE_MS }, () => {
