@@ -208,6 +208,8 @@ export class PipelineScene {
 
   /** Sends one frame from every station, so that all are learned. @param {{ run(batch: unknown): void }} pipeline */
   learnAll(pipeline) {
+    // Or what is learned at time 0 has expired when the process is five minutes old.
+    this.machine.setTime(performance.now());
     for (let station = 0; station < this.pairs * 2; station++) {
       this.receive(station >> 1, (station & 1) === 0);
       // Floods while nobody is known yet: one at a time, so that the outbox holds them.

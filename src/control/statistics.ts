@@ -39,6 +39,7 @@ import { DROP_REASON_COUNT, dropReasons, dropReasonText } from '../dataplane/dro
 import type { DropSample } from '../dataplane/drop-samples.js';
 import { errnoName } from '../dataplane/native.js';
 import type { WorkerSeat } from '../dataplane/worker-pool.js';
+import { PORTS_MAX } from '../limits.js';
 import type { DropRow, IoFailure, PortStats, Rate, WorkerStats, WorkerStatus } from './shapes.js';
 
 /** Counters of one port, by field (counters.ts), and its drops by reason and `of`. */
@@ -50,9 +51,14 @@ interface Reading {
 
 interface RateSample {
   readonly atMs: number;
-  readonly ports: Map<number, Float64Array>;
+  /** RATED fields by port; NaN: the port has none yet. */
+  readonly ports: Float64Array;
   readonly workers: readonly { frames: number; busyNs: number }[];
 }
+
+/** What a port's rates are made of. */
+const RATED = [RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES] as const;
+const RATED_COUNT = RATED.length;
 
 const NO_RATE: Rate = { framesPerSecond: 0, bitsPerSecond: 0 };
 
@@ -69,8 +75,9 @@ export class Statistics {
   /** The index is a new port's now: its numbers begin here. */
   begin(index: number): void {
     this.baselines.set(index, this.total(index));
-    this.previous?.ports.delete(index);
-    this.latest?.ports.delete(index);
+    const at = index * RATED_COUNT;
+    this.previous?.ports.fill(Number.NaN, at, at + RATED_COUNT);
+    this.latest?.ports.fill(Number.NaN, at, at + RATED_COUNT);
   }
 
   /** Forgets a removed port. */
@@ -78,11 +85,18 @@ export class Statistics {
     this.baselines.delete(index);
   }
 
-  /** Takes a sample for the rates; called about once a second. */
+  /** Takes a sample for the rates; called about once a second, so it makes no garbage of a thousand ports. */
   sample(): void {
-    const ports = new Map<number, Float64Array>();
-    for (const index of this.baselines.keys()) ports.set(index, this.total(index).fields);
-    const workers = this.seats().map(({ counters }) => ({
+    const ports = this.previous?.ports ?? new Float64Array(PORTS_MAX * RATED_COUNT).fill(Number.NaN);
+    const seats = this.seats();
+    for (const index of this.baselines.keys()) {
+      for (let place = 0; place < RATED_COUNT; place++) {
+        let sum = 0;
+        for (const { counters } of seats) sum += counters.portValue(index, RATED[place]);
+        ports[index * RATED_COUNT + place] = sum;
+      }
+    }
+    const workers = seats.map(({ counters }) => ({
       frames: counters.values[WORKER_FRAMES],
       busyNs: counters.values[WORKER_BUSY_NS],
     }));
@@ -145,15 +159,17 @@ export class Statistics {
   }
 
   portRates(index: number): { rx: Rate; tx: Rate } {
-    const now = this.latest?.ports.get(index);
-    const then = this.previous?.ports.get(index);
+    const now = this.latest?.ports;
+    const then = this.previous?.ports;
     const seconds = this.sampleSeconds();
-    if (now === undefined || then === undefined || seconds === 0) return { rx: NO_RATE, tx: NO_RATE };
-    const rate = (frames: number, bytes: number): Rate => ({
-      framesPerSecond: (now[frames] - then[frames]) / seconds,
-      bitsPerSecond: ((now[bytes] - then[bytes]) * 8) / seconds,
-    });
-    return { rx: rate(RX_FRAMES, RX_BYTES), tx: rate(TX_FRAMES, TX_BYTES) };
+    const at = index * RATED_COUNT;
+    if (now === undefined || then === undefined || seconds === 0 || Number.isNaN(now[at] - then[at]))
+      return { rx: NO_RATE, tx: NO_RATE };
+    const grown = (place: number) => (now[at + place] - then[at + place]) / seconds;
+    return {
+      rx: { framesPerSecond: grown(0), bitsPerSecond: grown(1) * 8 },
+      tx: { framesPerSecond: grown(2), bitsPerSecond: grown(3) * 8 },
+    };
   }
 
   workerStatus(): WorkerStatus[] {

@@ -23,3 +23,12 @@ export function write32(octets: Uint8Array, position: number, value: number): vo
   octets[position + 2] = value >>> 8;
   octets[position + 3] = value;
 }
+
+/** A word of little-endian memory as its octets mean it in network order; 16 bits, and 32 (signed). */
+export function swap16(word: number): number {
+  return ((word & 0xff) << 8) | (word >>> 8);
+}
+
+export function swap32(word: number): number {
+  return (word << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+}

@@ -9,7 +9,8 @@
 import type { Batch } from '../../dataplane/batch.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
 import { BATCH_SIZE, HINT_COUNT, HINT_DISTRUST_BATCHES } from '../../limits.js';
-import { isGroup, macHighAt, macLowAt } from '../../wire/ethernet.js';
+import { isGroup } from '../../wire/ethernet.js';
+import { swap16, swap32 } from '../../wire/octets.js';
 import type { Fdb } from '../fdb.js';
 import type { Machine } from '../machine.js';
 import type { Snapshot } from '../snapshot.js';
@@ -91,21 +92,23 @@ function isSameConversation(pool: FramePool, words: Int32Array, before: number, 
 /** Returns `count`, raised by the keys that were listed. */
 function askHintsOf(machine: Machine, slot: number, count: number): number {
   const { fdb, pool, snapshot, nowSeconds } = machine;
-  const { octets } = pool;
-  const at = pool.offset[slot];
+  // The addresses as whole words of little-endian memory: 3 loads instead of 12.
+  const at = pool.offset[slot] >> 2;
+  const first = pool.words[at];
+  const second = pool.words[at + 1];
   const network = pool.network[slot];
   const age = snapshot.networkMacAge[network];
   let listed = count;
-  const source0 = fdb.keyWord0(network, macHighAt(octets, at + 6));
-  const source1 = macLowAt(octets, at + 6);
+  const source0 = fdb.keyWord0(network, swap16(second >>> 16));
+  const source1 = swap32(pool.words[at + 2]);
   const hint = hintOf(source0, source1);
   const source = memberInUse(snapshot, fdb.memberAt(hint, source0, source1, nowSeconds, age));
   pool.sourceEntry[slot] = hint;
   pool.sourceMember[slot] = source;
   if (source < 0) list(fdb, listed++, source0, source1, (slot << 1) | 1);
-  const high = macHighAt(octets, at);
+  const high = swap16(first & 0xffff);
   const word0 = fdb.keyWord0(network, high);
-  const word1 = macLowAt(octets, at);
+  const word1 = swap32((first >>> 16) | (second << 16));
   const other = hintOf(word0, word1);
   const member = memberInUse(snapshot, fdb.memberAt(other, word0, word1, nowSeconds, age));
   pool.destinationEntry[slot] = other;

@@ -25,7 +25,7 @@ export const parse: Stage = {
       if (length < FRAME_SIZE_MIN) pool.reason[slot] = dropReasonNumber.runt;
       else if (length >= FRAME_SIZE_MAX) pool.reason[slot] = dropReasonNumber.too_long;
       else pool.reason[slot] = parseEthernet(pool, slot, pool.offset[slot], length);
-      groups |= pool.octets[pool.offset[slot]];
+      groups |= pool.words[pool.offset[slot] >> 2];
     }
     batch.hasGroup = groups & 1;
   },
@@ -40,10 +40,11 @@ export const parse: Stage = {
 
 /** Returns the drop reason's number, 0 for a frame that may go on. */
 function parseEthernet(pool: FramePool, slot: number, start: number, length: number): number {
-  const octets = pool.octets;
-  if ((octets[start + 6] & 1) !== 0) return dropReasonNumber.group_source;
-  const sourceLow = octets[start + 8] | octets[start + 9] | octets[start + 10] | octets[start + 11];
-  if ((sourceLow | octets[start + 6] | octets[start + 7]) === 0) return dropReasonNumber.zero_source;
+  const { octets, words } = pool;
+  // Frames begin at multiples of four, and memory is little-endian: octet 6 is the third of the second word.
+  const source = words[(start >> 2) + 1] >>> 16;
+  if ((source & 1) !== 0) return dropReasonNumber.group_source;
+  if ((source | words[(start >> 2) + 2]) === 0) return dropReasonNumber.zero_source;
 
   // At most two tags; the second one is a tunnel's or payload. A frame too short for its first has none that counts.
   let at = start + 12;
