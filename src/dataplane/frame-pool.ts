@@ -183,6 +183,18 @@ export class FramePool {
     this.copyFailure[slot] = 0;
   }
 
+  /**
+   * Makes `slot` a frame of the switch's own, `length` octets that lie at `frameStart(slot)`, in answer to the frame in
+   * `cause`: in its network and with its priority. It is nobody's received frame, so its end is counted nowhere.
+   */
+  generate(slot: number, cause: number, length: number): void {
+    this.receive(slot, this.ingressPort[cause], length);
+    this.isGenerated[slot] = 1;
+    this.ingressMember[slot] = this.ingressMember[cause];
+    this.network[slot] = this.network[cause];
+    this.priority[slot] = this.priority[cause];
+  }
+
   /** Keeps what a vnet header said, for parse to check. Positions are relative to the frame. */
   offload(
     slot: number,

@@ -13,8 +13,8 @@ import type { Batch } from '../dataplane/batch.js';
 import { TUNNEL_RX_BYTES, TUNNEL_RX_FRAMES } from '../dataplane/counters.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { DROP_SAMPLE_SIZE, FRAME_SIZE_MIN } from '../limits.js';
-import type { TunnelHeader } from '../tunnels/tunnel.js';
 import { tunnelKinds } from '../tunnels/registry.js';
+import type { TunnelHeader } from '../tunnels/tunnel.js';
 import { combineEcn, ECN_MASK } from '../wire/ecn.js';
 import { Merger } from '../wire/gro.js';
 import type { Machine } from './machine.js';
@@ -148,8 +148,7 @@ export class Decapsulator {
     if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
     if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
     this.member = member;
-    this.tunnel = this.tunnelOf(slot, port, member);
-    if (this.tunnel < 0) return -dropReasonNumber.tunnel_unknown_source;
+    this.tunnel = this.tunnelOf(slot, member);
     const trafficClass = pool.trafficClass[slot];
     if ((trafficClass & ECN_MASK) !== 0 && trafficClass >= 0)
       if (!combineEcn(pool.octets, at + size, end, trafficClass)) return -dropReasonNumber.tunnel_ecn;
@@ -161,15 +160,20 @@ export class Decapsulator {
     const { machine } = this;
     const words = machine.pool.sourceAddress;
     const from = slot << 2;
-    if (this.lastMember >= 0 && this.isLastAddress(words, from) && machine.snapshot.memberPort[this.lastMember] === port)
+    if (
+      this.lastMember >= 0 &&
+      this.isLastAddress(words, from) &&
+      machine.snapshot.memberPort[this.lastMember] === port
+    )
       return true;
     const everyone = anyNetwork(port);
-    if (machine.tunnels.find(everyone, words[from], words[from + 1], words[from + 2], words[from + 3]) !== 0) return true;
+    if (machine.tunnels.find(everyone, words[from], words[from + 1], words[from + 2], words[from + 3]) !== 0)
+      return true;
     return isAllowed(machine.snapshot, port, words, from);
   }
 
   /** The tunnel from the slot's source to the member; learned if it is new; 0: there was no room. */
-  private tunnelOf(slot: number, port: number, member: number): number {
+  private tunnelOf(slot: number, member: number): number {
     const { tunnels, pool, nowSeconds } = this.machine;
     const words = pool.sourceAddress;
     const from = slot << 2;
@@ -190,7 +194,10 @@ export class Decapsulator {
   private isLastAddress(words: Int32Array, from: number): boolean {
     const last = this.lastAddress;
     return (
-      words[from + 3] === last[3] && words[from + 2] === last[2] && words[from + 1] === last[1] && words[from] === last[0]
+      words[from + 3] === last[3] &&
+      words[from + 2] === last[2] &&
+      words[from + 1] === last[1] &&
+      words[from] === last[0]
     );
   }
 }
@@ -205,7 +212,8 @@ function memberOfId(snapshot: Snapshot, port: number, header: TunnelHeader): num
   const { idTree } = snapshot;
   const { id } = header;
   let node = snapshot.portIdTree[port];
-  for (let shift = 24; shift >= 0 && node >= 0; shift -= 8) node = idTree[node * ID_NODE_WORDS + ((id >>> shift) & 0xff)];
+  for (let shift = 24; shift >= 0 && node >= 0; shift -= 8)
+    node = idTree[node * ID_NODE_WORDS + ((id >>> shift) & 0xff)];
   return node;
 }
 

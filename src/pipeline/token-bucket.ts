@@ -1,5 +1,6 @@
 /**
- * Token buckets that several workers draw from: three a port for storm control (STORM_... of snapshot.ts). A bucket is
+ * Token buckets that several workers draw from: three a port for storm control (STORM_... of snapshot.ts),
+ * and those of the answers the switch gives. A bucket is
  * two words: what it holds in thousandths of a frame, and the millisecond it was filled up to. A rate in frames a second
  * is thousandths of a frame a millisecond, so filling is exact in integers and nothing drifts. @hot
  *
@@ -16,8 +17,11 @@ const LEVEL_MAX = 2 ** 29;
 const CLOCK_BEHIND_MAX_MS = 1000;
 const BUCKET_WORDS = 2;
 
-/** Buckets a port has: index `port * BUCKETS_PER_PORT + STORM_...`. */
-export const BUCKETS_PER_PORT = 3;
+/** Buckets a port has: index `port * BUCKETS_PER_PORT + STORM_...`, or one of those below. */
+export const BUCKETS_PER_PORT = 8;
+/** Answers to what the port sends: ICMP errors, ARP replies and neighbour advertisements. */
+export const BUCKET_ICMP_ERRORS = 3;
+export const BUCKET_ARP = 4;
 /** Octets of memory for the buckets of all ports. */
 export const TOKEN_BUCKETS_SIZE = PORTS_MAX * BUCKETS_PER_PORT * BUCKET_WORDS * 4;
 

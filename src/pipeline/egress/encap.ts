@@ -40,7 +40,8 @@ export const encap: EgressStage = {
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const port = snapshot.memberPort[copies.members[index]];
-      if (snapshot.portMode[port] === PORT_UNDERLAY) copies.reasons[index] = sendThroughTunnel(machine, copies, index, port);
+      if (snapshot.portMode[port] === PORT_UNDERLAY)
+        copies.reasons[index] = sendThroughTunnel(machine, copies, index, port);
     }
   },
 
@@ -96,7 +97,13 @@ function takeSequence(machine: Machine, tunnel: number, count: number): void {
   machine.sequences[tunnel] += count;
 }
 
-function sendFrame(machine: Machine, copies: EgressBatch, index: number, kind: TunnelKind, queue: DatagramQueue): number {
+function sendFrame(
+  machine: Machine,
+  copies: EgressBatch,
+  index: number,
+  kind: TunnelKind,
+  queue: DatagramQueue,
+): number {
   const { pool, tunnelSettings } = machine;
   const slot = copies.slots[index];
   const member = copies.members[index];

@@ -5,10 +5,13 @@
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
+import { writeTooBig } from '../../wire/too-big.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
+import { PORT_UNDERLAY } from '../snapshot.js';
 import type { EgressStage } from '../stage.js';
+import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from '../token-bucket.js';
 
 export const fit: EgressStage = {
   name: 'fit',
@@ -18,7 +21,7 @@ export const fit: EgressStage = {
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const mtu = snapshot.memberMtu[copies.members[index]];
-      if (packetSize(pool, copies.slots[index]) > mtu) copies.reasons[index] = dropReasonNumber.mtu_exceeded;
+      if (packetSize(pool, copies.slots[index]) > mtu) refuse(machine, copies, index, mtu);
     }
   },
 
@@ -27,6 +30,36 @@ export const fit: EgressStage = {
     return `a packet of ${packetSize(machine.pool, copies.slots[index])} octets fits an MTU of ${mtu}`;
   },
 };
+
+/**
+ * What doesn't fit a tunnel is told its sender: nobody on the way could fragment it, and a guest that took its network's MTU
+ * for 1500 would see connections hang. On a port of the same link every station has the port's MTU, so silence is right.
+ */
+function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: number): void {
+  copies.reasons[index] = dropReasonNumber.mtu_exceeded;
+  const { pool, snapshot, replies } = machine;
+  if (snapshot.portMode[snapshot.memberPort[copies.members[index]]] !== PORT_UNDERLAY) return;
+  const slot = copies.slots[index];
+  const port = pool.ingressPort[slot];
+  if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
+  const bucket = port * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
+  if (!machine.storm.take(bucket, snapshot.icmpErrorRate, machine.nowTick)) return;
+  const reply = pool.allocate();
+  if (reply < 0) return;
+  const frame = pool.offset[slot];
+  const to = pool.frameStart(reply);
+  const end = frame + pool.length[slot];
+  const network = pool.networkHeader[slot];
+  const size = writeTooBig(pool.octets, frame, pool.ethertype[slot], network, end, to, mtu, machine.kernels);
+  if (size === 0) {
+    pool.release(reply);
+    return;
+  }
+  pool.generate(reply, slot, size);
+  pool.ethertype[reply] = pool.ethertype[slot];
+  pool.networkHeader[reply] = to + (network - frame);
+  replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+}
 
 /** Octets of the packet, or of the longest segment of a super-frame, behind the Ethernet header and its tags. */
 function packetSize(pool: FramePool, slot: number): number {

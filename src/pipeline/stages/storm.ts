@@ -8,6 +8,7 @@ import { isBroadcastAt } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
 import { STORM_BROADCAST, STORM_MULTICAST, STORM_UNKNOWN_UNICAST } from '../snapshot.js';
 import type { Stage } from '../stage.js';
+import { BUCKETS_PER_PORT } from '../token-bucket.js';
 
 export const storm: Stage = {
   name: 'storm',
@@ -23,9 +24,10 @@ export const storm: Stage = {
       const isGroup = (octets[at] & 1) !== 0;
       if (!isGroup && pool.destinationMember[slot] >= 0) continue;
       const kind = !isGroup ? STORM_UNKNOWN_UNICAST : isBroadcastAt(octets, at) ? STORM_BROADCAST : STORM_MULTICAST;
-      const bucket = pool.ingressPort[slot] * 3 + kind;
-      const rate = machine.snapshot.portStormRate[bucket];
-      if (rate !== 0 && !machine.storm.take(bucket, rate, machine.nowTick)) pool.reason[slot] = dropReasonNumber.storm;
+      const port = pool.ingressPort[slot];
+      const rate = machine.snapshot.portStormRate[port * 3 + kind];
+      if (rate !== 0 && !machine.storm.take(port * BUCKETS_PER_PORT + kind, rate, machine.nowTick))
+        pool.reason[slot] = dropReasonNumber.storm;
     }
   },
 
