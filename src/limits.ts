@@ -59,9 +59,22 @@ export const SEGMENTS_MAX = 1365;
 
 /** Tunnels: ways of a network to a remote. At most half of them are learned from what arrives. */
 export const TUNNELS_MAX = 65_536;
+/** Octets of options a network's tunnel headers may have: with the longest header they fit SLOT_HEADROOM. */
+export const TUNNEL_OPTIONS_SIZE_MAX = 224;
+/** Data octets of one Geneve option (RFC 8926 section 3.5: five bits of four-octet words). */
+export const GENEVE_OPTION_SIZE_MAX = 124;
+/** A learned tunnel goes this long after the last station that was seen through it has expired. */
+export const TUNNEL_KEPT_S = 60;
+/** A tunnel is up when something came through it within this time. */
+export const TUNNEL_SILENCE_S = 60;
 /** Datagrams and octets of one message of equal datagrams to a UDP socket (UDP_SEGMENT: udp(7), UDP_MAX_SEGMENTS). */
 export const DATAGRAMS_PER_MESSAGE_MAX = 64;
 export const MESSAGE_SIZE_MAX = 65_507;
+/** Such messages on their way to the kernel in one worker, counted until their completion is seen. */
+export const MESSAGES_MAX = 8192;
+/** Octets of datagrams the kernel keeps for an underlay's socket (it counts twice that, with its overhead): some ms at 10 Gbit/s. */
+export const UNDERLAY_RECEIVE_BUFFER = 8 * 1024 * 1024;
+export const UNDERLAY_SEND_BUFFER = 4 * 1024 * 1024;
 /** Super-frames that a worker is putting together from received segments at once; one more finishes the oldest. */
 export const MERGED_FLOWS_MAX = 8;
 /** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */

@@ -183,7 +183,8 @@ class DataplaneWorker {
     receives: boolean,
     first: PortQueue | undefined,
   ): PortQueue {
-    if (transport.type === 'tap' || transport.type === 'packet') return this.engine.attach(port, transport, receives);
+    if (transport.type === 'tap' || transport.type === 'packet' || transport.type === 'datagram')
+      return this.engine.attach(port, transport, receives);
     const { machine } = this;
     const queue = makeWatchedQueue(port, transport, machine.pool, machine, machine.counters, first, (errno: number) =>
       this.tell({ type: 'failed', port, errno }),

@@ -300,7 +300,7 @@ export class PortServer {
 
 /** Whether every worker can write to the port's queues by itself. */
 function canShare(open: OpenPort): boolean {
-  return open.queues.every(({ type }) => type === 'tap' || type === 'packet');
+  return open.queues.every(({ type }) => type === 'tap' || type === 'packet' || type === 'datagram');
 }
 
 /** Whether the worker is to detach after the others. */

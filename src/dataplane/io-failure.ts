@@ -4,6 +4,7 @@ import { EAGAIN, EINVAL, ENETDOWN, ENOBUFS } from './native.js';
 
 const ENXIO = 6;
 const EBADF = 9;
+const ENOMEM = 12;
 const ENODEV = 19;
 const EBADFD = 77;
 const EMSGSIZE = 90;
@@ -27,4 +28,15 @@ export function sendFailureReason(errno: number): number {
   if (errno === EMSGSIZE) return dropReasonNumber.mtu_exceeded;
   if (errno === EAGAIN || errno === ENOBUFS) return dropReasonNumber.tx_full;
   return dropReasonNumber.port_down;
+}
+
+/**
+ * The drop reason's number of datagrams whose send failed. None of these is the port's failure: there may be no route to
+ * this one remote. EINVAL is what Linux before 6.14 says of segments that don't fit the path's MTU; of a single datagram
+ * it means that the local address is gone.
+ */
+export function datagramFailureReason(errno: number, isSegmented: boolean): number {
+  if (errno === EMSGSIZE || (errno === EINVAL && isSegmented)) return dropReasonNumber.mtu_exceeded;
+  if (errno === EAGAIN || errno === ENOBUFS || errno === ENOMEM) return dropReasonNumber.tx_full;
+  return dropReasonNumber.tunnel_down;
 }

@@ -12,6 +12,8 @@ import type { FramePool } from './frame-pool.js';
 import type { IoEngine, IoLosses, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
 import { isDeviceGone, receiveFailureReason, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
+import { PollDatagramQueue, PollDatagrams } from './poll-datagram.js';
+import { PollQueue, type PollSender } from './poll-queue.js';
 import type { QueueTransport } from './port.js';
 import {
   AUXDATA_SIZE,
@@ -31,34 +33,7 @@ const SCRATCH_IOVEC = 64;
 const SCRATCH_WAKE = 96;
 const SCRATCH_SIZE = 4096;
 
-type KernelTransport = Extract<QueueTransport, { type: 'tap' | 'packet' }>;
-
-class PollQueue implements PortQueue {
-  readonly port: number;
-  readonly fd: number;
-  readonly isPacket: boolean;
-  readonly vnetHeader: boolean;
-  readonly receives: boolean;
-  detached = false;
-  private readonly engine: PollEngine;
-
-  constructor(engine: PollEngine, port: number, transport: KernelTransport, receives: boolean) {
-    this.engine = engine;
-    this.port = port;
-    this.fd = transport.fd;
-    this.isPacket = transport.type === 'packet';
-    this.vnetHeader = transport.vnetHeader;
-    this.receives = receives;
-  }
-
-  send(slot: number): boolean {
-    if (this.detached) return false;
-    this.engine.sendNow(this, slot);
-    return true;
-  }
-}
-
-export class PollEngine implements IoEngine {
+export class PollEngine implements IoEngine, PollSender {
   readonly kind = 'poll';
   readonly wakeFd: number;
   readonly ringFd = -1;
@@ -70,6 +45,7 @@ export class PollEngine implements IoEngine {
   private readonly arena: number;
   private readonly scratch: native.Mapping;
   private readonly scratchWords: Int32Array;
+  private madeDatagrams: PollDatagrams | undefined;
   private queues: PollQueue[] = [];
   private watched: WatchedQueue[] = [];
   /** One pollfd for the wake descriptor, each queue, each watched one, in this order. */
@@ -97,12 +73,22 @@ export class PollEngine implements IoEngine {
   }
 
   attach(port: number, transport: QueueTransport, receives: boolean): PortQueue {
-    if (transport.type !== 'tap' && transport.type !== 'packet')
-      throw new Error(`no kernel queue for ${transport.type}`);
-    const queue = new PollQueue(this, port, transport, receives);
+    const queue = this.newQueue(port, transport, receives);
     if (receives) this.queues.push(queue);
     this.listDescriptors();
     return queue;
+  }
+
+  private newQueue(port: number, transport: QueueTransport, receives: boolean): PollQueue {
+    if (transport.type === 'datagram') return new PollDatagramQueue(this, this.datagrams, port, transport, receives);
+    if (transport.type === 'tap' || transport.type === 'packet') return new PollQueue(this, port, transport, receives);
+    throw new Error(`no kernel queue for ${transport.type}`);
+  }
+
+  /** Made when it is first needed: hosts without tunnels have none. */
+  private get datagrams(): PollDatagrams {
+    this.madeDatagrams ??= new PollDatagrams(this.pool, this.report, this.losses);
+    return this.madeDatagrams;
   }
 
   detach(portQueue: PortQueue): void {
@@ -179,24 +165,37 @@ export class PollEngine implements IoEngine {
     for (let reads = 0; reads < READS_PER_QUEUE && batch.count < batch.capacity; reads++) {
       const slot = this.pool.allocate();
       if (slot < 0) return;
-      const length = queue.isPacket ? this.receivePacket(queue, slot) : this.readTap(queue, slot);
+      const length = this.read(queue, slot);
       if (length >= 0) {
-        if (queue.isPacket) takePacketFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
-        else takeTapFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
-        batch.push(slot);
+        if (this.take(queue, slot, length)) batch.push(slot);
+        else this.pool.release(slot);
         continue;
       }
       this.pool.release(slot);
       const errno = native.errno();
       if (errno === native.EAGAIN) return;
       this.losses.failed(FAILED_RECEIVE, errno);
-      const reason = receiveFailureReason(errno);
+      const reason = queue.type === 'datagram' ? 0 : receiveFailureReason(errno);
       if (reason !== 0) this.losses.lostFrame(queue.port, reason);
       if (isDeviceGone(errno)) {
         this.fail(queue, errno);
         return;
       }
     }
+  }
+
+  /** Octets of the frame that is in the slot now, or a negative number: see errno. */
+  private read(queue: PollQueue, slot: number): number {
+    if (queue.isPacket) return this.receivePacket(queue, slot);
+    if (queue.type === 'tap') return this.readTap(queue, slot);
+    return this.datagrams.read(queue as PollDatagramQueue, slot);
+  }
+
+  private take(queue: PollQueue, slot: number, length: number): boolean {
+    if (queue.type === 'datagram') return this.datagrams.take(queue as PollDatagramQueue, slot, length);
+    if (queue.isPacket) takePacketFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
+    else takeTapFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
+    return true;
   }
 
   private readTap(queue: PollQueue, slot: number): number {

@@ -9,7 +9,6 @@
  * breath re-arms it; frames wait in the device meanwhile. A TAP whose buffers ran out is read one by one, as many frames a
  * breath, until it has none left (readAhead).
  */
-import { OperatingError } from '../errors.js';
 import { FRAME_SIZE_MAX, SLOT_STRIDE } from '../limits.js';
 import type { Batch } from './batch.js';
 import { FAILED_RECEIVE, FAILED_SEND } from './counters.js';
@@ -17,13 +16,22 @@ import type { FramePool } from './frame-pool.js';
 import type { IoEngine, IoLosses, PortQueue, QueueFailure, SendReport, WatchedQueue } from './io-engine.js';
 import { isDeviceGone, receiveFailureReason, sendFailureReason } from './io-failure.js';
 import * as native from './native.js';
-import type { QueueTransport } from './port.js';
+import type { DatagramTransport, QueueTransport } from './port.js';
 import { carry, ReceiveBuffers } from './receive-buffers.js';
-import { AUXDATA_SIZE, RECVMSG_OUT_SIZE, takePacketFrame, takeTapFrame, writeVnetHeader } from './receive-layout.js';
+import {
+  AUXDATA_SIZE,
+  DATAGRAM_CONTROL_SIZE,
+  DATAGRAM_NAME_SIZE,
+  takePacketFrame,
+  takeTapFrame,
+  writeVnetHeader,
+} from './receive-layout.js';
 import { Uring } from './uring.js';
-import { UringQueue, type UringSender } from './uring-queue.js';
+import { UringDatagramQueue, UringDatagrams } from './uring-datagram.js';
+import { QueueNumbers } from './uring-numbers.js';
+import { isKernelTransport, UringQueue, type UringSender } from './uring-queue.js';
+import { UringWatch } from './uring-watch.js';
 
-const OP_POLL_ADD = 6;
 const OP_RECVMSG = 10;
 const OP_ASYNC_CANCEL = 14;
 const OP_READ = 22;
@@ -33,7 +41,6 @@ const OP_READ_MULTISHOT = 49;
 const SQE_FIXED_FILE = 1;
 const SQE_BUFFER_SELECT = 1 << 5;
 const RECV_MULTISHOT = 1 << 1;
-const POLL_ADD_MULTI = 1;
 const CANCEL_ALL_BY_USER_DATA = 1;
 const MSG_DONTWAIT = 0x40;
 const RWF_NOWAIT = 8;
@@ -48,11 +55,12 @@ const FOR_WATCH = 3 << 16;
 const FOR_WAKE = 4 << 16;
 const FOR_CANCEL = 5 << 16;
 const FOR_READ = 6 << 16;
+const FOR_DATAGRAM = 7 << 16;
 const FOR_MASK = 0xff << 16;
 
-/** Octets in the ring's scratch memory: the msghdr of all receptions, where the wake descriptor is read to. */
-const SCRATCH_MSGHDR = 0;
-const SCRATCH_WAKE = 64;
+/** In the ring's scratch memory, in octets: the msghdr of all receptions of packet sockets, and of all of datagrams. */
+const SCRATCH_PACKET = 0;
+const SCRATCH_DATAGRAM = 64;
 
 export class UringEngine implements IoEngine, UringSender {
   readonly kind = 'uring';
@@ -66,12 +74,14 @@ export class UringEngine implements IoEngine, UringSender {
   private readonly report: SendReport;
   private readonly losses: IoLosses;
   private readonly queueFailed: QueueFailure;
-  private readonly queues: (UringQueue | undefined)[] = [];
-  private readonly watched: (WatchedQueue | undefined)[] = [];
+  private readonly numbers: QueueNumbers;
+  private readonly queues: readonly (UringQueue | undefined)[];
   /** Queues whose multishot has to be armed, or buffers refilled, before the next enter; a queue is in it once. */
   private starved: UringQueue[] = [];
   private refilled: UringQueue[] = [];
   private readonly buffers: ReceiveBuffers;
+  private readonly watches: UringWatch;
+  private madeDatagrams: UringDatagrams | undefined;
 
   /** Address of each slot's base, as two words. */
   private readonly slotAddressLow: Int32Array;
@@ -86,8 +96,12 @@ export class UringEngine implements IoEngine, UringSender {
     this.ring = new Uring();
     this.ringFd = this.ring.fd;
     this.mappings = this.ring.mappings;
-    // struct msghdr of all multishot receptions: no name, room for one auxdata control message.
-    this.ring.scratch[(SCRATCH_MSGHDR + 40) >> 2] = AUXDATA_SIZE;
+    this.numbers = new QueueNumbers(this.ring);
+    this.queues = this.numbers.queues;
+    // struct msghdr: room for one auxdata control message, and for an address and two control messages.
+    this.ring.scratch[(SCRATCH_PACKET + 40) >> 2] = AUXDATA_SIZE;
+    this.ring.scratch[(SCRATCH_DATAGRAM + 8) >> 2] = DATAGRAM_NAME_SIZE;
+    this.ring.scratch[(SCRATCH_DATAGRAM + 40) >> 2] = DATAGRAM_CONTROL_SIZE;
 
     this.buffers = new ReceiveBuffers(pool, this.ring);
     this.slotAddressLow = this.buffers.slotAddressLow;
@@ -98,33 +112,23 @@ export class UringEngine implements IoEngine, UringSender {
       this.ring.close();
       throw error;
     }
-    this.armWake();
+    this.watches = new UringWatch(this.ring, this.wakeFd, { watch: FOR_WATCH, wake: FOR_WAKE, cancel: FOR_CANCEL });
   }
 
   attach(port: number, transport: QueueTransport, receives: boolean): PortQueue {
-    if (transport.type !== 'tap' && transport.type !== 'packet')
-      throw new Error(`no kernel queue for ${transport.type}`);
-    let number = this.queues.indexOf(undefined);
-    if (number < 0) number = this.queues.length;
-    if (number >= this.ring.numbersMax) {
-      const fix = 'raise the limit of open files';
-      throw new OperatingError(`a worker has at most ${this.ring.numbersMax} queues`, {
-        code: 'limit',
-        errno: 'EMFILE',
-        fix,
-      });
+    if (!isKernelTransport(transport)) throw new Error(`no kernel queue for ${transport.type}`);
+    const queue =
+      transport.type === 'datagram'
+        ? new UringDatagramQueue(this, this.datagrams, port, transport, receives)
+        : new UringQueue(this, port, transport, receives);
+    try {
+      queue.number = this.numbers.register(queue, queue.fd);
+      if (queue instanceof UringDatagramQueue) this.registerSenders(queue, transport as DatagramTransport);
+      if (receives) this.ring.registerBufferRing(queue.number);
+    } catch (error) {
+      this.numbers.unregister(queue);
+      throw error;
     }
-    const queue = new UringQueue(this, port, number, transport, receives);
-    this.ring.registerFile(number, queue.fd);
-    if (receives) {
-      try {
-        this.ring.registerBufferRing(number);
-      } catch (error) {
-        this.ring.registerFile(number, -1);
-        throw error;
-      }
-    }
-    this.queues[number] = queue;
     if (!receives) return queue;
     this.buffers.add(queue);
     this.starve(queue);
@@ -148,20 +152,11 @@ export class UringEngine implements IoEngine, UringSender {
   }
 
   watch(queue: WatchedQueue): void {
-    let number = this.watched.indexOf(undefined);
-    if (number < 0) number = this.watched.length;
-    this.watched[number] = queue;
-    this.armWatch(number, queue.fd);
-    queue.readable = true;
+    this.watches.add(queue);
   }
 
   unwatch(queue: WatchedQueue): void {
-    const number = this.watched.indexOf(queue);
-    if (number < 0) return;
-    this.watched[number] = undefined;
-    const entry = this.ring.nextEntry(OP_ASYNC_CANCEL, -1, 0, FOR_CANCEL);
-    this.ring.sqes[entry + 5] = FOR_WATCH | number;
-    this.ring.sqes[entry + 7] = CANCEL_ALL_BY_USER_DATA;
+    this.watches.remove(queue);
   }
 
   hasWork(): boolean {
@@ -183,9 +178,11 @@ export class UringEngine implements IoEngine, UringSender {
       const purpose = words[cqe + 1];
       const kind = purpose & FOR_MASK;
       if (kind === FOR_SEND) this.completeSend(words[cqe], purpose & 0xffff, words[cqe + 2]);
+      else if (kind === FOR_DATAGRAM)
+        this.datagrams.completeSend(this.queues[purpose & 0xffff]!, words[cqe], words[cqe + 2]);
       else if (kind === FOR_READ) this.completeRead(batch, words[cqe], purpose & 0xffff, words[cqe + 2]);
       else if (kind === FOR_RECEIVE) this.completeReceive(batch, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
-      else this.completeOther(kind, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
+      else this.watches.complete(kind, purpose & 0xffff, words[cqe + 2], words[cqe + 3]);
       head = (head + 1) | 0;
     }
     this.ring.complete(head);
@@ -250,14 +247,18 @@ export class UringEngine implements IoEngine, UringSender {
     queue.lent--;
     this.buffers.lentTotal--;
     if (queue.lent <= queue.target >> 1) this.starve(queue);
-    const length = result - queue.prefix - (queue.isPacket ? RECVMSG_OUT_SIZE : 0);
+    const length = result - queue.prefix - queue.headSize;
     if (queue.detached || length < 0) {
       this.pool.release(slot);
       return;
     }
     queue.averageSize += (length - queue.averageSize) >> 3;
     if (queue.isPacket) takePacketFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
-    else takeTapFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
+    else if (queue.type === 'tap') takeTapFrame(this.pool, slot, queue.port, length, queue.vnetHeader);
+    else if (!this.datagrams.take(queue as UringDatagramQueue, slot, length)) {
+      this.pool.release(slot);
+      return;
+    }
     batch.push(slot);
   }
 
@@ -279,18 +280,9 @@ export class UringEngine implements IoEngine, UringSender {
     batch.push(slot);
   }
 
-  private completeOther(kind: number, number: number, result: number, flags: number): void {
-    if (kind === FOR_WAKE) this.armWake();
-    if (kind !== FOR_WATCH) return;
-    const queue = this.watched[number];
-    if (queue === undefined) return;
-    queue.readable = true;
-    if ((flags & CQE_MORE) === 0 && result >= 0) this.armWatch(number, queue.fd);
-  }
-
   private receiveFailed(queue: UringQueue, errno: number): void {
     this.losses.failed(FAILED_RECEIVE, errno);
-    const reason = receiveFailureReason(errno);
+    const reason = queue.type === 'datagram' ? 0 : receiveFailureReason(errno);
     if (reason !== 0) this.losses.lostFrame(queue.port, reason);
     if (isDeviceGone(errno) && !queue.detached) {
       queue.detached = true;
@@ -364,31 +356,31 @@ export class UringEngine implements IoEngine, UringSender {
   }
 
   private armReceive(queue: UringQueue): void {
-    const opcode = queue.isPacket ? OP_RECVMSG | (RECV_MULTISHOT << 16) : OP_READ_MULTISHOT;
+    const isTap = queue.type === 'tap';
+    const opcode = !isTap ? OP_RECVMSG | (RECV_MULTISHOT << 16) : OP_READ_MULTISHOT;
     const flags = (SQE_BUFFER_SELECT | SQE_FIXED_FILE) << 8;
     const entry = this.ring.nextEntry(opcode | flags, queue.number, 0, FOR_RECEIVE | queue.number);
-    if (queue.isPacket) this.ring.putAddress(entry + 4, this.ring.scratchAddress + SCRATCH_MSGHDR);
+    const message = queue.isPacket ? SCRATCH_PACKET : SCRATCH_DATAGRAM;
+    if (!isTap) this.ring.putAddress(entry + 4, this.ring.scratchAddress + message);
     this.ring.sqes[entry + 10] = queue.number;
     queue.armed = true;
   }
 
-  private armWake(): void {
-    const entry = this.ring.nextEntry(OP_READ, this.wakeFd, 0, FOR_WAKE);
-    this.ring.putAddress(entry + 4, this.ring.scratchAddress + SCRATCH_WAKE);
-    this.ring.sqes[entry + 6] = 8;
+  /** Made when it is first needed: hosts without tunnels have none. */
+  private get datagrams(): UringDatagrams {
+    this.madeDatagrams ??= new UringDatagrams(this.ring, this.pool, this.report, this.losses, FOR_DATAGRAM);
+    return this.madeDatagrams;
   }
 
-  private armWatch(number: number, fd: number): void {
-    const entry = this.ring.nextEntry(OP_POLL_ADD, fd, 0, FOR_WATCH | number);
-    this.ring.sqes[entry + 6] = POLL_ADD_MULTI;
-    this.ring.sqes[entry + 7] = native.POLLIN;
+  private registerSenders(queue: UringDatagramQueue, transport: DatagramTransport): void {
+    for (const [index, fd] of transport.senders.entries()) queue.senders[index] = this.numbers.register(queue, fd);
+    for (const [index, fd] of (transport.segmentSenders ?? []).entries())
+      queue.segmentSenders[index] = this.numbers.register(queue, fd);
   }
 
-  /** Takes back the buffers of a queue that is idle and frees its number. */
+  /** Takes back the buffers of a queue that is idle and frees its numbers. */
   private forget(queue: UringQueue): void {
-    this.queues[queue.number] = undefined;
-    this.ring.registerFile(queue.number, -1);
-    if (!queue.receives) return;
-    this.buffers.remove(queue);
+    this.numbers.unregister(queue);
+    if (queue.receives) this.buffers.remove(queue);
   }
 }

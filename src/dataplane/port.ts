@@ -40,6 +40,11 @@ export interface DatagramTransport {
   readonly family: 4 | 6;
   readonly fd: number;
   readonly senders: readonly number[];
+  /**
+   * For messages of several datagrams, in place of `senders` and bound to the same ports: the kernel cuts them (UDP_SEGMENT)
+   * only for sockets that send checksums. Absent: `senders` do.
+   */
+  readonly segmentSenders?: readonly number[];
   /** UDP port that datagrams are sent to; 0 for GRE. */
   readonly remotePort: number;
 }

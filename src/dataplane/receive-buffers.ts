@@ -20,7 +20,6 @@ import {
 } from '../limits.js';
 import type { FramePool } from './frame-pool.js';
 import * as native from './native.js';
-import { RECVMSG_OUT_SIZE } from './receive-layout.js';
 import { BUFFER_RING_SIZE, type Uring } from './uring.js';
 import type { UringQueue } from './uring-queue.js';
 
@@ -96,8 +95,8 @@ export class ReceiveBuffers {
   lend(queue: UringQueue): void {
     const { bufferWords, bufferHalves } = this.ring;
     const base = (queue.number * BUFFER_RING_SIZE) >> 2;
-    const position = this.pool.frameStart(0) - queue.prefix - (queue.isPacket ? RECVMSG_OUT_SIZE : 0);
-    const size = FRAME_SIZE_MAX + queue.prefix + (queue.isPacket ? RECVMSG_OUT_SIZE : 0);
+    const position = this.pool.frameStart(0) - queue.prefix - queue.headSize;
+    const size = FRAME_SIZE_MAX + queue.prefix + queue.headSize;
     while (queue.lent < queue.target) {
       const slot = this.pool.allocate();
       if (slot < 0) break;

@@ -4,6 +4,9 @@
  *
  *   TAP:        vnet header (10) | frame
  *   AF_PACKET:  io_uring_recvmsg_out (16) | control message (40) | vnet header (10) | frame
+ *   UDP, GRE:   io_uring_recvmsg_out (16) | address (32) | control messages (64) | datagram
+ *
+ * In front of a GRE packet that came over IPv4 there is its IP header, too.
  */
 import { FRAME_SIZE_MAX, FRAME_SIZE_MIN } from '../limits.js';
 import * as vnet from '../wire/virtio-net.js';
@@ -118,6 +121,88 @@ export function writeVnetHeader(pool: FramePool, slot: number): number {
     pool.checksumOffset[slot],
   );
   return header;
+}
+
+/** Room for a sockaddr_in6, and for the control messages of which there may be one each: UDP_GRO, IP_TOS or IPV6_TCLASS. */
+export const DATAGRAM_NAME_SIZE = 32;
+export const DATAGRAM_CONTROL_SIZE = 64;
+/** An IPv4 header without options, which a raw socket of IPv4 gives with the packet (raw(7)); one of IPv6 gives none. */
+export const RAW_HEADER_SIZE = 20;
+export const MSG_TRUNC = 0x20;
+
+/** Octets of a buffer in front of the datagram. */
+export function datagramPrefix(hasIpHeader: boolean): number {
+  return DATAGRAM_NAME_SIZE + DATAGRAM_CONTROL_SIZE + (hasIpHeader ? RAW_HEADER_SIZE : 0);
+}
+
+const SOL_IP = 0;
+const SOL_UDP = 17;
+const SOL_IPV6 = 41;
+const IP_TOS = 1;
+const IPV6_TCLASS = 67;
+const UDP_GRO = 104;
+/** struct cmsghdr: length (8), level (4), type (4), then what it says, padded to 8. */
+const CONTROL_HEADER_WORDS = 4;
+const MAPPED_PREFIX = 0xffff_0000 | 0;
+
+/**
+ * Makes the slot what an underlay port received: `length` octets of datagrams from frameStart on, with the sender's
+ * address, their size (UDP_GRO) and the outer traffic class. `controlSize`: octets of control messages the kernel wrote.
+ */
+export function takeDatagram(
+  pool: FramePool,
+  slot: number,
+  port: number,
+  length: number,
+  controlSize: number,
+  isIpv6: boolean,
+  hasIpHeader: boolean,
+): void {
+  pool.receive(slot, port, length);
+  const name = (pool.frameStart(slot) - datagramPrefix(hasIpHeader)) >> 2;
+  takeSource(pool, slot, name, isIpv6);
+  pool.trafficClass[slot] = -1;
+  takeControl(pool, slot, name + (DATAGRAM_NAME_SIZE >> 2), controlSize);
+  if (hasIpHeader) takeOffIpHeader(pool, slot);
+}
+
+/** The address of a sockaddr_in or sockaddr_in6 at this word. */
+function takeSource(pool: FramePool, slot: number, name: number, isIpv6: boolean): void {
+  const { words, sourceAddress } = pool;
+  const to = slot << 2;
+  sourceAddress[to] = isIpv6 ? words[name + 2] : 0;
+  sourceAddress[to + 1] = isIpv6 ? words[name + 3] : 0;
+  sourceAddress[to + 2] = isIpv6 ? words[name + 4] : MAPPED_PREFIX;
+  sourceAddress[to + 3] = isIpv6 ? words[name + 5] : words[name + 1];
+}
+
+function takeControl(pool: FramePool, slot: number, from: number, size: number): void {
+  const { words } = pool;
+  const end = from + (Math.min(size, DATAGRAM_CONTROL_SIZE) >> 2);
+  for (let at = from; at + CONTROL_HEADER_WORDS < end; ) {
+    const level = words[at + 2];
+    const type = words[at + 3];
+    const value = words[at + CONTROL_HEADER_WORDS];
+    if (level === SOL_UDP && type === UDP_GRO) pool.datagramSize[slot] = value;
+    else if ((level === SOL_IP && type === IP_TOS) || (level === SOL_IPV6 && type === IPV6_TCLASS))
+      pool.trafficClass[slot] = value & 0xff;
+    if (words[at] <= 0) return;
+    at += ((words[at] + 7) & ~7) >> 2;
+  }
+}
+
+/** The kernel has checked the header. What has options is moved: whoever unpacks finds every datagram at frameStart. */
+function takeOffIpHeader(pool: FramePool, slot: number): void {
+  const { octets } = pool;
+  const start = pool.frameStart(slot);
+  const header = start - RAW_HEADER_SIZE;
+  pool.trafficClass[slot] = octets[header + 1];
+  const options = ((octets[header] & 0x0f) << 2) - RAW_HEADER_SIZE;
+  if (options <= 0) return;
+  const length = Math.max(0, pool.length[slot] - options);
+  octets.copyWithin(start, start + options, start + options + length);
+  pool.length[slot] = length;
+  pool.receivedLength[slot] = length;
 }
 
 /** Whether `octets` received for a frame fill the buffer: then the frame was longer and is cut off. */

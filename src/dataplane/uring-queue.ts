@@ -2,7 +2,7 @@
 import { RECEIVE_BUFFERS_MIN } from '../limits.js';
 import type { PortQueue } from './io-engine.js';
 import type { QueueTransport } from './port.js';
-import { packetPrefix, tapPrefix } from './receive-layout.js';
+import { datagramPrefix, packetPrefix, RECVMSG_OUT_SIZE, tapPrefix } from './receive-layout.js';
 
 /** The engine, as its queues see it. */
 export interface UringSender {
@@ -10,18 +10,26 @@ export interface UringSender {
 }
 
 /** Transports that the kernel moves frames for. */
-type KernelTransport = Extract<QueueTransport, { type: 'tap' | 'packet' }>;
+export type KernelTransport = Extract<QueueTransport, { type: 'tap' | 'packet' | 'datagram' }>;
+
+export function isKernelTransport(transport: QueueTransport): transport is KernelTransport {
+  return transport.type === 'tap' || transport.type === 'packet' || transport.type === 'datagram';
+}
 
 export class UringQueue implements PortQueue {
   readonly port: number;
-  readonly number: number;
   readonly fd: number;
+  readonly type: KernelTransport['type'];
   readonly isPacket: boolean;
   readonly vnetHeader: boolean;
-  /** Octets the kernel writes in front of the frame, beyond recvmsg's own header. */
+  /** Octets that the kernel writes in front of the frame: recvmsg's own header, and what follows it. */
+  readonly headSize: number;
   readonly prefix: number;
   readonly receives: boolean;
   private readonly sender: UringSender;
+  /** Number under which the ring knows its descriptor and its buffers, and all numbers that are its. */
+  number = -1;
+  readonly numbers: number[] = [];
   /** Buffers the kernel holds, how many it should, and the ring's tail. */
   lent = 0;
   target = RECEIVE_BUFFERS_MIN >> 1;
@@ -45,19 +53,31 @@ export class UringQueue implements PortQueue {
   /** Moving average of frame sizes in octets, for `target`. */
   averageSize = 1024;
 
-  constructor(sender: UringSender, port: number, number: number, transport: KernelTransport, receives: boolean) {
+  constructor(sender: UringSender, port: number, transport: KernelTransport, receives: boolean) {
     this.sender = sender;
     this.port = port;
-    this.number = number;
     this.fd = transport.fd;
+    this.type = transport.type;
     this.isPacket = transport.type === 'packet';
-    this.vnetHeader = transport.vnetHeader;
-    this.prefix = this.isPacket ? packetPrefix(this.vnetHeader) : tapPrefix(this.vnetHeader);
+    this.vnetHeader = transport.type !== 'datagram' && transport.vnetHeader;
+    this.headSize = transport.type === 'tap' ? 0 : RECVMSG_OUT_SIZE;
+    this.prefix = prefixOf(transport);
     this.receives = receives;
-    this.canReadAhead = !this.isPacket;
+    this.canReadAhead = transport.type === 'tap';
   }
 
   send(slot: number): boolean {
     return this.sender.queueSend(this, slot);
   }
+}
+
+function prefixOf(transport: KernelTransport): number {
+  if (transport.type === 'tap') return tapPrefix(transport.vnetHeader);
+  if (transport.type === 'packet') return packetPrefix(transport.vnetHeader);
+  return datagramPrefix(hasIpHeader(transport));
+}
+
+/** Whether the IP header comes in with the packet. */
+export function hasIpHeader(transport: KernelTransport): boolean {
+  return transport.type === 'datagram' && transport.protocol === 'gre' && transport.family === 4;
 }

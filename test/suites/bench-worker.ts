@@ -19,6 +19,10 @@ export interface Received {
   readonly gsoSize: number;
   readonly checksumStart: number;
   readonly hasOffload: boolean;
+  /** Of datagrams; see FramePool. */
+  readonly datagramSize: number;
+  readonly trafficClass: number;
+  readonly source: readonly number[];
 }
 
 export interface Sent {
@@ -71,7 +75,7 @@ export class BenchWorker {
   }
 
   attach(port: number, transport: QueueTransport, receives = true): PortQueue {
-    const isKernels = transport.type === 'tap' || transport.type === 'packet';
+    const isKernels = transport.type === 'tap' || transport.type === 'packet' || transport.type === 'datagram';
     const queue = isKernels
       ? this.engine.attach(port, transport, receives)
       : makeWatchedQueue(port, transport, this.pool, this.report, this.counters, undefined, (errno) =>
@@ -151,6 +155,9 @@ export class BenchWorker {
       gsoSize: pool.gsoSize[slot],
       checksumStart: pool.checksumStart[slot],
       hasOffload: pool.offloadUnchecked[slot] === 1,
+      datagramSize: pool.datagramSize[slot],
+      trafficClass: pool.trafficClass[slot],
+      source: [...pool.sourceAddress.subarray(slot * 4, slot * 4 + 4)],
     });
     pool.release(slot);
   }
