@@ -124,7 +124,8 @@ export class Segmenter {
     const start = frames.checksumStart[slot];
     const end = frames.offset[slot] + frames.length[slot];
     const sum = this.kernels.checksum(start, end - start, 0);
-    write16(frames.octets, start + frames.checksumOffset[slot], complement(sum));
+    const field = frames.checksumOffset[slot];
+    write16(frames.octets, start + field, field === UDP_CHECKSUM ? udpComplement(sum) : ~sum & 0xffff);
     frames.checksumStart[slot] = 0;
   }
 
@@ -154,7 +155,7 @@ export class Segmenter {
     write32(octets, transport + TCP_SEQUENCE, sequence);
     const offsetAndFlags = read16(octets, transport + TCP_DATA_OFFSET);
     const sum = this.transportSum + (sequence >>> 16) + (sequence & 0xffff) + offsetAndFlags + length + payloadSum;
-    write16(octets, transport + TCP_CHECKSUM, complement(fold(sum)));
+    write16(octets, transport + TCP_CHECKSUM, ~fold(sum) & 0xffff);
   }
 
   private writeUdp(transport: number, payloadSize: number, payloadSum: number): void {
@@ -162,7 +163,7 @@ export class Segmenter {
     const length = UDP_HEADER_SIZE + payloadSize;
     write16(octets, transport + UDP_LENGTH, length);
     // The length counts twice: in the header and in the pseudo-header.
-    write16(octets, transport + UDP_CHECKSUM, complement(fold(this.transportSum + length + length + payloadSum)));
+    write16(octets, transport + UDP_CHECKSUM, udpComplement(fold(this.transportSum + length + length + payloadSum)));
   }
 
   private sumTransportConstant(octets: Uint8Array): number {
@@ -186,8 +187,8 @@ export function sumIpv4Constant(octets: Uint8Array, network: number): number {
   return sumOctets(octets, network + 12, size - 12, sum);
 }
 
-/** A sum as a checksum field. Zero would mean "no checksum" in UDP (RFC 768); its other form is right for TCP too. */
-function complement(sum: number): number {
+/** A sum as a checksum field of UDP, where zero means "no checksum" (RFC 768). TCP's is zero one time in 65,536. */
+function udpComplement(sum: number): number {
   const checksum = ~sum & 0xffff;
   return checksum === 0 ? 0xffff : checksum;
 }

@@ -51,7 +51,8 @@ export function writeTransportChecksum(frame: Uint8Array, layout: Layout): void 
   const length = frame.length - layout.transport;
   const covered = concatenate(pseudoHeader(frame, layout, length), frame.slice(layout.transport));
   const checksum = 0xffff - referenceSum(covered, 0, covered.length);
-  viewOf(frame).setUint16(field, checksum === 0 ? 0xffff : checksum);
+  // RFC 768: zero would mean that there is none. TCP has no such rule.
+  viewOf(frame).setUint16(field, checksum === 0 && layout.isUdp ? 0xffff : checksum);
 }
 
 /** Writes the pseudo-header's sum where the checksum belongs: the form in which a guest leaves it to others. */
