@@ -27,6 +27,10 @@ const eventFd = libc.func('int eventfd(uint initial, int flags)');
 const socketOf = libc.func('int socket(int family, int type, int protocol)');
 const bindTo = libc.func('int bind(int fd, void *address, uint size)');
 const connectTo = libc.func('int connect(int fd, void *address, uint size)');
+const nameOfSocket = libc.func('int getsockname(int fd, void *address, void *size)');
+const receiveFrom = libc.func(
+  'long recvfrom(int fd, void *bytes, size_t size, int flags, void *address, void *addressSize)',
+);
 const listenOn = libc.func('int listen(int fd, int backlog)');
 const acceptFrom = libc.func('int accept4(int fd, void *address, void *size, int flags)');
 const setOption = libc.func('int setsockopt(int fd, int level, int name, void *value, uint size)');
@@ -72,6 +76,9 @@ export const EBADFD = 77;
 export const ENOBUFS = 105;
 export const ECANCELED = 125;
 export const ENETDOWN = 100;
+export const EADDRNOTAVAIL = 99;
+export const ENETUNREACH = 101;
+export const EHOSTUNREACH = 113;
 
 const errnoNames: ReadonlyMap<number, string> = new Map(
   Object.entries(koffi.os.errno).map(([name, number]) => [number as number, name]),
@@ -164,6 +171,10 @@ export function bind(fd: number, address: Uint8Array): number {
 export function connect(fd: number, address: Uint8Array): number {
   return connectTo(fd, address, address.byteLength);
 }
+/** Fills `address`; returns 0 or -1. */
+export function getsockname(fd: number, address: Uint8Array): number {
+  return nameOfSocket(fd, address, new Uint32Array([address.byteLength]));
+}
 export function listen(fd: number, backlog: number): number {
   return listenOn(fd, backlog);
 }
@@ -194,6 +205,10 @@ export function sendAt(fd: number, address: number, size: number, flags: number)
 }
 export function recv(fd: number, bytes: Uint8Array, flags = 0): number {
   return receiveBytes(fd, bytes, bytes.byteLength, flags);
+}
+/** As recv, and fills `address` with the sender's. */
+export function recvfrom(fd: number, bytes: Uint8Array, address: Uint8Array, flags = 0): number {
+  return receiveFrom(fd, bytes, bytes.byteLength, flags, address, new Uint32Array([address.byteLength]));
 }
 /** As recv, on libuv's thread pool: resolves with octets, or a negative errno. For the main thread's slow sockets. */
 export function pollAsync(fds: Int32Array, count: number, timeoutMs: number): Promise<number> {

@@ -118,8 +118,31 @@ export interface PortWatcher {
   changed(port: OpenPort): void;
 }
 
+/** The way from an underlay's address to one remote end, as this host sees it. */
+export interface UnderlayPath {
+  /** As RFC 5952 writes it. */
+  readonly remote: string;
+  /** Octets of the largest IP packet that fits it, the outer headers included; 0: there is no route. */
+  readonly mtu: number;
+  readonly state: 'up' | 'down';
+  /** Why it is down: one clause. */
+  readonly reason?: string;
+}
+
+/** What only underlay ports can be asked and told. */
+export interface UnderlayHandle {
+  /** Of each remote that is followed. */
+  paths(): readonly UnderlayPath[];
+  /** These are the remotes from now on; the sockets stay. */
+  follow(remotes: readonly string[]): void;
+  /** Something came from there: whatever a router said of it is over. */
+  heard(remote: string): void;
+}
+
 /** A port as its kind serves it on the main thread. */
 export interface PortHandle {
+  /** Of underlay ports only. */
+  readonly underlay?: UnderlayHandle;
   /**
    * Closes every descriptor and stops watching. `fate` says what becomes of the device: `remove` undoes what opening did (a
    * TAP that weft made goes, a silenced host is heard again) because the port is no more; `keep` leaves all as it is, because

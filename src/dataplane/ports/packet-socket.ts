@@ -14,17 +14,13 @@ import { release } from 'node:os';
 import { PACKET_SOCKET_BUFFER } from '../../limits.js';
 import * as native from '../native.js';
 import { NO_OFFLOAD, type PortFeatures } from '../port.js';
+import { attachDeafFilter, setReceiveBuffer, setSendBuffer } from '../socket-options.js';
 
 const AF_PACKET = 17;
 const SOCK_RAW = 3;
 const ETH_P_ALL_NETWORK_ORDER = 0x0300;
 const SOL_SOCKET = 1;
-const SO_SNDBUF = 7;
-const SO_RCVBUF = 8;
-const SO_ATTACH_FILTER = 26;
 const SO_DETACH_FILTER = 27;
-const SO_SNDBUFFORCE = 32;
-const SO_RCVBUFFORCE = 33;
 const SOL_PACKET = 263;
 const PACKET_ADD_MEMBERSHIP = 1;
 const PACKET_AUXDATA = 8;
@@ -77,19 +73,14 @@ function setOptions(fd: number): boolean {
   const fix = 'Linux 4.20 or newer is needed';
   native.check('asking for VLAN tags (PACKET_AUXDATA)', setFlag(fd, PACKET_AUXDATA, 1), fix);
   native.check('leaving out sent frames (PACKET_IGNORE_OUTGOING)', setFlag(fd, PACKET_IGNORE_OUTGOING, 1), fix);
-  setBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
-  setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+  // The default holds three super-frames.
+  setReceiveBuffer(fd, PACKET_SOCKET_BUFFER);
+  setSendBuffer(fd, PACKET_SOCKET_BUFFER);
   return vnetHeader;
 }
 
 function setFlag(fd: number, option: number, value: number): number {
   return native.setsockopt(fd, SOL_PACKET, option, new Int32Array([value]));
-}
-
-/** The default holds three super-frames. What may not be forced is asked for, and the kernel gives what it allows. */
-function setBuffer(fd: number, force: number, ask: number): void {
-  const size = new Int32Array([PACKET_SOCKET_BUFFER]);
-  if (native.setsockopt(fd, SOL_SOCKET, force, size) < 0) native.setsockopt(fd, SOL_SOCKET, ask, size);
 }
 
 function bindTo(fd: number, device: string, index: number): void {
@@ -122,19 +113,6 @@ function fanoutGroup(fd: number): number {
   const value = new Int32Array(1);
   native.check('asking for the fanout group', native.getsockopt(fd, SOL_PACKET, PACKET_FANOUT, value));
   return value[0] & 0xffff;
-}
-
-/** One classic BPF instruction: return 0, keep no octet. */
-function attachDeafFilter(fd: number): void {
-  // Larger than what V8 keeps inside its heap, so it stays where it is for the length of the call.
-  const program = new Uint8Array(new ArrayBuffer(256));
-  program[0] = 0x06;
-  // struct sock_fprog: a count, and the program's address.
-  const description = new Uint8Array(16);
-  const view = new DataView(description.buffer);
-  view.setUint16(0, 1, true);
-  view.setBigUint64(8, BigInt(native.addressOf(program.buffer)), true);
-  native.check('attaching a filter', native.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, description));
 }
 
 function addPromiscuous(fd: number, device: string, index: number): void {

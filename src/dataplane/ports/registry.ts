@@ -5,7 +5,8 @@ import { netdev } from './netdev.js';
 import { pcap } from './pcap.js';
 import { qemu } from './qemu.js';
 import { tap } from './tap.js';
+import { underlay } from './underlay.js';
 
 export const portKinds: ReadonlyMap<string, PortKind> = new Map(
-  [tap, netdev, qemu, pcap, memory].map((kind) => [kind.kind, kind]),
+  [tap, netdev, qemu, pcap, memory, underlay].map((kind) => [kind.kind, kind]),
 );

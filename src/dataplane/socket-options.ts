@@ -1,0 +1,36 @@
+/** Options that sockets of several kinds are given. Main thread. Sources: socket(7), linux/filter.h. */
+import * as native from './native.js';
+
+const SOL_SOCKET = 1;
+const SO_SNDBUF = 7;
+const SO_RCVBUF = 8;
+const SO_ATTACH_FILTER = 26;
+const SO_SNDBUFFORCE = 32;
+const SO_RCVBUFFORCE = 33;
+
+/** Octets the kernel keeps for the socket. What may not be forced is asked for, and the kernel gives what it allows. */
+export function setReceiveBuffer(fd: number, size: number): void {
+  setBuffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, size);
+}
+
+export function setSendBuffer(fd: number, size: number): void {
+  setBuffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, size);
+}
+
+function setBuffer(fd: number, force: number, ask: number, size: number): void {
+  const value = new Int32Array([size]);
+  if (native.setsockopt(fd, SOL_SOCKET, force, value) < 0) native.setsockopt(fd, SOL_SOCKET, ask, value);
+}
+
+/** One classic BPF instruction: return 0, keep no octet. */
+export function attachDeafFilter(fd: number): void {
+  // Larger than what V8 keeps inside its heap, so it stays where it is for the length of the call.
+  const program = new Uint8Array(new ArrayBuffer(256));
+  program[0] = 0x06;
+  // struct sock_fprog: a count, and the program's address.
+  const description = new Uint8Array(16);
+  const view = new DataView(description.buffer);
+  view.setUint16(0, 1, true);
+  view.setBigUint64(8, BigInt(native.addressOf(program.buffer)), true);
+  native.check('attaching a filter', native.setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, description));
+}
