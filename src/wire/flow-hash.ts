@@ -14,7 +14,14 @@ import {
   macLowAt,
 } from './ethernet.js';
 import { PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from './ip-protocol.js';
-import { IPV4_DESTINATION, IPV4_PROTOCOL, IPV4_SOURCE, ipv4IsFragment, ipv4PayloadStart } from './ipv4.js';
+import {
+  IPV4_DESTINATION,
+  IPV4_PROTOCOL,
+  IPV4_SOURCE,
+  ipv4IsFragment,
+  ipv4PayloadStart,
+  ipv4TotalLength,
+} from './ipv4.js';
 import { CHAIN_WHOLE, IPV6_HEADER_SIZE, IPV6_SOURCE, Ipv6Chain } from './ipv6.js';
 import { read32 } from './octets.js';
 
@@ -32,7 +39,7 @@ const chain = new Ipv6Chain();
 export function flowHash(octets: Uint8Array, frame: number, ethertype: number, network: number, end: number): number {
   if (ethertype === ETHERTYPE_IPV4) {
     const transport = ipv4PayloadStart(octets, network, end);
-    if (transport >= 0) return hashIpv4(octets, network, transport, end);
+    if (transport >= 0) return hashIpv4(octets, network, transport);
   } else if (ethertype === ETHERTYPE_IPV6 && chain.walk(octets, network, end) === CHAIN_WHOLE) {
     return hashIpv6(octets, network);
   }
@@ -42,10 +49,11 @@ export function flowHash(octets: Uint8Array, frame: number, ethertype: number, n
   return finish(mix(hash, macLowAt(octets, frame + ETHERNET_SOURCE)));
 }
 
-function hashIpv4(octets: Uint8Array, network: number, transport: number, end: number): number {
+function hashIpv4(octets: Uint8Array, network: number, transport: number): number {
   const protocol = octets[network + IPV4_PROTOCOL];
   let hash = mix(protocol, read32(octets, network + IPV4_SOURCE));
   hash = mix(hash, read32(octets, network + IPV4_DESTINATION));
+  const end = network + ipv4TotalLength(octets, network);
   if (hasPorts(protocol) && transport + PORTS_SIZE <= end && !ipv4IsFragment(octets, network))
     hash = mix(hash, read32(octets, transport));
   return finish(hash);

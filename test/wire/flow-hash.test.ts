@@ -177,6 +177,22 @@ describe('a frame without ports', () => {
     expect(frame(2, 0x0806, 1)).not.toBe(frame(3, 0x0806, 1));
   });
 
+  test('does not take what pads its frame for ports', () => {
+    for (const [from, to] of [
+      ['192.0.2.1', '192.0.2.2'],
+      ['2001:db8::1', '2001:db8::2'],
+    ]) {
+      const fields = { source: parseIp(from) as Uint8Array, destination: parseIp(to) as Uint8Array };
+      const packet = buildIp({ ...fields, protocol: UDP, ttl: 64 }, new Uint8Array(3));
+      const padded = (fill: number) => {
+        const payload = new Uint8Array(packet.length + 8).fill(fill);
+        payload.set(packet);
+        return hashOf(buildEthernet(macs, from.includes(':') ? 0x86dd : 0x0800, payload));
+      };
+      expect(padded(1)).toBe(padded(2));
+    }
+  });
+
   test('that is cut off at any octet hashes by what is there, not by what lies behind', () => {
     const flow = { protocol: UDP, sourcePort: 5, destinationPort: 6 };
     for (const [source, destination] of [
