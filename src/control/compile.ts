@@ -15,7 +15,9 @@ import {
   CONTROL_OTHER,
   CONTROL_PAUSE,
   CONTROL_STP,
+  NETWORK_INNER_VLAN,
   NETWORK_LEARNS,
+  NETWORK_SUPPRESSES_ARP,
   PORT_ACCESS,
   PORT_CLOSED,
   PORT_GUARDED,
@@ -28,12 +30,15 @@ import {
   PORT_TAKES_UDP,
   PORT_TRUNK,
   PORT_TUNNEL,
+  PORT_UNDERLAY,
   type Snapshot,
   STORM_BROADCAST,
   STORM_MULTICAST,
   STORM_UNKNOWN_UNICAST,
 } from '../pipeline/snapshot.js';
+import { compileOverlay, type RemotesOf } from './compile-overlay.js';
 import type { Indices } from './indices.js';
+import { networkMtu } from './overlay-mtu.js';
 import type { ControlProtocol, PortMode, ResolvedConfig, ResolvedMember, ResolvedPort } from './resolved.js';
 
 /** What is known of a port that is open and whose link is up. */
@@ -42,7 +47,12 @@ export type UpPort = Pick<OpenPort, 'mtu' | 'features'>;
 const VIDS = 4096;
 const VID_SET_WORDS = VIDS / 32;
 
-const modeNumbers: Readonly<Record<PortMode, number>> = { access: PORT_ACCESS, trunk: PORT_TRUNK, tunnel: PORT_TUNNEL };
+const modeNumbers: Readonly<Record<PortMode, number>> = {
+  access: PORT_ACCESS,
+  trunk: PORT_TRUNK,
+  tunnel: PORT_TUNNEL,
+  underlay: PORT_UNDERLAY,
+};
 
 const controlBits: Readonly<Record<ControlProtocol, number>> = {
   stp: CONTROL_STP,
@@ -55,26 +65,35 @@ const controlBits: Readonly<Record<ControlProtocol, number>> = {
 
 /**
  * Compiles. `indices` has everything in `config` (Indices.allocate); `upPort` says what is known of a port that is up,
- * undefined for one that is not. `epoch` is the new snapshot's number.
+ * undefined for one that is not. `epoch` is the new snapshot's number, `remotesOf` gives the numbers of tunnels.
  */
 export function compile(
   config: ResolvedConfig,
   indices: Indices,
   upPort: (name: string) => UpPort | undefined,
   epoch: number,
+  remotesOf: RemotesOf = () => [],
 ): Snapshot {
-  const snapshot = emptySnapshot(config, indices, epoch);
+  const snapshot = emptySnapshot(config, indices, epoch, remotesOf);
   const tables = { vids: 0, innerVids: 0 };
   compileNetworks(snapshot, config, indices);
+  const capOf = (network: string) => mtuCap(network, config, upPort);
   for (const [name, port] of config.ports) {
     const up = port.enabled ? upPort(name) : undefined;
-    compilePort(snapshot, config, indices, name, port, up, tables);
+    compilePort(snapshot, indices, name, port, up, capOf, tables);
   }
   listMembers(snapshot);
   return snapshot;
 }
 
-function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number): Snapshot {
+/** What a network lets pass, whatever its ports could. */
+function mtuCap(name: string, config: ResolvedConfig, upPort: (name: string) => UpPort | undefined): number {
+  const network = config.networks.get(name);
+  const cap = network && networkMtu(network, config, (port) => upPort(port)?.mtu);
+  return cap ?? Number.POSITIVE_INFINITY;
+}
+
+function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, remotesOf: RemotesOf): Snapshot {
   const ports = sizeOf(indices.ports);
   const members = sizeOf(indices.members);
   const networks = sizeOf(indices.networks);
@@ -90,6 +109,9 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number):
   const take = carve(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
   return {
     epoch,
+    icmpErrorRate: config.limits.icmpErrorRate,
+    arpReplyRate: config.limits.arpReplyRate,
+    ...compileOverlay(config, indices, ports, members, remotesOf),
     portMode: take(ports, PORT_CLOSED),
     portFlags: take(ports, 0),
     portUntaggedMember: take(ports, -1),
@@ -133,7 +155,10 @@ function sizeOf(table: ReadonlyMap<string, number>): number {
 function compileNetworks(snapshot: Snapshot, config: ResolvedConfig, indices: Indices): void {
   for (const [name, network] of config.networks) {
     const index = indexOf(indices.network(name), name);
-    snapshot.networkFlags[index] = network.learning ? NETWORK_LEARNS : 0;
+    snapshot.networkFlags[index] =
+      (network.learning ? NETWORK_LEARNS : 0) |
+      (network.suppressesArp ? NETWORK_SUPPRESSES_ARP : 0) |
+      (network.tunnel?.innerVlan ? NETWORK_INNER_VLAN : 0);
     snapshot.networkMacAge[index] = network.macAgeSeconds;
     snapshot.networkMacLimit[index] = network.macLimit;
   }
@@ -141,11 +166,11 @@ function compileNetworks(snapshot: Snapshot, config: ResolvedConfig, indices: In
 
 function compilePort(
   snapshot: Snapshot,
-  config: ResolvedConfig,
   indices: Indices,
   name: string,
   port: ResolvedPort,
   up: UpPort | undefined,
+  capOf: (network: string) => number,
   tables: { vids: number; innerVids: number },
 ): void {
   const index = indexOf(indices.port(name), name);
@@ -161,7 +186,8 @@ function compilePort(
   // The port's own figure is for showing and for ports without members: what the least capped of its networks may send.
   let portMtu = port.members.length === 0 ? (up?.mtu ?? 0) : 0;
   for (const member of port.members) {
-    const mtu = Math.min(up?.mtu ?? 0, config.networks.get(member.network)?.mtu ?? Number.POSITIVE_INFINITY);
+    const mtu =
+      up === undefined ? 0 : port.mode === 'underlay' ? capOf(member.network) : Math.min(up.mtu, capOf(member.network));
     const memberIndex = indexOf(indices.member(name, member.network), `${name} in ${member.network}`);
     compileMember(snapshot, index, memberIndex, member, indexOf(indices.network(member.network), member.network), mtu);
     portMtu = Math.max(portMtu, mtu);

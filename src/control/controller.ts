@@ -26,6 +26,7 @@ import { undoLeftPorts } from './left-ports.js';
 import { planPorts } from './port-plan.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
+import { shownName } from './shown-name.js';
 import { chooseStart, fileHashAfterApply, type OperatorFile } from './startup.js';
 import { ConfigStore, type StoreFiles } from './store.js';
 import type { SubmittedDocument } from './switch-control.js';
@@ -173,6 +174,11 @@ export class Controller {
     return this.inForce.checked.source.value as JsonObject;
   }
 
+  /** A static FDB entry is gone: so are tunnels that only it referred to. */
+  releaseTunnels(): void {
+    this.dataplane.tunnels.release(this.inForce.checked.resolved, this.inForce.indices);
+  }
+
   private hashAfter(applied: string): string | undefined {
     return fileHashAfterApply(applied, readOperatorFile(this.options.configFile), this.fileHash);
   }
@@ -191,6 +197,7 @@ export class Controller {
     const plan = planPorts(before.checked.resolved, checked.resolved);
     const grown = before.indices.allocate(checked.resolved);
     const opened: string[] = [];
+    const { tunnels, ports } = this.dataplane;
     const closedFirst = [...plan.replaced, ...plan.yielding];
     let warning: string | undefined;
     try {
@@ -203,6 +210,7 @@ export class Controller {
           plan.keepsDevice.has(name) ? 'keep' : 'remove',
         );
       }
+      tunnels.intern(checked.resolved, grown);
       for (const name of plan.added) this.dataplane.statistics.begin(indexOf(grown, name));
       for (const name of [...plan.replaced, ...plan.added]) {
         this.options.stopping?.throwIfAborted();
@@ -216,6 +224,9 @@ export class Controller {
     }
     this.closing.clear();
     this.inForce = { checked, indices: grown };
+    for (const [name, { intent }] of checked.resolved.ports) {
+      if (intent.underlay !== undefined) ports.setRemotes(indexOf(grown, name), intent.underlay.remotes);
+    }
     await this.publish(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
     return warning;
@@ -256,11 +267,15 @@ export class Controller {
     const index = indexOf(indices, name);
     const port = config.ports.get(name);
     if (port === undefined) throw new TypeError(`no port ${name}`);
+    // Every worker receives from a socket of its own.
+    const intent = port.underlay === undefined ? port.intent : { ...port.intent, queues: this.options.workers };
     try {
-      await this.dataplane.ports.add(index, port.intent);
+      await this.dataplane.ports.add(index, intent);
     } catch (error) {
       if (!(error instanceof OperatingError)) throw error;
-      throw new UserError([faultOf(error, `ports.${name}`)]);
+      throw new UserError([
+        faultOf(error, `${port.underlay === undefined ? 'ports' : 'underlays'}.${shownName(name)}`),
+      ]);
     }
   }
 
@@ -284,6 +299,11 @@ export class Controller {
     }
     this.closing.clear();
     await this.publish(before.checked.resolved, before.indices);
+    try {
+      this.dataplane.tunnels.release(before.checked.resolved, before.indices);
+    } catch (error) {
+      this.options.log.error({ err: error }, 'tunnels of a refused change could not be taken away');
+    }
   }
 
   /** For what must not keep the rest from being done. False: it failed, and is in the log. */
@@ -316,6 +336,7 @@ export class Controller {
       for (const [key, member] of indices.members) {
         if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
       }
+      this.dataplane.tunnels.release(config, indices);
     } catch (error) {
       this.options.log.error({ err: error }, 'what was learned behind removed ports could not be forgotten');
       return;
@@ -325,7 +346,9 @@ export class Controller {
 
   private async publish(config: ResolvedConfig, indices: Indices): Promise<void> {
     this.epoch++;
-    await this.dataplane.publish(compile(config, indices, (name) => this.upPort(name, indices), this.epoch));
+    const upPort = (name: string) => this.upPort(name, indices);
+    const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
+    await this.dataplane.publish(compile(config, indices, upPort, this.epoch, remotesOf));
   }
 
   private upPort(name: string, indices: Indices): UpPort | undefined {
@@ -367,6 +390,12 @@ export class Controller {
   /** Keeps what an earlier daemon learned behind members that still exist, if their numbers are still theirs. */
   private adoptFdb(config: ResolvedConfig, indicesAreKnown: boolean): void {
     const { dataplane, inForce } = this;
+    const owned = indicesAreKnown ? inForce.indices.release(config) : new Indices();
+    const [members, ports] = [new Set(owned.members.values()), new Set(owned.ports.values())];
+    dataplane.tunnels.adopt(
+      (member) => members.has(member),
+      (port) => ports.has(port),
+    );
     if (!dataplane.fdbSurvived) return;
     if (!indicesAreKnown) {
       for (let member = 0; member < MEMBERS_MAX; member++) dataplane.fdb.releaseMember(member);

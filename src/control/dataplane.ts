@@ -17,10 +17,13 @@ import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
-import { type TraceOutcome, Tracer } from '../pipeline/tracer.js';
+import { type TracedInput, type TraceOutcome, Tracer } from '../pipeline/tracer.js';
+import { TUNNEL_LAYOUT, TUNNEL_TABLE_SIZE } from '../pipeline/tunnel-table.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
+import { shownName } from './shown-name.js';
 import { Statistics } from './statistics.js';
+import { TunnelServer } from './tunnel-server.js';
 
 /** As much of a logger as the control plane uses: pino's shape. */
 export interface Log {
@@ -49,6 +52,7 @@ export class Dataplane {
   readonly workers: WorkerPool<Snapshot>;
   readonly loops: LoopGuard;
   readonly memories: PortMemories;
+  readonly tunnels: TunnelServer;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
@@ -68,6 +72,9 @@ export class Dataplane {
     this.fdbSurvived = this.fdbMemory.survived;
     this.fdb = new FdbControl(this.fdbMemory.buffer, { byteOffset: this.fdbMemory.byteOffset });
     if (this.fdbSurvived) this.fdb.recover();
+    const tunnelFile = join(options.stateDirectory, 'tunnels');
+    const tunnelMemory = fileMemory(tunnelFile, { ...TUNNEL_LAYOUT, size: TUNNEL_TABLE_SIZE });
+    this.tunnels = new TunnelServer(tunnelMemory, this.fdb, () => this.workers.seats);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
@@ -83,6 +90,7 @@ export class Dataplane {
         storm: this.storm,
         loops: this.loopMemory,
         fdb: { memory: this.fdbMemory.descriptor, capacity: FDB_CAPACITY },
+        tunnels: this.tunnels.descriptor,
       },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
       onReport: (index, report) => this.hear(index, report),
@@ -112,16 +120,17 @@ export class Dataplane {
   }
 
   /** Runs the pipeline on a copy of the tables. */
-  trace(port: number, frame: Uint8Array, names: Names): TraceOutcome {
+  trace(port: number, input: TracedInput, names: Names): TraceOutcome {
     this.tracer ??= new Tracer();
     const state = {
       snapshot: this.current,
       fdb: this.fdb.copy(),
+      tunnels: this.tunnels.copy(),
       loops: copyOf(this.loopMemory),
       storm: copyOf(this.storm),
       nowMs: monotonicMs(),
     };
-    return this.tracer.trace(state, port, frame, names);
+    return this.tracer.trace(state, port, input, names);
   }
 
   async close(): Promise<void> {
@@ -129,13 +138,14 @@ export class Dataplane {
     await this.ports.close();
     await this.workers.stop();
     this.fdbMemory.close();
+    this.tunnels.close();
   }
 
   private hear(index: number, report: WorkerReport): void {
     if (report.type === 'detached') this.ports.workerLetGo(index, report.port);
     else if (report.type === 'failed') {
       const errno = errnoName(report.errno);
-      this.log.warn({ port: this.ports.intent(report.port)?.name, errno }, 'a device failed');
+      this.log.warn({ port: shownName(this.ports.intent(report.port)?.name ?? ''), errno }, 'a device failed');
       this.ports.deviceFailed(report.port, errno);
     } else this.log.info({ worker: index, io: report.io, reason: report.ioReason }, 'worker runs');
   }
@@ -143,13 +153,16 @@ export class Dataplane {
   private bury(index: number, reason: string): void {
     this.log.error({ worker: index, reason }, 'worker died; replacing it');
     this.fdb.breakLock(index);
+    this.tunnels.workerDied(index);
     this.ports.workerDied(index);
   }
 
   private tick(): void {
     this.statistics.sample();
-    this.fdb.sweep(Math.floor(monotonicMs() / 1000), this.current.networkMacAge, FDB_SWEEP_ENTRIES);
+    const nowSeconds = Math.floor(monotonicMs() / 1000);
+    this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
+    this.tunnels.tick(nowSeconds, this.current.networkMacAge);
   }
 }
 

@@ -12,6 +12,7 @@ import { monotonicMs } from '../dataplane/clock.js';
 import { NETWORKS_MAX } from '../limits.js';
 import type { FdbControl } from '../pipeline/fdb-control.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
+import type { Names } from '../pipeline/stage.js';
 import { macText } from '../wire/address.js';
 import { writeMac } from '../wire/ethernet.js';
 import type { FdbRow } from './shapes.js';
@@ -27,16 +28,13 @@ const TWO_32 = 2 ** 32;
 /** What is to be listed; ports and networks by index, all if absent. */
 export interface FdbQuery {
   readonly network?: number | undefined;
-  readonly port?: number | undefined;
+  readonly ports?: readonly number[] | undefined;
   readonly offset: number;
   /** Most rows of the answer. */
   readonly limit: number;
 }
 
-export interface FdbNames {
-  port(index: number): string;
-  network(index: number): string;
-}
+export type FdbNames = Names;
 
 type ListedFdb = Pick<FdbControl, 'list' | 'entryLimit'>;
 
@@ -69,7 +67,7 @@ export class FdbListing {
       query.offset > 0 &&
       kept?.snapshot === snapshot &&
       kept.query.network === query.network &&
-      kept.query.port === query.port;
+      kept.query.ports?.join() === query.ports?.join();
     this.close();
     const columns = goesOn ? kept.columns : new Columns(this.fdb.entryLimit);
     if (!goesOn) {
@@ -103,6 +101,8 @@ class Columns {
   private readonly mac: Float64Array;
   private readonly network: Uint16Array;
   private readonly port: Uint16Array;
+  /** Number of a tunnel; 0: none. */
+  private readonly remote: Int32Array;
   /** Seconds; STATIC_AGE for a static entry. */
   private readonly age: Int32Array;
   private order = new Uint32Array(0);
@@ -113,19 +113,21 @@ class Columns {
     this.mac = new Float64Array(capacity);
     this.network = new Uint16Array(capacity);
     this.port = new Uint16Array(capacity);
+    this.remote = new Int32Array(capacity);
     this.age = new Int32Array(capacity);
   }
 
-  *collect(fdb: ListedFdb, { network, port }: FdbQuery, snapshot: Snapshot): Generator<void> {
+  *collect(fdb: ListedFdb, { network, ports }: FdbQuery, snapshot: Snapshot): Generator<void> {
     const end = this.mac.length;
     for (let from = 1; from < end; from += STEP) {
       const now = Math.floor(monotonicMs() / 1000);
       for (const entry of fdb.list(now, snapshot.networkMacAge, network, from, Math.min(from + STEP, end))) {
         const owner = snapshot.memberPort[entry.member] ?? -1;
-        if (owner < 0 || (port !== undefined && owner !== port)) continue;
+        if (owner < 0 || ports?.includes(owner) === false) continue;
         this.mac[this.count] = entry.macHigh * TWO_32 + (entry.macLow >>> 0);
         this.network[this.count] = entry.network;
         this.port[this.count] = owner;
+        this.remote[this.count] = entry.remote;
         this.age[this.count++] = entry.isStatic ? STATIC_AGE : entry.ageSeconds;
       }
       yield;
@@ -204,6 +206,7 @@ class Columns {
         network: names.network(this.network[entry]!),
         mac: macText(octets),
         port: names.port(this.port[entry]!),
+        ...(this.remote[entry] === 0 ? {} : { remote: names.remote(this.remote[entry]!) }),
         static: age === STATIC_AGE,
         ageSeconds: Math.max(0, age),
       });

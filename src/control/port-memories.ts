@@ -19,7 +19,7 @@ export class PortMemories {
   /** Ports of which something is remembered. */
   get ports(): readonly string[] {
     return readdirSync(this.directory).flatMap((name) =>
-      name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length)] : [],
+      name.endsWith(SUFFIX) ? [name.slice(0, -SUFFIX.length).replaceAll('%', '/')] : [],
     );
   }
 
@@ -46,7 +46,8 @@ export class PortMemories {
   }
 
   private path(port: string): string {
-    return join(this.directory, port + SUFFIX);
+    // Underlay ports have a slash in their names, and no name has a percent sign.
+    return join(this.directory, port.replaceAll('/', '%') + SUFFIX);
   }
 }
 

@@ -45,6 +45,9 @@ function isSameDevice(left: PortIntent, right: PortIntent): boolean {
   return isSame && left.queues > 1 === right.queues > 1;
 }
 
+/** Remotes of an underlay port may come and go while it is open (PortHandle.setRemotes). */
 function isSameIntent(left: PortIntent, right: PortIntent | undefined): boolean {
-  return JSON.stringify(left) === JSON.stringify(right);
+  const lasting = (intent: PortIntent | undefined) =>
+    JSON.stringify(intent, (key, value: unknown) => (key === 'remotes' ? undefined : value));
+  return lasting(left) === lasting(right);
 }

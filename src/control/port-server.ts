@@ -20,6 +20,7 @@ import type {
   PortMemory,
   PortWatcher,
   QueueTransport,
+  UnderlayPath,
 } from '../dataplane/port.js';
 import type { WorkerOrder } from '../dataplane/worker-protocol.js';
 import { OperatingError } from '../errors.js';
@@ -88,6 +89,21 @@ export class PortServer {
 
   intent(index: number): PortIntent | undefined {
     return this.ports.get(index)?.intent;
+  }
+
+  /** What is known of the ways from an underlay port to its remotes. */
+  paths(index: number): readonly UnderlayPath[] {
+    return this.ports.get(index)?.handle?.paths?.() ?? [];
+  }
+
+  /** Tells an underlay port of its remotes now. */
+  setRemotes(index: number, remotes: readonly string[]): void {
+    this.ports.get(index)?.handle?.setRemotes?.(remotes);
+  }
+
+  /** Tells a port what its networks let pass. What its device makes of it is heard as a change, what goes wrong is its state. */
+  setMtu(index: number, mtu: number | undefined): void {
+    this.ports.get(index)?.handle?.setMtu?.(mtu);
   }
 
   /** Starts serving a port. Throws an OperatingError for what no waiting mends; the port is not served then. */

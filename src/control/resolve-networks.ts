@@ -1,12 +1,11 @@
 /** What must hold for networks and underlays beyond the schema, and networks with their numbers settled. Pure. */
 import { type ConfigFault, own } from './config-path.js';
+import { isTunnelType, resolveTunnel } from './resolve-tunnels.js';
 import type { ResolvedNetwork } from './resolved.js';
 import type { Config, NetworkConfig } from './schema.js';
 import { quantity } from './units.js';
 
 const VNI_MAX = 0xff_ffff;
-
-const isTunnelType = (type: NetworkConfig['type']) => type === 'vxlan' || type === 'gre' || type === 'geneve';
 
 export function resolveNetworks(config: Config, faults: ConfigFault[]): Map<string, ResolvedNetwork> {
   const resolved = new Map<string, ResolvedNetwork>();
@@ -14,12 +13,15 @@ export function resolveNetworks(config: Config, faults: ConfigFault[]): Map<stri
     checkKeysOfType(name, network, faults);
     checkId(name, network, faults);
     checkUplink(name, network, config, faults);
+    const tunnel = resolveTunnel(name, network, config, faults);
     resolved.set(name, {
       type: network.type,
       ...(network.id !== undefined && { id: network.id }),
       ...(network.uplink !== undefined && { uplink: network.uplink }),
       ...(network.mtu !== undefined && { mtu: network.mtu }),
+      ...(tunnel !== undefined && { tunnel }),
       learning: network.learning,
+      suppressesArp: network.arpSuppression,
       macAgeSeconds: Math.ceil(quantity('duration', network.macAge) / 1000),
       macLimit: network.macLimit,
     });

@@ -17,7 +17,14 @@ import { documentOf } from './document.js';
 import { danglingFaults } from './references.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
-import type { ControlProtocol, ResolvedConfig, ResolvedPort, StormRates } from './resolved.js';
+import { resolveUnderlays } from './resolve-tunnels.js';
+import {
+  type ControlProtocol,
+  type ResolvedConfig,
+  type ResolvedPort,
+  STORM_NONE,
+  type StormRates,
+} from './resolved.js';
 import { type Config, type PortConfig, portKinds } from './schema.js';
 import type { JsonValue } from './shapes.js';
 import { quantity } from './units.js';
@@ -25,7 +32,6 @@ import { userError } from './validate.js';
 
 /** Storm limits of VM ports in frames a second. */
 const STORM_DEFAULT: StormRates = { broadcast: 2000, multicast: 10_000, unknownUnicast: 2000 };
-const STORM_NONE: StormRates = { broadcast: 0, multicast: 0, unknownUnicast: 0 };
 
 /** Settles a Config. Throws a UserError with every contradiction in it. */
 export function resolve(config: Config): ResolvedConfig {
@@ -50,9 +56,15 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
     const resolved = resolvePort(name, port, context);
     if (resolved !== undefined) ports.set(name, resolved);
   }
+  for (const [name, port] of resolveUnderlays(config, networks, faults)) ports.set(name, port);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
-  return { resolved: { workers: config.settings.workers, ports, networks }, faults };
+  const { workers, limits } = config.settings;
+  const rates = {
+    icmpErrorRate: quantity('packetRate', limits.icmpErrors),
+    arpReplyRate: quantity('packetRate', limits.arp),
+  };
+  return { resolved: { workers, limits: rates, ports, networks }, faults };
 }
 
 function networksByUplink(config: Config): Map<string, string[]> {

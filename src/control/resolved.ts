@@ -3,7 +3,7 @@
  * commands work from. Plain data; made by resolve.ts only, so it is consistent: names exist, VIDs are unique on each
  * trunk, every port has exactly one mode.
  */
-import type { PortIntent } from '../dataplane/port.js';
+import type { PortIntent, UnderlayIntent } from '../dataplane/port.js';
 import type { networkTypes } from './schema.js';
 
 export const TPID_CUSTOMER = 0x8100;
@@ -20,7 +20,7 @@ export interface ResolvedMember {
   readonly tag?: { readonly tpid: number; readonly vid: number };
 }
 
-export type PortMode = 'access' | 'trunk' | 'tunnel';
+export type PortMode = 'access' | 'trunk' | 'tunnel' | 'underlay';
 export type ControlProtocol = 'stp' | 'lacp' | 'lldp' | 'cfm' | 'pause' | 'other';
 
 /** Frames a second; 0: unlimited. */
@@ -29,6 +29,8 @@ export interface StormRates {
   readonly multicast: number;
   readonly unknownUnicast: number;
 }
+
+export const STORM_NONE: StormRates = { broadcast: 0, multicast: 0, unknownUnicast: 0 };
 
 export interface ResolvedPort {
   /** What the port's kind opens. */
@@ -51,6 +53,35 @@ export interface ResolvedPort {
   readonly controlFrames: readonly ControlProtocol[];
   readonly mac?: string;
   readonly addresses: readonly string[];
+  /** Of underlay ports, which the configuration does not list: the tunnels of one type on one underlay. */
+  readonly underlay?: ResolvedUnderlay;
+}
+
+export interface ResolvedUnderlay {
+  /** Its name in the configuration. */
+  readonly name: string;
+  /** Outer DSCP; 'inherit': the inner one. */
+  readonly dscp: number | 'inherit';
+  /** Prefixes of who may send besides the remotes. */
+  readonly allowFrom: readonly string[];
+}
+
+export type TunnelType = UnderlayIntent['type'];
+
+/** How a network is carried to other hosts. */
+export interface ResolvedTunnel {
+  readonly type: TunnelType;
+  /** Key of its underlay port in ResolvedConfig.ports. */
+  readonly port: string;
+  /** Addresses of the remotes in canonical form, each once. */
+  readonly remotes: readonly string[];
+  /** Frames in the tunnels may have a VLAN tag. */
+  readonly innerVlan: boolean;
+  /** What GRE headers have besides the key. */
+  readonly checksum: boolean;
+  readonly sequence: boolean;
+  /** Geneve options as they are sent. */
+  readonly options: Uint8Array;
 }
 
 export interface ResolvedNetwork {
@@ -59,14 +90,19 @@ export interface ResolvedNetwork {
   readonly uplink?: string;
   /** Caps the MTU of its members. */
   readonly mtu?: number;
+  /** Of vxlan, gre and geneve networks. */
+  readonly tunnel?: ResolvedTunnel;
   readonly learning: boolean;
+  readonly suppressesArp: boolean;
   readonly macAgeSeconds: number;
   readonly macLimit: number;
 }
 
 export interface ResolvedConfig {
   readonly workers: number | 'auto';
-  /** In the order of the document. */
+  /** What a port may make the switch itself do, a second. */
+  readonly limits: { readonly icmpErrorRate: number; readonly arpReplyRate: number };
+  /** In the order of the document; behind them the underlay ports. */
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;
 }

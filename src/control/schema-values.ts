@@ -149,6 +149,14 @@ export const ethertype = () =>
   hexText((value) => value >= 0x600 && value <= 0xffff, 'expected an ethertype like 0x88b5').meta({
     meaning: 'number',
   });
+export const optionClass = () =>
+  hexText((value) => value >= 0 && value <= 0xffff, 'expected an option class like 0x0102').meta({ meaning: 'number' });
+/** Octets in hexadecimal, `most` of them, in whole words of four. */
+export const hexWords = (most: number) =>
+  text(
+    `hexadecimal digits of whole four-octet words, at most ${most} octets`,
+    (value) => /^([0-9a-f]{8})*$/i.test(value) && value.length <= 2 * most,
+  ).overwrite(lower);
 export const tpid = () =>
   hexText((value) => value === 0x88a8 || value === 0x8100, 'expected 0x88a8 or 0x8100').meta({ meaning: 'number' });
 

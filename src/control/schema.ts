@@ -10,6 +10,7 @@
 import { z } from 'zod';
 import {
   FDB_CAPACITY,
+  GENEVE_OPTION_SIZE_MAX,
   MTU_MAX,
   MTU_MIN,
   NETWORK_MAC_LIMIT_DEFAULT,
@@ -25,11 +26,13 @@ import {
   duration,
   ethertype,
   flag,
+  hexWords,
   interfaceAddress,
   ip,
   ipOrCidr,
   name,
   oneOf,
+  optionClass,
   packetRate,
   plainText,
   rate,
@@ -118,6 +121,20 @@ const policyNames = z.strictObject({
 
 export const networkTypes = ['local', 'flat', 'vlan', 'vxlan', 'gre', 'geneve'] as const;
 
+const geneveOption = z.strictObject({
+  class: optionClass().describe('Who defined the option (RFC 8926 section 3.5).'),
+  type: whole(0, 127).describe('Its type within the class, without the critical bit.'),
+  critical: flag().default(false).describe('Receivers that do not know the option drop the packet.'),
+  data: hexWords(GENEVE_OPTION_SIZE_MAX).default('').describe('Its octets in hexadecimal.'),
+});
+
+const tunnelOptions = z.strictObject({
+  innerVlan: flag().default(false).describe('Frames in the tunnels may have a VLAN tag.'),
+  checksum: flag().default(false).describe('gre: headers have a checksum of header and payload.'),
+  sequence: flag().default(false).describe('gre: headers have a sequence number.'),
+  geneve: z.array(geneveOption).optional().describe('geneve: options that every packet is sent with.'),
+});
+
 export const networkSchema = z.strictObject({
   type: oneOf(...networkTypes).describe('What carries the network beyond this host.'),
   id: whole(0, 0xffff_ffff).optional().describe('VID (vlan: 1 to 4094), VNI (vxlan, geneve) or key (gre).'),
@@ -130,7 +147,7 @@ export const networkSchema = z.strictObject({
   macLimit: count(FDB_CAPACITY).default(NETWORK_MAC_LIMIT_DEFAULT).describe('Most addresses learned in the network.'),
   arpSuppression: flag().default(false).describe('Answers ARP and ND for known stations instead of flooding.'),
   acl: policyNames.optional().describe('ACLs at every port of the network.'),
-  options: z.record(z.string(), z.json()).optional().describe('Options of the tunnel type.'),
+  options: tunnelOptions.optional().describe('Options of the tunnels.'),
 });
 
 const underlaySchema = z.strictObject({
@@ -286,3 +303,4 @@ export const documentSchema = z
 export type Config = z.output<typeof documentSchema>;
 export type PortConfig = z.output<typeof portSchema>;
 export type NetworkConfig = z.output<typeof networkSchema>;
+export type UnderlayConfig = z.output<typeof underlaySchema>;

@@ -155,6 +155,50 @@ export interface FdbRow {
   readonly ageSeconds: number;
 }
 
+/** One network's way to one remote end. */
+export interface TunnelRow {
+  readonly network: string;
+  readonly type: string;
+  readonly local: string;
+  readonly remote: string;
+  /** VNI or key; null: GRE without a key. */
+  readonly id: number | null;
+  /** up: something came through it within the last minute. unknown: nothing was heard. down: there is no way. */
+  readonly state: 'up' | 'down' | 'unknown';
+  readonly reason?: string;
+  readonly rxFrames: number;
+  readonly txFrames: number;
+  readonly rxBytes: number;
+  readonly txBytes: number;
+  /** Largest packet that the tunnel carries. */
+  readonly mtu: number;
+  /** Seconds since something came through it. */
+  readonly heardSeconds?: number;
+  /** It is not in the configuration: its datagrams came from within allowFrom. */
+  readonly learned?: true;
+}
+
+/** A line of the reckoning of an MTU: octets that are there, taken away (negative), or the result. */
+export interface MtuStep {
+  readonly what: string;
+  readonly octets: number;
+}
+
+/** How one network is carried to other hosts. */
+export interface TunnelDetail {
+  readonly network: string;
+  readonly type: string;
+  readonly id: number | null;
+  readonly underlay: string;
+  readonly local: string;
+  /** Of the underlay's sockets. */
+  readonly state: PortState;
+  readonly reason?: string;
+  readonly mtu: number;
+  readonly reckoning: readonly MtuStep[];
+  readonly tunnels: readonly TunnelRow[];
+}
+
 export interface DropRow {
   readonly reason: DropReason;
   readonly port: string;

@@ -20,6 +20,8 @@ import type {
   StatsResult,
   StatusResult,
   TraceResult,
+  TunnelDetail,
+  TunnelRow,
 } from './shapes.js';
 
 /** A configuration document as it came from a user. */
@@ -59,11 +61,19 @@ export interface SwitchControl {
   networkRemove(name: string): Promise<ChangeResult>;
 
   fdbList(selection: FdbSelection): Promise<readonly FdbRow[]>;
-  /** Adds a static entry, or makes a learned one static. `mac` is lower case with colons. */
-  fdbAdd(network: string, mac: string, port: string): Promise<FdbRow>;
+  /**
+   * Adds a static entry, or makes a learned one static. `mac` is lower case with colons. `remote`, the address of a tunnel's
+   * far end, is for networks with tunnels: `port` is then the underlay.
+   */
+  fdbAdd(network: string, mac: string, port: string, remote?: string): Promise<FdbRow>;
   fdbRemove(network: string, mac: string): Promise<FdbRow>;
   /** Forgets learned entries; static ones stay. Returns how many were forgotten. */
   fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number>;
+
+  /** Every network's ways to its remotes: those of the configuration, of static entries, and learned ones. */
+  tunnelList(): Promise<readonly TunnelRow[]>;
+  /** How one network is carried. Fails for a network without tunnels. */
+  tunnelShow(network: string): Promise<TunnelDetail>;
 
   /** Non-zero drop counters, most frequent first. */
   drops(): Promise<readonly DropRow[]>;

@@ -5,12 +5,16 @@
 import { monotonicMs } from '../dataplane/clock.js';
 import { UserError } from '../errors.js';
 import { WORKER_STUCK_MS } from '../limits.js';
-import { macText, parseMac } from '../wire/address.js';
+import type { Names } from '../pipeline/stage.js';
+import { ipWords, ipWordsText, macText, parseIp, parseMac } from '../wire/address.js';
 import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
 import type { Controller } from './controller.js';
 import { diff } from './diff.js';
 import { FdbListing } from './fdb-listing.js';
+import { outerDatagram } from './outer-datagram.js';
+import { networkMtu } from './overlay-mtu.js';
+import { remoteFault } from './resolve-tunnels.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 import type {
   ChangeResult,
@@ -25,10 +29,15 @@ import type {
   StatsResult,
   StatusResult,
   TraceResult,
+  TunnelDetail,
+  TunnelRow,
 } from './shapes.js';
+import { isUnderlayPort, shownName } from './shown-name.js';
+import { portsByShownName, sumDrops, sumStats } from './shown-ports.js';
 import { didYouMean } from './suggest.js';
 import type { FdbSelection, SubmittedDocument, SwitchControl } from './switch-control.js';
 import { traceResult } from './trace-result.js';
+import { TunnelRows } from './tunnel-rows.js';
 
 const DROPS_PERIOD_MS = 1000;
 const ETHERNET_MTU = 1500;
@@ -47,8 +56,8 @@ export class SwitchService implements SwitchControl {
     const { dataplane } = controller;
     const ports = { up: 0, down: 0, waiting: 0 };
     const rates = { rx: { framesPerSecond: 0, bitsPerSecond: 0 }, tx: { framesPerSecond: 0, bitsPerSecond: 0 } };
-    for (const [, index] of this.portIndices()) {
-      ports[dataplane.ports.status(index).state]++;
+    for (const [name, index] of this.portIndices()) {
+      if (!isUnderlayPort(name)) ports[dataplane.ports.status(index).state]++;
       const rate = dataplane.statistics.portRates(index);
       for (const direction of ['rx', 'tx'] as const) {
         rates[direction].framesPerSecond += rate[direction].framesPerSecond;
@@ -75,8 +84,9 @@ export class SwitchService implements SwitchControl {
 
   async stats(port?: string): Promise<StatsResult> {
     const { statistics } = this.controller.dataplane;
-    const indices = port === undefined ? [...this.portIndices()] : [[port, this.portIndex(port)] as const];
-    return { ports: indices.map(([name, index]) => statistics.port(index, name)), workers: statistics.workerStats() };
+    const shown = port === undefined ? [...this.shownPorts()] : [[port, this.shownPort(port)] as const];
+    const ports = shown.map(([name, indices]) => sumStats(indices.map((index) => statistics.port(index, name))));
+    return { ports, workers: statistics.workerStats() };
   }
 
   async health(): Promise<HealthResult> {
@@ -89,7 +99,8 @@ export class SwitchService implements SwitchControl {
   }
 
   async portList(): Promise<readonly PortRow[]> {
-    return [...this.controller.running.checked.resolved.ports].map(([name, port]) => this.portRow(name, port));
+    const { ports } = this.controller.running.checked.resolved;
+    return [...ports].flatMap(([name, port]) => (isUnderlayPort(name) ? [] : [this.portRow(name, port)]));
   }
 
   async portShow(name: string): Promise<PortDetail> {
@@ -145,25 +156,57 @@ export class SwitchService implements SwitchControl {
   async fdbList(selection: FdbSelection): Promise<readonly FdbRow[]> {
     const query = {
       network: selection.network === undefined ? undefined : this.networkIndex(selection.network),
-      port: selection.port === undefined ? undefined : this.portIndex(selection.port),
+      ports: selection.port === undefined ? undefined : this.shownPort(selection.port),
       offset: selection.offset ?? 0,
       limit: selection.limit ?? Number.POSITIVE_INFINITY,
     };
     return await this.fdbListing.page(query, this.controller.dataplane.snapshot, this.names());
   }
 
-  async fdbAdd(network: string, mac: string, port: string): Promise<FdbRow> {
-    const { dataplane, running } = this.controller;
+  async fdbAdd(network: string, mac: string, port: string, remote?: string): Promise<FdbRow> {
+    const { dataplane } = this.controller;
     const networkIndex = this.networkIndex(network);
-    const portIndex = this.portIndex(port);
-    const member = running.indices.member(port, network);
-    if (member === undefined) throw refusal('bad-request', `port ${port} is not in network ${network}`);
+    const [portIndex, member] = this.memberOf(network, port);
     const { high, low } = macOf(mac);
+    const tunnel = this.tunnelTo(network, port, member, remote);
     const expiry = { nowSeconds: nowSeconds(), networkMacAge: dataplane.snapshot.networkMacAge };
-    if (!dataplane.fdb.addStatic(networkIndex, high, low, member, portIndex, expiry)) {
+    if (!dataplane.fdb.addStatic(networkIndex, high, low, member, portIndex, expiry, tunnel)) {
+      this.controller.releaseTunnels();
       throw refusal('limit', 'the FDB is full of static entries');
     }
-    return { network, mac: printMac(high, low), port, static: true, ageSeconds: 0 };
+    return { network, mac: printMac(high, low), port, ...this.remoteText(tunnel), static: true, ageSeconds: 0 };
+  }
+
+  /** Indices of the port that has the name, of those the one that carries the network, and of its membership. */
+  private memberOf(network: string, port: string): [port: number, member: number] {
+    const { checked, indices } = this.controller.running;
+    this.shownPort(port);
+    for (const name of portsByShownName(checked.resolved).get(port) ?? []) {
+      const member = indices.member(name, network);
+      if (member !== undefined) return [indices.port(name) ?? -1, member];
+    }
+    throw refusal('bad-request', `port ${port} is not in network ${network}`);
+  }
+
+  /** Number of the tunnel to the remote that a static entry names, made if need be; 0 where the port has no tunnels. */
+  private tunnelTo(network: string, port: string, member: number, remote: string | undefined): number {
+    const { dataplane, running } = this.controller;
+    const tunnel = running.checked.resolved.networks.get(network)?.tunnel;
+    const isUnderlay = tunnel !== undefined && shownName(tunnel.port) === port;
+    if (!isUnderlay) {
+      if (remote !== undefined) throw refusal('bad-request', `port ${port} has no tunnels, so no remote`);
+      return 0;
+    }
+    if (remote === undefined) throw refusal('bad-request', `${port} is an underlay: name the remote too`);
+    const address = parseIp(remote);
+    const local = parseIp(running.checked.resolved.ports.get(tunnel.port)?.intent.underlay?.local ?? '');
+    const fault = address === undefined || local === undefined ? 'is not an IP address' : remoteFault(address, local);
+    if (address === undefined || fault !== undefined) throw refusal('bad-request', `remote ${remote}: ${fault}`);
+    return dataplane.tunnels.internAddress(member, ipWords(address));
+  }
+
+  private remoteText(tunnel: number): { remote?: string } {
+    return tunnel === 0 ? {} : { remote: this.names().remote(tunnel) };
   }
 
   async fdbRemove(network: string, mac: string): Promise<FdbRow> {
@@ -176,21 +219,25 @@ export class SwitchService implements SwitchControl {
     if (entry === undefined || port < 0 || !fdb.remove(index, high, low)) {
       throw refusal('not-found', `${text} is not in the FDB of network ${network}`);
     }
-    const { isStatic, ageSeconds } = entry;
-    return { network, mac: text, port: this.names().port(port), static: isStatic, ageSeconds };
+    const { isStatic, ageSeconds, remote } = entry;
+    const row = { network, mac: text, port: this.names().port(port), ...this.remoteText(remote) };
+    if (isStatic && remote !== 0) this.controller.releaseTunnels();
+    return { ...row, static: isStatic, ageSeconds };
   }
 
   async fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number> {
-    return this.controller.dataplane.fdb.flush({
-      ...(selection.network === undefined ? {} : { network: this.networkIndex(selection.network) }),
-      ...(selection.port === undefined ? {} : { port: this.portIndex(selection.port) }),
-    });
+    const { fdb } = this.controller.dataplane;
+    const network = selection.network === undefined ? {} : { network: this.networkIndex(selection.network) };
+    if (selection.port === undefined) return fdb.flush(network);
+    return this.shownPort(selection.port).reduce((sum, port) => sum + fdb.flush({ ...network, port }), 0);
   }
 
   async drops(): Promise<readonly DropRow[]> {
     const { statistics } = this.controller.dataplane;
     const samples = statistics.dropSamples();
-    const rows = [...this.portIndices()].flatMap(([name, index]) => statistics.drops(index, name, samples));
+    const rows = [...this.shownPorts()].flatMap(([name, indices]) =>
+      sumDrops(indices.flatMap((index) => statistics.drops(index, name, samples))),
+    );
     return rows.sort((left, right) => right.count - left.count);
   }
 
@@ -217,8 +264,25 @@ export class SwitchService implements SwitchControl {
 
   async trace(port: string, frame: string): Promise<TraceResult> {
     const octets = parseFrame(frame);
-    const outcome = this.controller.dataplane.trace(this.portIndex(port), octets, this.names());
-    return traceResult(outcome, this.names());
+    const { running, dataplane } = this.controller;
+    const underlays = [...running.checked.resolved.ports.values()].filter(({ underlay }) => underlay?.name === port);
+    const names = this.names();
+    if (underlays.length === 0) return traceResult(dataplane.trace(this.portIndex(port), { octets }, names), names);
+    const { port: found, input } = outerDatagram(port, underlays, octets);
+    return traceResult(dataplane.trace(running.indices.port(found.intent.name) ?? -1, input, names), names);
+  }
+
+  async tunnelList(): Promise<readonly TunnelRow[]> {
+    return new TunnelRows(this.controller.dataplane, this.controller.running).list();
+  }
+
+  async tunnelShow(name: string): Promise<TunnelDetail> {
+    const { dataplane, running } = this.controller;
+    this.networkIndex(name);
+    const network = running.checked.resolved.networks.get(name) as ResolvedNetwork;
+    if (network.tunnel === undefined)
+      throw refusal('bad-request', `network ${name} is ${network.type}: it has no tunnels`);
+    return new TunnelRows(dataplane, running).detail(name, network, network.tunnel);
   }
 
   async configApply(document: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
@@ -239,12 +303,28 @@ export class SwitchService implements SwitchControl {
     return new Map([...checked.resolved.ports.keys()].map((name) => [name, indices.port(name) ?? -1]));
   }
 
+  /** Indices of the ports that are shown under each name. */
+  private shownPorts(): Map<string, number[]> {
+    const { checked, indices } = this.controller.running;
+    const names = [...portsByShownName(checked.resolved)];
+    return new Map(names.map(([shown, ports]) => [shown, ports.map((port) => indices.port(port) ?? -1)]));
+  }
+
+  private shownPort(name: string): number[] {
+    const shown = this.shownPorts();
+    const indices = shown.get(name);
+    if (indices === undefined)
+      throw refusal('not-found', `no port named ${name}${didYouMean(name, [...shown.keys()])}`);
+    return indices;
+  }
+
+  /** Of a port of the configuration. */
   private portIndex(name: string): number {
     const indices = this.portIndices();
     const index = indices.get(name);
-    if (index === undefined)
-      throw refusal('not-found', `no port named ${name}${didYouMean(name, [...indices.keys()])}`);
-    return index;
+    if (index !== undefined && !isUnderlayPort(name)) return index;
+    const names = [...indices.keys()].filter((known) => !isUnderlayPort(known));
+    throw refusal('not-found', `no port named ${name}${didYouMean(name, names)}`);
   }
 
   private networkIndex(name: string): number {
@@ -256,13 +336,18 @@ export class SwitchService implements SwitchControl {
     return index;
   }
 
-  private names(): { port(index: number): string; network(index: number): string } {
+  private names(): Names {
     const { indices } = this.controller.running;
+    const { tunnels } = this.controller.dataplane;
     const ports = inverse(indices.ports);
     const networks = inverse(indices.networks);
     return {
-      port: (index) => ports.get(index) ?? `port ${index}`,
+      port: (index) => shownName(ports.get(index) ?? `port ${index}`),
       network: (index) => networks.get(index) ?? `network ${index}`,
+      remote: (tunnel) => {
+        const entry = tunnels.entryOf(tunnel);
+        return entry === undefined ? `tunnel ${tunnel}` : ipWordsText(entry.address);
+      },
     };
   }
 
@@ -300,14 +385,19 @@ export class SwitchService implements SwitchControl {
   }
 
   private networkRow(name: string, network: ResolvedNetwork): NetworkRow {
-    const { ports } = this.controller.running.checked.resolved;
-    const members = [...ports].filter(([, port]) => port.members.some((member) => member.network === name));
+    const { dataplane, running } = this.controller;
+    const { resolved } = running.checked;
+    const members = [...resolved.ports].filter(
+      ([port, { members }]) => !isUnderlayPort(port) && members.some((member) => member.network === name),
+    );
+    const underlayMtu = (port: string) => dataplane.ports.status(running.indices.port(port) ?? -1).open?.mtu;
     return {
       name,
       type: network.type,
       ...(network.id === undefined ? {} : { id: network.id }),
-      mtu: network.mtu ?? ETHERNET_MTU,
+      mtu: networkMtu(network, resolved, underlayMtu) ?? ETHERNET_MTU,
       ports: members.map(([port]) => port),
+      ...(network.tunnel === undefined ? {} : { remotes: network.tunnel.remotes }),
     };
   }
 }

@@ -11,7 +11,11 @@ export function traceResult(outcome: TraceOutcome, names: Names): TraceResult {
   return {
     verdict: outcome.verdict,
     ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
-    outputs: outcome.outputs.map(({ port, octets }) => ({ port: names.port(port), tags: tagsOf(octets) })),
+    outputs: outcome.outputs.map(({ port, octets, remote }) => ({
+      port: names.port(port),
+      tags: tagsOf(octets),
+      ...(remote === undefined ? {} : { remote }),
+    })),
     stages: outcome.stages.map(({ stage, decision, text, changes }) => ({
       stage,
       decision,

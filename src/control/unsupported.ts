@@ -1,8 +1,8 @@
 /**
  * What the configuration can say and this version does not do yet. To accept `antiSpoof: true` and not enforce it would
  * let through what the operator believes is stopped, so a document that uses such a key is refused. Whoever builds a
- * feature deletes its row. Keys that only describe (mac, addresses) and definitions nothing refers to (acls, groups,
- * underlays) are accepted. Pure; runs anywhere.
+ * feature deletes its row. Keys that only describe (mac, addresses) and definitions nothing refers to (acls, groups)
+ * are accepted. Pure; runs anywhere.
  */
 import type { ConfigFault, ConfigPath } from './config-path.js';
 import { find } from './document-pattern.js';
@@ -18,17 +18,15 @@ interface Unsupported {
   readonly inert?: (value: JsonValue) => boolean;
 }
 
-const isCarriedType = (type: JsonValue) => !['vxlan', 'gre', 'geneve'].includes(String(type));
-
 export const unsupported: readonly Unsupported[] = [
   { at: 'settings.conntrack', what: 'track connections' },
   { at: 'settings.fragments', what: 'follow fragments' },
   { at: 'settings.neighbors', what: 'route' },
-  { at: 'settings.limits', what: 'answer ICMP, ARP, DHCP or DNS' },
+  { at: 'settings.limits.dhcp', what: 'answer DHCP' },
+  { at: 'settings.limits.dns', what: 'answer DNS' },
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
-  { at: 'networks.*.type', what: 'carry networks of this type', inert: isCarriedType },
-  { at: 'networks.*.arpSuppression', what: 'enforce arpSuppression' },
+  { at: 'underlays.*.bfd', what: 'watch tunnels by BFD' },
   { at: 'networks.*.acl', what: 'enforce ACLs' },
   { at: 'ports.*.antiSpoof', what: 'enforce antiSpoof' },
   { at: 'ports.*.allowedPairs', what: 'enforce allowedPairs' },

@@ -88,7 +88,8 @@ export class FdbControl extends Fdb {
 
   /**
    * Adds a static entry, or makes a learned one static. A full table makes room by an entry that has expired, if `expiry`
-   * says which have, else as when a station is learned. False when it is full of static entries.
+   * says which have, else as when a station is learned. False when it is full of static entries. `remote`: number of the
+   * tunnel the station is behind; 0: none.
    */
   addStatic(
     network: number,
@@ -97,6 +98,7 @@ export class FdbControl extends Fdb {
     member: number,
     port: number,
     expiry: FdbExpiry = NOTHING_EXPIRES,
+    remote = 0,
   ): boolean {
     this.lock();
     const word0 = (network << 16) | macHigh;
@@ -108,7 +110,7 @@ export class FdbControl extends Fdb {
       this.key[0] = word0;
       this.key[1] = macLow;
       this.value[0] = member | STATIC;
-      this.value[1] = 0;
+      this.value[1] = remote;
       this.adoptMember(member, port, network);
       entry = this.table.insert(hash, this.key, this.value, MEMBERS_MAX + member, NEVER_AGES);
     }
@@ -136,6 +138,36 @@ export class FdbControl extends Fdb {
       if (network !== undefined && this.census.memberNetwork[member] !== network) continue;
       if (port !== undefined && this.census.memberPort[member] !== port) continue;
       forgotten += this.drain(member);
+    }
+    return forgotten;
+  }
+
+  /** Numbers of the tunnels that static entries say stations are behind. */
+  staticRemotes(): Set<number> {
+    const words = new Int32Array(4);
+    const remotes = new Set<number>();
+    for (let entry = 1; entry < this.table.entryLimit; entry++)
+      if (this.table.read(entry, words) && words[3] !== 0 && (words[2]! & STATIC) !== 0) remotes.add(words[3]!);
+    return remotes;
+  }
+
+  /**
+   * These tunnels are no more: forgets every entry, static ones too, that says a station is behind one. Looks through the
+   * whole table, a million entries in some 20 ms, so give it all tunnels at once. Returns how many were forgotten.
+   */
+  forgetRemotes(isGone: (remote: number) => boolean): number {
+    const words = new Int32Array(4);
+    const holds = (entry: number) => this.table.read(entry, words) && words[3] !== 0 && isGone(words[3]!);
+    let forgotten = 0;
+    for (let entry = 1; entry < this.table.entryLimit; entry++) {
+      if (!holds(entry)) continue;
+      this.lock();
+      // It may have become another's before the lock was had.
+      if (holds(entry)) {
+        this.drop(entry);
+        forgotten++;
+      }
+      this.table.unlock(this.owner);
     }
     return forgotten;
   }

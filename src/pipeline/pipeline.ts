@@ -13,12 +13,12 @@
 import { Batch } from '../dataplane/batch.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { BATCH_SIZE, EGRESS_BATCH_SIZE } from '../limits.js';
+import { Decapsulator } from './decap.js';
 import { encap } from './egress/encap.js';
 import { fit } from './egress/fit.js';
 import { egressPolicy } from './egress/policy.js';
 import { tag } from './egress/tag.js';
 import { transmit } from './egress/transmit.js';
-import { Decapsulator } from './decap.js';
 import { EgressBatch } from './egress-batch.js';
 import type { Machine } from './machine.js';
 import { PORT_UNDERLAY } from './snapshot.js';
@@ -36,6 +36,8 @@ export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, enc
 
 /** Told of each stage as it has run; `weft trace` listens. */
 export interface StageListener {
+  /** What came out of datagrams, before any stage sees it. */
+  unpacked(frames: Batch): void;
   ingress(stage: Stage, batch: Batch): void;
   egress(stage: EgressStage, copies: EgressBatch): void;
 }
@@ -62,6 +64,7 @@ export class Pipeline {
     }
     for (let more = true; more; ) {
       more = this.decapsulator.next(batch, this.frames);
+      if (this.listener !== undefined) this.listener.unpacked(this.frames);
       this.runFrames(this.frames);
     }
   }

@@ -7,43 +7,64 @@ import { Counters } from '../dataplane/counters.js';
 import { type DropReason, dropReasons, dropReasonText } from '../dataplane/drop-reason.js';
 import { DropSamples } from '../dataplane/drop-samples.js';
 import { FramePool } from '../dataplane/frame-pool.js';
-import type { PortQueue } from '../dataplane/io-engine.js';
+import type { DatagramQueue } from '../dataplane/io-engine.js';
 import { Kernels } from '../kernels/kernels.js';
 import { FRAME_SIZE_MAX, PORTS_MAX } from '../limits.js';
+import { tunnelKinds } from '../tunnels/registry.js';
+import { ipWordsText } from '../wire/address.js';
+import { frameLine } from '../wire/print.js';
 import type { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import { LoopGuard } from './loop-guard.js';
-import { Machine } from './machine.js';
+import { CONSUMED, Machine } from './machine.js';
 import { Pipeline, type StageListener } from './pipeline.js';
-import type { Snapshot } from './snapshot.js';
+import { PORT_UNDERLAY, type Snapshot } from './snapshot.js';
 import type { EgressStage, Names, Stage } from './stage.js';
 import { FLOOD } from './stages/forward.js';
 import { TokenBuckets } from './token-bucket.js';
+import type { TunnelTable } from './tunnel-table.js';
 
 /** The state a trace runs on: the snapshot in force and copies of the tables' memory. */
 export interface TraceState {
   readonly snapshot: Snapshot;
   readonly fdb: Fdb;
+  readonly tunnels: TunnelTable;
   readonly loops: ArrayBuffer;
   readonly storm: ArrayBuffer;
   readonly nowMs: number;
 }
 
+/** What the port would have received, without a vnet header; at most FRAME_SIZE_MAX octets. */
+export interface TracedInput {
+  /** A frame, or what an underlay port's socket gives: a datagram from the tunnel's header on. */
+  readonly octets: Uint8Array;
+  /** Of a datagram. */
+  readonly outer?: {
+    /** Where it came from, in the dataplane's form. */
+    readonly source: Int32Array;
+    readonly trafficClass: number;
+    /** The whole frame it came in, in one line. */
+    readonly text: string;
+  };
+}
+
 export interface TracedStage {
   readonly stage: string;
-  readonly decision: 'continue' | 'drop' | 'forward' | 'flood';
+  readonly decision: 'continue' | 'drop' | 'forward' | 'flood' | 'consume';
   readonly text: string;
   readonly changes: readonly string[];
 }
 
 export interface TracedOutput {
   readonly port: number;
-  /** The frame as it leaves, before segmentation by the port's device. */
+  /** The frame as it leaves, before segmentation by the port's device, without what a tunnel puts in front. */
   readonly octets: Uint8Array;
+  /** Address of the tunnel's far end. */
+  readonly remote?: string;
 }
 
 export interface TraceOutcome {
-  readonly verdict: 'forward' | 'flood' | 'drop';
+  readonly verdict: 'forward' | 'flood' | 'drop' | 'consume';
   readonly reason?: DropReason;
   readonly outputs: readonly TracedOutput[];
   readonly stages: readonly TracedStage[];
@@ -59,28 +80,31 @@ export class Tracer {
   private readonly counters = new Counters();
   private readonly samples = new DropSamples();
 
-  /** `frame` is what the port would have received, without a vnet header; at most FRAME_SIZE_MAX octets. */
-  trace(state: TraceState, port: number, frame: Uint8Array, names: Names): TraceOutcome {
+  trace(state: TraceState, port: number, { octets, outer }: TracedInput, names: Names): TraceOutcome {
+    const { pool } = this;
     const machine = new Machine(
       {
-        pool: this.pool,
+        pool,
         kernels: this.kernels,
         counters: this.counters,
         samples: this.samples,
         fdb: state.fdb,
+        tunnels: state.tunnels,
         storm: new TokenBuckets(state.storm),
         loops: new LoopGuard(state.loops),
       },
       state.snapshot,
     );
     machine.setTime(state.nowMs);
-    const sink = new Sink(this.pool);
+    const sink = new Sink(machine);
     for (let index = 0; index < PORTS_MAX; index++) machine.queues[index] = sink.queue(index);
-    const slot = this.pool.allocate();
-    const length = Math.min(frame.length, FRAME_SIZE_MAX);
-    this.pool.octets.set(frame.subarray(0, length), this.pool.frameStart(slot));
-    this.pool.receive(slot, port, length);
-    const recorder = new Recorder(machine, slot, names);
+    const slot = pool.allocate();
+    const length = Math.min(octets.length, FRAME_SIZE_MAX);
+    pool.octets.set(octets.subarray(0, length), pool.frameStart(slot));
+    pool.receive(slot, port, length);
+    pool.trafficClass[slot] = outer?.trafficClass ?? -1;
+    if (outer !== undefined) pool.sourceAddress.set(outer.source, slot * 4);
+    const recorder = new Recorder(machine, slot, names, outer?.text);
     const batch = new Batch(1);
     batch.push(slot);
     new Pipeline(machine, recorder).run(batch);
@@ -94,19 +118,31 @@ export class Tracer {
 class Sink {
   readonly outputs: TracedOutput[] = [];
   readonly sent: { slot: number; port: number }[] = [];
-  private readonly pool: FramePool;
+  private readonly machine: Machine;
 
-  constructor(pool: FramePool) {
-    this.pool = pool;
+  constructor(machine: Machine) {
+    this.machine = machine;
   }
 
-  queue(port: number): PortQueue {
-    return { port, send: (slot) => this.take(port, slot) };
+  queue(port: number): DatagramQueue {
+    return {
+      port,
+      senderCount: 1,
+      send: (slot) => this.take(port, slot, 0),
+      sendTo: (slot, _segmentSize, _sender, _trafficClass, ...address) => {
+        const { snapshot, tunnelSettings } = this.machine;
+        const kind = tunnelKinds[snapshot.portTunnelKind[port]];
+        const header = kind.headerSize(tunnelSettings.flags, tunnelSettings.optionsSize);
+        return this.take(port, slot, header, ipWordsText(Int32Array.from(address)));
+      },
+    };
   }
 
-  private take(port: number, slot: number): boolean {
-    const start = this.pool.offset[slot];
-    this.outputs.push({ port, octets: this.pool.octets.slice(start, start + this.pool.length[slot]) });
+  private take(port: number, slot: number, header: number, remote?: string): boolean {
+    const { pool } = this.machine;
+    const start = pool.offset[slot];
+    const octets = pool.octets.slice(start + header, start + pool.length[slot]);
+    this.outputs.push({ port, octets, ...(remote === undefined ? {} : { remote }) });
     this.sent.push({ slot, port });
     return true;
   }
@@ -117,59 +153,103 @@ class Recorder implements StageListener {
   private readonly machine: Machine;
   private readonly slot: number;
   private readonly names: Names;
+  private readonly outer: string | undefined;
   private readonly stages: TracedStage[] = [];
   private reason = 0;
   private length: number;
+  /** Copies that died, by where they were to go. */
+  private readonly dead = new Set<string>();
 
-  constructor(machine: Machine, slot: number, names: Names) {
+  constructor(machine: Machine, slot: number, names: Names, outer: string | undefined) {
     this.machine = machine;
     this.slot = slot;
     this.names = names;
+    this.outer = outer;
     this.length = machine.pool.length[slot];
+  }
+
+  unpacked(): void {
+    const { outer, slot } = this;
+    if (outer === undefined) return;
+    const { pool, snapshot } = this.machine;
+    this.reason = pool.reason[slot];
+    if (this.reason !== 0) {
+      this.add('decap', 'drop', `${this.reasonText(this.reason)} The datagram: ${outer}`);
+      return;
+    }
+    const removed = this.length - pool.length[slot];
+    this.length = pool.length[slot];
+    const { type } = tunnelKinds[snapshot.portTunnelKind[pool.ingressPort[slot]]];
+    const network = this.names.network(pool.network[slot]);
+    this.add('decap', 'continue', `for network ${network}, from the datagram ${outer}`, [
+      `takes the ${type} header off (${removed} octets); inside is ${this.line(slot)}`,
+    ]);
   }
 
   ingress(stage: Stage): void {
     if (this.reason !== 0) return;
-    const pool = this.machine.pool;
+    const { pool } = this.machine;
     this.reason = pool.reason[this.slot];
-    if (this.reason !== 0) {
-      this.stages.push({ stage: stage.name, decision: 'drop', text: this.reasonText(this.reason), changes: [] });
+    if (this.reason > 0) {
+      this.add(stage.name, 'drop', this.reasonText(this.reason));
       return;
     }
     const text = stage.explain(this.machine, this.slot, this.names);
     const changes = pool.length[this.slot] < this.length ? ['takes the outer tag off'] : [];
     this.length = pool.length[this.slot];
-    this.stages.push({ stage: stage.name, decision: this.decisionOf(stage), text, changes });
+    this.add(stage.name, this.decisionOf(stage), text, changes);
   }
 
   egress(stage: EgressStage, copies: EgressBatch): void {
+    const { pool, snapshot } = this.machine;
     for (let index = 0; index < copies.count; index++) {
-      const port = this.names.port(this.machine.snapshot.memberPort[copies.members[index]]);
+      const slot = copies.slots[index];
+      const port = snapshot.memberPort[copies.members[index]];
+      const isTunnel = snapshot.portMode[port] === PORT_UNDERLAY;
+      const isLast = stage.name === (isTunnel ? 'encap' : 'transmit');
+      // What tunnels are not for, and what has left by one.
+      if ((stage.name === 'encap' && !isTunnel) || (stage.name === 'transmit' && isTunnel)) continue;
+      const where = this.where(port, copies.tunnels[index]);
+      if (pool.isGenerated[pool.original[slot]] !== 0) {
+        if (isLast) this.add('answer', 'continue', `${where}: the switch answers`);
+        continue;
+      }
       const reason = copies.reasons[index];
-      const wasDropped = this.stages.some((row) => row.decision === 'drop' && row.text.startsWith(`${port}: `));
-      if (wasDropped) continue;
-      const text = reason === 0 ? stage.explain(this.machine, copies, index, this.names) : this.reasonText(reason);
-      this.stages.push({
-        stage: stage.name,
-        decision: reason === 0 ? 'continue' : 'drop',
-        text: `${port}: ${text}`,
-        changes: [],
-      });
+      if (this.dead.has(where)) continue;
+      if (reason > 0) {
+        this.dead.add(where);
+        this.add(stage.name, 'drop', `${where}: ${this.reasonText(reason)}`);
+      } else this.add(stage.name, 'continue', `${where}: ${stage.explain(this.machine, copies, index, this.names)}`);
     }
   }
 
   outcome(outputs: readonly TracedOutput[]): TraceOutcome {
     const { pool } = this.machine;
-    const stages = this.stages;
-    if (outputs.length > 0) {
-      const verdict = pool.destination[this.slot] === FLOOD ? 'flood' : 'forward';
-      return { verdict, outputs, stages };
-    }
-    const number = pool.reason[this.slot] !== 0 ? pool.reason[this.slot] : pool.copyFailure[this.slot];
+    const { stages, slot } = this;
+    if (pool.reason[slot] === CONSUMED) return { verdict: 'consume', outputs, stages };
+    // An answer that leaves is no copy of the frame.
+    const isForwarded = stages.some(({ stage, decision }) => isDeparture(stage) && decision === 'continue');
+    if (isForwarded) return { verdict: pool.destination[slot] === FLOOD ? 'flood' : 'forward', outputs, stages };
+    const number = pool.reason[slot] !== 0 ? pool.reason[slot] : pool.copyFailure[slot];
     return { verdict: 'drop', reason: dropReasons[number], outputs, stages };
   }
 
+  private add(stage: string, decision: TracedStage['decision'], text: string, changes: readonly string[] = []): void {
+    this.stages.push({ stage, decision, text, changes });
+  }
+
+  private where(port: number, tunnel: number): string {
+    const name = this.names.port(port);
+    return tunnel === 0 ? name : `${name} to ${this.names.remote(tunnel)}`;
+  }
+
+  private line(slot: number): string {
+    const { pool } = this.machine;
+    return frameLine(pool.octets, pool.offset[slot], pool.length[slot]);
+  }
+
   private decisionOf(stage: Stage): TracedStage['decision'] {
+    if (this.reason === CONSUMED) return 'consume';
     if (stage.name !== 'forward') return 'continue';
     return this.machine.pool.destination[this.slot] === FLOOD ? 'flood' : 'forward';
   }
@@ -178,4 +258,8 @@ class Recorder implements StageListener {
     const name = dropReasons[reason];
     return `${name}: ${dropReasonText(name)}`;
   }
+}
+
+function isDeparture(stage: string): boolean {
+  return stage === 'transmit' || stage === 'encap';
 }

@@ -122,6 +122,29 @@ export function ipText(address: Uint8Array): string {
   return address.length === IPV4_SIZE ? ipv4Text(address) : ipv6Text(address);
 }
 
+/**
+ * The dataplane's form of a parsed address: its sixteen octets as four words in memory's order, IPv4 mapped into
+ * ::ffff:0:0/96 (RFC 4291 2.5.5.2).
+ */
+export function ipWords(address: Uint8Array): Int32Array {
+  const octets = new Uint8Array(IPV6_SIZE);
+  octets.set(address, IPV6_SIZE - address.length);
+  if (address.length === IPV4_SIZE) octets.fill(0xff, 10, 12);
+  return new Int32Array(octets.buffer);
+}
+
+/** Of an address in that form; a mapped one is shown as IPv4. */
+export function ipWordsText(words: Int32Array, position = 0): string {
+  const octets = new Uint8Array(words.slice(position, position + 4).buffer);
+  return isMapped(octets) ? ipv4Text(octets, 12) : ipv6Text(octets);
+}
+
+/** Whether an IPv6 address stands for an IPv4 one. */
+export function isMapped(address: Uint8Array): boolean {
+  if (address.length !== IPV6_SIZE || address[10] !== 0xff || address[11] !== 0xff) return false;
+  return address.subarray(0, 10).every((octet) => octet === 0);
+}
+
 /** An address and the number of leading bits that name its network. */
 export interface Prefix {
   readonly address: Uint8Array;

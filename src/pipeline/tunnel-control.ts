@@ -1,0 +1,142 @@
+/**
+ * What the main thread does with the tunnels: adds those of the configuration, takes away what nobody needs any more, says
+ * which are dead, lists them, copies them for `weft trace`, repairs them after a crash. Holds the table's lock for a few
+ * entries at a time; a worker that wants to learn a tunnel meanwhile learns it from a later datagram.
+ *
+ * A number that is taken away may be given to another remote at once: who takes one away makes the FDB forget it before and
+ * after (FdbControl.forgetRemotes).
+ */
+import { OperatingError, UserError } from '../errors.js';
+import { MAIN_OWNER } from './fdb-control.js';
+import { GROUP_CONFIGURED, GROUP_LEARNED, TUNNEL_DOWN, TUNNEL_TABLE_SIZE, TunnelTable } from './tunnel-table.js';
+
+export interface TunnelEntry {
+  readonly tunnel: number;
+  /** Negative: not a tunnel but an address that any network of an underlay port knows (`anyNetwork`). */
+  readonly member: number;
+  /** Four words in memory's order. */
+  readonly address: Int32Array;
+  readonly isConfigured: boolean;
+  readonly isDown: boolean;
+  /** Monotonic seconds; 0: nothing ever came through it. */
+  readonly lastSeen: number;
+}
+
+/** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
+const LOCK_TRIES = 1_000_000;
+
+export class TunnelControl extends TunnelTable {
+  private readonly memory: ArrayBufferLike;
+  private readonly byteOffset: number;
+
+  constructor(memory: ArrayBufferLike, byteOffset = 0, seed?: readonly [number, number]) {
+    super(memory, MAIN_OWNER, byteOffset, seed);
+    this.memory = memory;
+    this.byteOffset = byteOffset;
+  }
+
+  private lock(): void {
+    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) if (this.table.tryLock(this.owner)) return;
+    throw new OperatingError(`the tunnels are being written by thread ${this.table.lockOwner}, which does not finish`, {
+      code: 'busy',
+      fix: 'try again in a second; a worker that hangs is replaced by then',
+    });
+  }
+
+  /** The number of the tunnel, which stays until it is removed: that of the one there is, or a new one. */
+  intern(member: number, address: Int32Array): number {
+    this.lock();
+    try {
+      const hash = this.hashOf(member, address[0], address[1], address[2], address[3]);
+      const old = this.table.find(hash, this.key, 0);
+      if (old !== -1) {
+        if (this.table.groupOf(old) === GROUP_CONFIGURED) return old;
+        this.value[0] = this.table.valueWord(old, 0);
+        this.table.change(old, this.value, GROUP_CONFIGURED, this.table.lastSeen(old));
+        return old;
+      }
+      this.value[0] = 0;
+      const tunnel = this.table.insert(hash, this.key, this.value, GROUP_CONFIGURED, 0);
+      if (tunnel === -1) throw new UserError([{ code: 'limit', message: 'there is no room for more tunnels' }]);
+      return tunnel;
+    } finally {
+      this.table.unlock(this.owner);
+    }
+  }
+
+  /** Takes tunnels away. */
+  remove(tunnels: Iterable<number>): void {
+    for (const tunnel of tunnels) {
+      this.lock();
+      if (this.table.isLive(tunnel)) this.table.remove(tunnel);
+      this.table.unlock(this.owner);
+    }
+  }
+
+  /** Says whether the remote is known to be dead: floods leave it out. */
+  setDown(tunnel: number, isDown: boolean): void {
+    this.lock();
+    if (this.table.isLive(tunnel) && this.isDown(tunnel) !== isDown) {
+      this.value[0] = isDown ? TUNNEL_DOWN : 0;
+      this.table.change(tunnel, this.value, this.table.groupOf(tunnel), this.table.lastSeen(tunnel));
+    }
+    this.table.unlock(this.owner);
+  }
+
+  /** The entry of a number; undefined when there is none, or it is just being changed. */
+  entryOf(tunnel: number): TunnelEntry | undefined {
+    const words = new Int32Array(6);
+    if (!this.table.read(tunnel, words)) return undefined;
+    return {
+      tunnel,
+      member: words[0],
+      address: words.slice(1, 5),
+      isConfigured: this.table.groupOf(tunnel) === GROUP_CONFIGURED,
+      isDown: words[5] === TUNNEL_DOWN,
+      lastSeen: this.table.lastSeen(tunnel),
+    };
+  }
+
+  /** Every entry, in the order of the numbers. */
+  *list(): Generator<TunnelEntry> {
+    for (let tunnel = 1; tunnel < this.table.entryLimit; tunnel++) {
+      const entry = this.entryOf(tunnel);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
+  /** Learned tunnels through which nothing came for more than `age` seconds; at most `most` of them. */
+  silentSince(nowSeconds: number, age: number, most: number): number[] {
+    if (this.table.groupCount(GROUP_LEARNED) === 0) return [];
+    const silent: number[] = [];
+    for (const { tunnel, isConfigured, lastSeen } of this.list()) {
+      if (isConfigured || nowSeconds - lastSeen <= age) continue;
+      silent.push(tunnel);
+      if (silent.length >= most) break;
+    }
+    return silent;
+  }
+
+  /** A table of its own over a copy of the memory, for `weft trace` to learn into. */
+  copy(): TunnelControl {
+    this.lock();
+    const copied = this.memory.slice(this.byteOffset, this.byteOffset + TUNNEL_TABLE_SIZE);
+    this.table.unlock(this.owner);
+    const copy = new TunnelControl(copied);
+    copy.table.unlock(this.owner);
+    return copy;
+  }
+
+  /** A worker died. If it was learning, what it may have left half done is derived again from the entries. */
+  breakLock(workerIndex: number): boolean {
+    if (!this.table.breakLock(workerIndex + 1, this.owner)) return false;
+    this.table.unlock(this.owner);
+    return true;
+  }
+
+  /** Before any worker starts: makes memory that an earlier process left sound again, whatever it died of. */
+  recover(): void {
+    this.table.recover(this.owner);
+    this.table.unlock(this.owner);
+  }
+}
