@@ -14,7 +14,6 @@ import { read16, write16, write32 } from './octets.js';
 export const GENEVE_PORT = 6081;
 /** Without options. */
 export const GENEVE_HEADER_SIZE = 8;
-export const GENEVE_OPTIONS_SIZE_MAX = 252;
 
 /** Octets from the start of the header. */
 const GENEVE_FLAGS = 1;
