@@ -16,7 +16,7 @@ const POOL_SLOTS = 1024;
 /** The built modules the scene is made of. */
 export async function loadSwitch() {
   const from = (/** @type {string} */ path) => import(new URL(`../dist/${path}.js`, import.meta.url).href);
-  const [pool, batch, counters, samples, kernels, limits, fdb, loops, machine, pipeline, snapshot, buckets] =
+  const [pool, batch, counters, samples, kernels, limits, fdb, loops, machine, pipeline, snapshot, buckets, tunnels] =
     await Promise.all(
       [
         'dataplane/frame-pool',
@@ -31,9 +31,10 @@ export async function loadSwitch() {
         'pipeline/pipeline',
         'pipeline/snapshot',
         'pipeline/token-bucket',
+        'pipeline/tunnel-table',
       ].map(from),
     );
-  return { pool, batch, counters, samples, kernels, limits, fdb, loops, machine, pipeline, snapshot, buckets };
+  return { pool, batch, counters, samples, kernels, limits, fdb, loops, machine, pipeline, snapshot, buckets, tunnels };
 }
 /** @typedef {Awaited<ReturnType<typeof loadSwitch>>} SwitchModules */
 
@@ -106,6 +107,7 @@ export class PipelineScene {
         kernels: new modules.kernels.Kernels(pool.memory),
         samples: new modules.samples.DropSamples(new SharedArrayBuffer(modules.samples.DROP_SAMPLES_SIZE)),
         fdb: makeFdb(modules, this.seed),
+        tunnels: new modules.tunnels.TunnelTable(new SharedArrayBuffer(modules.tunnels.TUNNEL_TABLE_SIZE), 1),
         storm: new modules.buckets.TokenBuckets(new SharedArrayBuffer(modules.buckets.TOKEN_BUCKETS_SIZE)),
         loops: new modules.loops.LoopGuard(new SharedArrayBuffer(modules.loops.LOOP_GUARD_SIZE)),
       },
@@ -128,6 +130,9 @@ export class PipelineScene {
     const starts = byNetwork.map((_, network) => byNetwork.slice(0, network).flat().length);
     return {
       epoch: 1,
+      icmpErrorRate: 100,
+      arpReplyRate: 1000,
+      ...this.withoutTunnels(ports, members),
       portMode: filled(ports, (port) => (port === trunk ? PORT_TRUNK : PORT_ACCESS)),
       portFlags: filled(ports, 0),
       portUntaggedMember: filled(ports, (port) => (port === trunk ? -1 : port)),
@@ -153,6 +158,31 @@ export class PipelineScene {
       networkFlags: filled(networks, NETWORK_LEARNS),
       networkMacAge: filled(networks, MAC_AGE_S),
       networkMacLimit: filled(networks, modules.limits.FDB_CAPACITY),
+    };
+  }
+
+  /** No port is an underlay's. @private @param {number} ports @param {number} members */
+  withoutTunnels(ports, members) {
+    const filled = (/** @type {number} */ length, value = 0) => new Int32Array(length).fill(value);
+    return {
+      underlayPorts: 0,
+      portTunnelKind: filled(ports, -1),
+      portIdTree: filled(ports, -1),
+      portLocal: filled(ports * 4),
+      portTunnelPort: filled(ports),
+      portDscp: filled(ports),
+      portAllowStart: filled(ports),
+      portAllowCount: filled(ports),
+      allowFrom: filled(0),
+      idTree: filled(0),
+      memberTunnelId: filled(members),
+      memberTunnelFlags: filled(members),
+      memberRemotesStart: filled(members),
+      memberRemotesCount: filled(members),
+      memberOptionsStart: filled(members),
+      memberOptionsSize: filled(members),
+      tunnelOptions: new Uint8Array(0),
+      remotes: filled(0),
     };
   }
 

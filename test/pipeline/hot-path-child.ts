@@ -19,6 +19,7 @@ import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
 
@@ -165,6 +166,7 @@ function build() {
       kernels: new Kernels(pool.memory),
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
+      tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     },

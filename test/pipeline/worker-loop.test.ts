@@ -14,6 +14,7 @@ import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
 
 const SLOTS = 600;
@@ -27,6 +28,7 @@ function machine(): Machine {
     counters: new Counters(),
     samples: new DropSamples(),
     fdb: new Fdb(new SharedArrayBuffer(fdbSize(64)), 1, { capacity: 64 }),
+    tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
     storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
     loops: new LoopGuard(),
   };

@@ -11,6 +11,7 @@ import { FdbControl } from '../../src/pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import type { Station } from './reference-switch.js';
 import type { Device, SwitchDocument } from './switch-document.js';
 
@@ -20,11 +21,14 @@ const FDB_ENTRIES = 256;
 const fdbMemory = new SharedArrayBuffer(fdbSize(FDB_ENTRIES));
 const stormMemory = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
 const loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
+const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
 
 export class SimControl {
   readonly fdb: FdbControl;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
+  /** Empty: the simulated switches have no tunnels. */
+  readonly tunnels = new TunnelTable(tunnelMemory, 1);
   readonly devices = new Map<string, Device>();
   document: SwitchDocument = { version: 1, networks: {}, ports: {} };
   snapshot: Snapshot;
