@@ -6,7 +6,7 @@ import { defineConfig } from 'vitest/config';
  */
 const oneAtATime = [
   ...['bench', 'dataplane/ports', 'demo', 'differential', 'system', 'vm'].map((part) => `test/${part}/**/*.test.ts`),
-  'test/dataplane/{interface,io-engine,shared-memory}.test.ts',
+  'test/dataplane/{interface,io-engine,io-engine-datagram,shared-memory}.test.ts',
 ];
 
 const shared = { globalSetup: ['test/build-kernels.ts'], testTimeout: 30_000 };

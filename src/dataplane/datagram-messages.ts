@@ -55,7 +55,8 @@ export class DatagramMessages {
 
   constructor(pool: FramePool, count: number) {
     this.pool = pool;
-    const memory = new SharedArrayBuffer(count * BLOCK_WORDS * 4);
+    // ArrayBuffers lie outside V8's heap and never move.
+    const memory = new ArrayBuffer(count * BLOCK_WORDS * 4);
     this.words = new Int32Array(memory);
     this.address = native.addressOf(memory);
     const arena = native.addressOf(pool.memory.buffer);

@@ -79,7 +79,7 @@ export class PollDatagrams {
   private readonly report: SendReport;
   private readonly losses: IoLosses;
   private readonly arena: number;
-  private readonly scratch = new Int32Array(new SharedArrayBuffer(SCRATCH_WORDS * 4));
+  private readonly scratch = new Int32Array(new ArrayBuffer(SCRATCH_WORDS * 4));
   private readonly scratchAddress = native.addressOf(this.scratch.buffer);
 
   constructor(pool: FramePool, report: SendReport, losses: IoLosses) {

@@ -64,6 +64,7 @@ export function openUnderlaySockets(
     const flags = native.O_NONBLOCK | native.O_CLOEXEC;
     const fd = native.check('opening an underlay socket', native.socket(family, type | flags, protocol));
     opened.push(fd);
+    if (family === AF_INET6 && type === SOCK_DGRAM) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
     return fd;
   };
   try {
@@ -163,7 +164,6 @@ function askForTrafficClass(fd: number, local: Uint8Array): void {
 }
 
 function bindTo(fd: number, local: Uint8Array, port: number): void {
-  if (!isIpv4(local)) setOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
   if (native.bind(fd, socketAddress(local, port)) >= 0) return;
   const number = native.errno();
   const fix =
