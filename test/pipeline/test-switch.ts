@@ -32,8 +32,12 @@ import { Machine } from '../../src/pipeline/machine.js';
 import { Pipeline } from '../../src/pipeline/pipeline.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
-import type { PortDocument, SwitchDocument } from '../sim/switch-document.js';
+import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
+import { anyNetwork, TUNNEL_TABLE_SIZE } from '../../src/pipeline/tunnel-table.js';
+import { ipWords, ipWordsText, parseIp } from '../../src/wire/address.js';
+import type { NetworkDocument, PortDocument, SwitchDocument } from '../sim/switch-document.js';
 import type { VnetHeader } from '../sim/traffic.js';
+import { MemoryDatagramQueue, type SentMessage } from './memory-datagram-queue.js';
 
 export const NO_FEATURES: PortFeatures = { checksum: false, tcp4: false, tcp6: false, udp: false };
 export const ALL_FEATURES: PortFeatures = { checksum: true, tcp4: true, tcp6: true, udp: true };
@@ -48,6 +52,33 @@ export interface Received {
   readonly port: string | number;
   readonly octets: Uint8Array;
   readonly vnet?: VnetHeader;
+  /** Of what an underlay port receives: the sender's address, the size of each datagram in it, the outer TOS. */
+  readonly from?: string;
+  readonly datagramSize?: number;
+  readonly trafficClass?: number;
+}
+
+/** Networks that tunnels carry, and what carries those. */
+export interface OverlayNetworkDocument extends Omit<NetworkDocument, 'type'> {
+  readonly type: NetworkDocument['type'] | 'vxlan' | 'geneve' | 'gre';
+  readonly underlay?: string;
+  readonly remotes?: readonly string[];
+  readonly arpSuppression?: boolean;
+  readonly options?: Readonly<Record<string, unknown>>;
+}
+
+export interface UnderlayDocument {
+  readonly local: string;
+  readonly port?: number;
+  readonly allowFrom?: readonly string[];
+  readonly dscp?: number | 'inherit';
+}
+
+export interface TestDocument {
+  readonly networks: Readonly<Record<string, OverlayNetworkDocument>>;
+  readonly ports: SwitchDocument['ports'];
+  readonly underlays?: Readonly<Record<string, UnderlayDocument>>;
+  readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 export interface Sent {
@@ -58,6 +89,8 @@ export interface Sent {
   readonly gsoSize: number;
   /** Slot the queue was given. */
   readonly slot: number;
+  /** What left by an underlay port: the datagrams' remote end and what they were sent with. */
+  readonly message?: SentMessage;
 }
 
 export interface TestSwitchOptions {
@@ -65,17 +98,24 @@ export interface TestSwitchOptions {
   /** Down when 'down'; 1500 octets without offloads when absent. */
   readonly devices?: Readonly<Record<string, TestDevice | 'down'>>;
   readonly fdbEntries?: number;
+  /** Of a switch that lives beside another one, which must not count into the same memory. */
+  readonly counters?: Counters;
 }
 
 /** Arenas are expensive to map: tests one after the other share them. */
 const pools = new Map<number, { pool: FramePool; kernels: Kernels }>();
 const counterMemory = new Counters();
+/** Of switches without tunnels. */
+const noTunnels = new TunnelControl(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 0, [5, 6]);
 
 export class TestSwitch {
   readonly pool: FramePool;
   readonly machine: Machine;
   readonly fdb: FdbControl;
+  readonly tunnels: TunnelControl;
+  readonly counters: Counters;
   readonly queues = new Map<string, MemoryQueue>();
+  readonly underlays = new Map<string, MemoryDatagramQueue>();
   readonly snapshot: Snapshot;
   /** What left since it was last looked at. */
   sent: Sent[] = [];
@@ -85,21 +125,27 @@ export class TestSwitch {
   private readonly batch = new Batch(BATCH_SIZE);
   private readonly pipeline: Pipeline;
 
-  constructor(document: Omit<SwitchDocument, 'version'>, options: TestSwitchOptions = {}) {
+  constructor(document: TestDocument, options: TestSwitchOptions = {}) {
     const { slots = 1024, devices = {}, fdbEntries = 1024 } = options;
     const { pool, kernels } = poolOf(slots);
     const { resolved } = checkDocument(documentOf({ version: 1, ...document } as unknown as JsonValue));
     this.indices = new Indices().allocate(resolved);
-    this.snapshot = compile(resolved, this.indices, (name) => upDevice(devices[name]), 1);
+    const hasTunnels = [...resolved.ports.values()].some(({ underlay }) => underlay !== undefined);
+    this.tunnels = hasTunnels ? new TunnelControl(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 0, [5, 6]) : noTunnels;
+    const remotesOf = (member: number, remotes: readonly string[]) =>
+      remotes.map((remote) => this.addRemote(member, remote));
+    this.snapshot = compile(resolved, this.indices, (name) => upDevice(devices[name]), 1, remotesOf);
     this.pool = pool;
+    this.counters = options.counters ?? counterMemory;
     this.fdb = new FdbControl(new SharedArrayBuffer(fdbSize(fdbEntries)), { capacity: fdbEntries, seed: [1, 2] });
-    counterMemory.values.fill(0);
+    this.counters.values.fill(0);
     const parts = {
       pool,
       kernels,
-      counters: counterMemory,
+      counters: this.counters,
       samples: new DropSamples(),
       fdb: this.fdb,
+      tunnels: this.tunnels,
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     };
@@ -122,7 +168,35 @@ export class TestSwitch {
     return this.indices.member(port, network) ?? -1;
   }
 
+  /** As the main thread does for the configuration's remotes. */
+  private addRemote(member: number, remote: string): number {
+    const address = addressWords(remote);
+    for (const [key, index] of this.indices.members)
+      if (index === member) this.tunnels.intern(anyNetwork(this.index(key.slice(0, key.indexOf(' ')))), address);
+    return this.tunnels.intern(member, address);
+  }
+
+  /** Number of the tunnel from the network to the remote; 0: there is none. */
+  tunnel(network: string, remote: string): number {
+    const member =
+      [...this.underlays.keys()].map((port) => this.member(port, network)).find((found) => found >= 0) ?? -1;
+    const [word0, word1, word2, word3] = addressWords(remote);
+    return this.tunnels.find(member, word0, word1, word2, word3);
+  }
+
+  tunnelValue(network: string, remote: string, field: number): number {
+    return this.counters.tunnelValue(this.tunnel(network, remote), field);
+  }
+
   attach(name: string): void {
+    if (name.includes('/')) {
+      const index = this.index(name);
+      const keepMessage = (message: SentMessage) => this.keepMessage(name, message);
+      const underlay = new MemoryDatagramQueue(index, this.pool, this.machine, keepMessage);
+      this.underlays.set(name, underlay);
+      this.machine.queues[index] = underlay;
+      return;
+    }
     const queue = new MemoryQueue(this.index(name), this.pool, this.machine, (slot) => this.keep(name, slot));
     this.queues.set(name, queue);
     this.machine.queues[this.index(name)] = queue;
@@ -138,22 +212,34 @@ export class TestSwitch {
     return queue;
   }
 
+  underlay(name: string): MemoryDatagramQueue {
+    const queue = this.underlays.get(name);
+    if (queue === undefined) throw new Error(`underlay ${name} is down`);
+    return queue;
+  }
+
   /** Runs the frames as one batch; what left is returned. */
   run(...frames: readonly Received[]): Sent[] {
-    for (const frame of frames) this.receive(frame);
+    for (const frame of frames) if (!this.receive(frame)) throw new Error('the batch or the pool is full');
     this.runBatch();
-    if ([...this.queues.values()].every((queue) => !queue.isSlow)) this.expectConservation();
+    const queues = [...this.queues.values(), ...this.underlays.values()];
+    if (queues.every((queue) => !queue.isSlow)) this.expectConservation();
     return this.sent.splice(0);
   }
 
   /** Puts a frame into the batch; false when there is no slot, or no room. */
-  receive({ port, octets, vnet }: Received): boolean {
+  receive({ port, octets, vnet, from, datagramSize = 0, trafficClass = -1 }: Received): boolean {
     const slot = this.batch.full
       ? -1
       : memoryFrame(this.pool, typeof port === 'number' ? port : this.index(port), octets);
     if (slot < 0) return false;
     if (vnet !== undefined) {
       this.pool.offload(slot, vnet.flags, vnet.gsoType, vnet.headerLength, vnet.gsoSize, vnet.start, vnet.offset);
+    }
+    if (from !== undefined) {
+      this.pool.datagramSize[slot] = datagramSize;
+      this.pool.trafficClass[slot] = trafficClass;
+      this.pool.sourceAddress.set(addressWords(from), slot * 4);
     }
     this.batch.push(slot);
     return true;
@@ -165,7 +251,7 @@ export class TestSwitch {
   }
 
   value(port: string, field: number): number {
-    return counterMemory.portValue(this.index(port), field);
+    return this.counters.portValue(this.index(port), field);
   }
 
   /** Every drop there was, as `port reason` with its count; those of copies as `port reason of copy`. */
@@ -173,8 +259,8 @@ export class TestSwitch {
     const found: Record<string, number> = {};
     for (const [name, index] of this.indices.ports) {
       for (const reason of dropReasons) {
-        const ofFrame = counterMemory.dropValue(index, dropReasonNumber[reason], DROP_OF_FRAME);
-        const ofCopy = counterMemory.dropValue(index, dropReasonNumber[reason], DROP_OF_COPY);
+        const ofFrame = this.counters.dropValue(index, dropReasonNumber[reason], DROP_OF_FRAME);
+        const ofCopy = this.counters.dropValue(index, dropReasonNumber[reason], DROP_OF_COPY);
         if (ofFrame !== 0) found[`${name} ${reason}`] = ofFrame;
         if (ofCopy !== 0) found[`${name} ${reason} of copy`] = ofCopy;
       }
@@ -183,11 +269,11 @@ export class TestSwitch {
   }
 
   dropped(port: string, reason: DropReason): number {
-    return counterMemory.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_FRAME);
+    return this.counters.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_FRAME);
   }
 
   copiesDropped(port: string, reason: DropReason): number {
-    return counterMemory.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_COPY);
+    return this.counters.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_COPY);
   }
 
   /** At rest: each received frame ended once, and every slot is free. */
@@ -199,6 +285,10 @@ export class TestSwitch {
       const dropped = dropReasons.reduce((sum, reason) => sum + this.dropped(name, reason), 0);
       expect(this.value(name, RX_DROPPED)).toBe(dropped);
     }
+  }
+
+  private keepMessage(port: string, message: SentMessage): void {
+    this.sent.push({ port, octets: message.octets, checksumStart: 0, gsoSize: 0, slot: message.slot, message });
   }
 
   private keep(port: string, slot: number): void {
@@ -226,6 +316,16 @@ function poolOf(slots: number): { pool: FramePool; kernels: Kernels } {
     found.pool.octets.fill(0xa5, start - 64, start + 192);
   }
   return found;
+}
+
+export function addressWords(text: string): Int32Array {
+  const address = parseIp(text);
+  if (address === undefined) throw new Error(`${text} is no address`);
+  return ipWords(address);
+}
+
+export function addressText(words: ArrayLike<number>): string {
+  return ipWordsText(Int32Array.from(words));
 }
 
 function upDevice(device: TestDevice | 'down' | undefined): { mtu: number; features: PortFeatures } | undefined {
