@@ -21,6 +21,7 @@ export type RemotesOf = (member: number, remotes: readonly string[]) => readonly
 type OverlayPart = Pick<
   Snapshot,
   | 'underlayPorts'
+  | 'underlays'
   | 'portTunnelKind'
   | 'portIdTree'
   | 'portLocal'
@@ -74,11 +75,11 @@ export function compileOverlay(
     memberOptionsSize: take(members, 0),
   };
   const growing: Growing = { idTree: new IdTree(), allowFrom: [], remotes: [], options: [] };
-  let underlayPorts = 0;
+  const underlays: number[] = [];
   for (const [name, port] of config.ports) {
     if (port.underlay === undefined) continue;
-    underlayPorts++;
     const index = indexOf(indices.port(name), name);
+    underlays.push(index);
     compileUnderlay(fixed, growing, index, port, port.underlay);
     for (const { network } of port.members) {
       const member = indexOf(indices.member(name, network), `${name} in ${network}`);
@@ -87,7 +88,8 @@ export function compileOverlay(
     }
   }
   return {
-    underlayPorts,
+    underlayPorts: underlays.length,
+    underlays: shared(underlays),
     ...fixed,
     allowFrom: shared(growing.allowFrom),
     idTree: growing.idTree.words(),
@@ -96,7 +98,7 @@ export function compileOverlay(
   };
 }
 
-type Fixed = Omit<OverlayPart, 'underlayPorts' | 'allowFrom' | 'idTree' | 'remotes' | 'tunnelOptions'>;
+type Fixed = Omit<OverlayPart, 'underlayPorts' | 'underlays' | 'allowFrom' | 'idTree' | 'remotes' | 'tunnelOptions'>;
 
 function compileUnderlay(
   part: Fixed,

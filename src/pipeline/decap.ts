@@ -1,7 +1,7 @@
 /**
  * From datagrams to frames: what underlay ports received is unpacked before the first stage sees it. The source must be a
- * remote of the network or in allowFrom, the header sound, its id a network's; a frame that fails goes on with its reason
- * set, so that the runner counts it. One slot may hold many datagrams of one sender (UDP_GRO); TCP segments that follow each
+ * remote of the network or in allowFrom, the header sound, its id a network's. A slot whose first datagram fails goes on
+ * with the reason set, so that the runner counts it; any other datagram that fails is counted here and takes no slot. One slot may hold many datagrams of one sender (UDP_GRO); TCP segments that follow each
  * other are put together to one super-frame again, where they lie. @hot
  *
  * Slots: the first frame of a message stays in the slot it came in; others get slots of their own, and the message's slot
@@ -12,7 +12,7 @@
 import type { Batch } from '../dataplane/batch.js';
 import { TUNNEL_RX_BYTES, TUNNEL_RX_FRAMES } from '../dataplane/counters.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { DROP_SAMPLE_SIZE, FRAME_SIZE_MIN } from '../limits.js';
+import { FRAME_SIZE_MIN } from '../limits.js';
 import { tunnelKinds } from '../tunnels/registry.js';
 import type { TunnelHeader } from '../tunnels/tunnel.js';
 import { combineEcn, ECN_MASK } from '../wire/ecn.js';
@@ -106,13 +106,13 @@ export class Decapsulator {
     let own = slot;
     let where = frame;
     if (!isFirst) {
-      own = pool.allocate();
+      own = opened < 0 ? -1 : pool.allocate();
       if (own < 0) {
-        machine.loseFrame(slot, port, dropReasonNumber.no_slot, length);
+        this.lose(slot, port, opened < 0 ? -opened : dropReasonNumber.no_slot, frame, length);
         return;
       }
       where = pool.frameStart(own);
-      machine.kernels.copy(frame, where, opened < 0 ? Math.min(length, DROP_SAMPLE_SIZE) : length);
+      machine.kernels.copy(frame, where, length);
     }
     const trafficClass = pool.trafficClass[slot];
     pool.receive(own, port, length);
@@ -126,6 +126,18 @@ export class Decapsulator {
       pool.network[own] = machine.snapshot.memberNetwork[this.member];
       merger.open(own, this.tunnel);
     }
+  }
+
+  /** A datagram in the middle of the slot ends here. The slot may be a frame of the batch already, and stays as it is. */
+  private lose(slot: number, port: number, reason: number, at: number, length: number): void {
+    const { pool } = this.machine;
+    const firstAt = pool.offset[slot];
+    const firstLength = pool.length[slot];
+    pool.offset[slot] = at;
+    pool.length[slot] = length;
+    this.machine.loseFrame(slot, port, reason, length);
+    pool.offset[slot] = firstAt;
+    pool.length[slot] = firstLength;
   }
 
   /** The slot's first datagram went into another slot's frame, with which it is counted: the runner won't see this one. */
@@ -147,8 +159,10 @@ export class Decapsulator {
     const member = memberOfId(snapshot, port, header);
     if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
     if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
+    const tunnel = this.tunnelOf(slot, port, member);
+    if (tunnel < 0) return -dropReasonNumber.tunnel_unknown_source;
     this.member = member;
-    this.tunnel = this.tunnelOf(slot, member);
+    this.tunnel = tunnel;
     const trafficClass = pool.trafficClass[slot];
     if ((trafficClass & ECN_MASK) !== 0 && trafficClass >= 0)
       if (!combineEcn(pool.octets, at + size, end, trafficClass)) return -dropReasonNumber.tunnel_ecn;
@@ -172,13 +186,18 @@ export class Decapsulator {
     return isAllowed(machine.snapshot, port, words, from);
   }
 
-  /** The tunnel from the slot's source to the member; learned if it is new; 0: there was no room. */
-  private tunnelOf(slot: number, member: number): number {
-    const { tunnels, pool, nowSeconds } = this.machine;
+  /**
+   * The tunnel from the slot's source to the member; learned if it is new; 0: there was no room; -1: the source may speak
+   * in other networks of the port, but not in this one.
+   */
+  private tunnelOf(slot: number, port: number, member: number): number {
+    const { tunnels, pool, snapshot, nowSeconds } = this.machine;
     const words = pool.sourceAddress;
     const from = slot << 2;
     if (member === this.lastMember && this.isLastAddress(words, from)) return this.lastTunnel;
     let tunnel = tunnels.find(member, words[from], words[from + 1], words[from + 2], words[from + 3]);
+    // A learned one is no licence: allowFrom may have been narrowed since.
+    if ((tunnel === 0 || !tunnels.isConfigured(tunnel)) && !isAllowed(snapshot, port, words, from)) return -1;
     if (tunnel === 0)
       tunnel = tunnels.learn(member, words[from], words[from + 1], words[from + 2], words[from + 3], nowSeconds);
     else tunnels.refresh(tunnel, nowSeconds);
@@ -217,9 +236,20 @@ function memberOfId(snapshot: Snapshot, port: number, header: TunnelHeader): num
   return node;
 }
 
-/** Whether the address lies in one of the port's prefixes. Words are in memory's order, so octets are compared from the lowest. */
+/**
+ * Whether the address lies in one of the port's prefixes and is not the underlay's own, which only a loop or a forger sends
+ * from. Words are in memory's order, so octets are compared from the lowest.
+ */
 function isAllowed(snapshot: Snapshot, port: number, words: Int32Array, from: number): boolean {
-  const { allowFrom } = snapshot;
+  const { allowFrom, portLocal } = snapshot;
+  const own = port << 2;
+  if (
+    words[from + 3] === portLocal[own + 3] &&
+    words[from + 2] === portLocal[own + 2] &&
+    words[from + 1] === portLocal[own + 1] &&
+    words[from] === portLocal[own]
+  )
+    return false;
   const first = snapshot.portAllowStart[port];
   const last = first + snapshot.portAllowCount[port];
   for (let row = first; row < last; row++) if (isInPrefix(allowFrom, row * ALLOW_WORDS, words, from)) return true;

@@ -29,9 +29,10 @@ import { FLOOD, forward } from './stages/forward.js';
 import { learn } from './stages/learn.js';
 import { lookup } from './stages/lookup.js';
 import { parse } from './stages/parse.js';
+import { responders } from './stages/responders.js';
 import { storm } from './stages/storm.js';
 
-export const ingressStages: readonly Stage[] = [parse, classify, controlFrames, lookup, storm, learn, forward];
+export const ingressStages: readonly Stage[] = [parse, classify, controlFrames, lookup, storm, learn, responders, forward];
 export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, encap, transmit];
 
 /** Told of each stage as it has run; `weft trace` listens. */
@@ -96,17 +97,19 @@ export class Pipeline {
     const start = snapshot.networkStart[network];
     const end = start + snapshot.networkCount[network];
     let copies = 0;
+    let isCutOff = false;
     for (let index = start; index < end; index++) {
       const member = snapshot.networkMembers[index];
       if (member === own) continue;
       if (snapshot.portMode[snapshot.memberPort[member]] === PORT_UNDERLAY) {
         copies += this.copyToRemotes(slot, member);
+        isCutOff = snapshot.memberRemotesCount[member] !== 0;
         continue;
       }
       this.copy(slot, member, 1, 0);
       copies++;
     }
-    if (copies === 0) pool.reason[slot] = dropReasonNumber.no_port;
+    if (copies === 0) pool.reason[slot] = isCutOff ? dropReasonNumber.tunnel_down : dropReasonNumber.no_port;
   }
 
   /** Head-end replication: one copy for each configured remote of the network that is not known to be dead. */

@@ -101,6 +101,8 @@ export interface Snapshot {
 
   /** Ports in mode PORT_UNDERLAY; 0: nothing that concerns tunnels need be looked at. */
   readonly underlayPorts: number;
+  /** Their indices. */
+  readonly underlays: Int32Array;
   /** By port, for underlay ports: index in tunnels/registry.ts; -1: it is none. */
   readonly portTunnelKind: Int32Array;
   /** Root of the port's tree of tunnel ids in idTree; -1: none. A network without an id is portUntaggedMember. */
@@ -133,6 +135,9 @@ export interface Snapshot {
   readonly tunnelOptions: Uint8Array;
   /** Numbers of the tunnels that floods go to (pipeline/tunnel-table.ts). */
   readonly remotes: Int32Array;
+
+  /** Networks with NETWORK_SUPPRESSES_ARP; 0: no frame need be looked at for that. */
+  readonly suppressingNetworks: number;
 
   /** By network. Its members lie at networkMembers[start .. start + count). */
   readonly networkStart: Int32Array;

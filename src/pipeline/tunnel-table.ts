@@ -94,6 +94,11 @@ export class TunnelTable {
     return this.table.keyWord(tunnel, 1 + word);
   }
 
+  /** Whether it is a remote of the configuration; otherwise it was learned. */
+  isConfigured(tunnel: number): boolean {
+    return this.table.groupOf(tunnel) === GROUP_CONFIGURED;
+  }
+
   isDown(tunnel: number): boolean {
     return this.table.valueWord(tunnel, 0) === TUNNEL_DOWN;
   }

@@ -14,15 +14,18 @@ import { tunnelKinds } from '../../tunnels/registry.js';
 import type { TunnelKind } from '../../tunnels/tunnel.js';
 import { ECN_MASK, innerTrafficClass } from '../../wire/ecn.js';
 import { flowHash } from '../../wire/flow-hash.js';
-import { isOwnTunnel } from '../../wire/nested-tunnel.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { isTpid } from '../../wire/vlan.js';
 import { type EgressBatch, ON_ITS_WAY } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
+import { isOfOwnTunnels } from '../own-tunnels.js';
 import { NETWORK_INNER_VLAN, PORT_UNDERLAY, TUNNEL_SENDS_SEQUENCE } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
 
-/** The slot that the last plain copy was sent in, whose frame and member: the next remote's copy may be the same. */
+/**
+ * The slot that the last plain copy was sent in, whose frame and member: the next remote's copy may be the same. It is held
+ * for that, or a queue that is done with it at once would free it.
+ */
 let sharedFrom = -1;
 let sharedMember = -1;
 let sharedSlot = -1;
@@ -36,13 +39,13 @@ export const encap: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { snapshot } = machine;
     if (snapshot.underlayPorts === 0) return;
-    sharedFrom = -1;
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const port = snapshot.memberPort[copies.members[index]];
       if (snapshot.portMode[port] === PORT_UNDERLAY)
         copies.reasons[index] = sendThroughTunnel(machine, copies, index, port);
     }
+    shareNothing(machine);
   },
 
   explain(machine: Machine, copies: EgressBatch, index: number, names: Names): string {
@@ -66,11 +69,10 @@ function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number,
   if (isTpid((octets[at + 12] << 8) | octets[at + 13]))
     if ((snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_INNER_VLAN) === 0)
       return dropReasonNumber.tunnel_inner_vlan;
+  if (isOfOwnTunnels(machine, slot)) return dropReasonNumber.tunnel_nested;
   const ethertype = pool.ethertype[slot];
   const network = pool.networkHeader[slot];
   const end = at + pool.length[slot];
-  if (isOwnTunnel(octets, ethertype, network, end, snapshot.portTunnelPort[port], snapshot.portLocal, port << 2))
-    return dropReasonNumber.tunnel_nested;
   const inner = innerTrafficClass(octets, ethertype, network, end);
   const dscp = snapshot.portDscp[port];
   trafficClass = dscp < 0 ? inner : dscp | (inner & ECN_MASK);
@@ -121,11 +123,7 @@ function sendFrame(
     const start = kind.write(pool.octets, frame, frame + pool.length[own], tunnelSettings);
     pool.length[own] += frame - start;
     pool.offset[own] = start;
-    if (own !== slot) {
-      sharedFrom = slot;
-      sharedMember = member;
-      sharedSlot = own;
-    }
+    if (own !== slot) share(machine, own, slot, member);
   }
   if (own !== slot) {
     // The clone holds the original, so the copy's own hold on it is not needed any more.
@@ -133,6 +131,20 @@ function sendFrame(
     machine.letGo(slot);
   }
   return send(machine, queue, own, 0, copies.tunnels[index], 1);
+}
+
+function share(machine: Machine, own: number, slot: number, member: number): void {
+  shareNothing(machine);
+  machine.pool.holds[own]++;
+  sharedFrom = slot;
+  sharedMember = member;
+  sharedSlot = own;
+}
+
+function shareNothing(machine: Machine): void {
+  if (sharedFrom < 0) return;
+  sharedFrom = -1;
+  machine.letGo(sharedSlot);
 }
 
 /** Returns ON_ITS_WAY when at least the first message was given to the queue; the rest is counted, as a device would. */
@@ -149,8 +161,9 @@ function sendSuperFrame(
   const count = segmenter.begin(slot);
   const header = kind.headerSize(tunnelSettings.flags, tunnelSettings.optionsSize);
   const datagram = header + pool.headersEnd[slot] - pool.offset[slot] + pool.gsoSize[slot];
-  const perMessage =
-    kind.protocol === 'udp' ? Math.min(DATAGRAMS_PER_MESSAGE_MAX, Math.floor(MESSAGE_SIZE_MAX / datagram)) : 1;
+  // One that is longer than any message goes by itself, for the kernel to refuse.
+  const fitting = kind.protocol === 'udp' ? Math.floor(MESSAGE_SIZE_MAX / datagram) : 1;
+  const perMessage = Math.max(1, Math.min(DATAGRAMS_PER_MESSAGE_MAX, fitting));
   takeSequence(machine, tunnel, count);
   for (let first = 0; first < count; first += perMessage) {
     const last = Math.min(first + perMessage, count);

@@ -40,6 +40,8 @@ function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: numbe
   const { pool, snapshot, replies } = machine;
   if (snapshot.portMode[snapshot.memberPort[copies.members[index]]] !== PORT_UNDERLAY) return;
   const slot = copies.slots[index];
+  // Of a flood's copies, one to each remote, the first is answered.
+  if (index > 0 && copies.slots[index - 1] === slot && copies.members[index - 1] === copies.members[index]) return;
   const port = pool.ingressPort[slot];
   if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
   const bucket = port * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;

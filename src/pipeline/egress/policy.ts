@@ -17,14 +17,14 @@ export const egressPolicy: EgressStage = {
   name: 'egress-policy',
 
   run(machine: Machine, copies: EgressBatch): void {
-    const { pool, snapshot, loops } = machine;
+    const { snapshot, loops } = machine;
     const { slots, members, reasons } = copies;
     for (let index = 0; index < copies.count; index++) {
       const port = snapshot.memberPort[members[index]];
       if (port < 0 || snapshot.portMode[port] === PORT_CLOSED) reasons[index] = dropReasonNumber.port_down;
       else if (loops.isBlockedNow(port)) reasons[index] = dropReasonNumber.loop;
       else if ((snapshot.portFlags[port] & RESTRICTS) !== 0)
-        reasons[index] = restriction(machine, port, members[index], slots[index], pool.ingressPort[slots[index]]);
+        reasons[index] = restriction(machine, port, members[index], slots[index]);
     }
   },
 
@@ -34,9 +34,12 @@ export const egressPolicy: EgressStage = {
 };
 
 /** The rare ports that don't let every frame of their networks out. Returns the drop reason's number, 0 for none. */
-function restriction(machine: Machine, port: number, member: number, slot: number, ingress: number): number {
+function restriction(machine: Machine, port: number, member: number, slot: number): number {
+  const { pool } = machine;
   const { portFlags } = machine.snapshot;
-  if ((portFlags[port] & portFlags[ingress] & PORT_ISOLATED) !== 0) return dropReasonNumber.isolated;
+  // The switch's own answers are from no port.
+  const ingressFlags = pool.isGenerated[slot] === 0 ? portFlags[pool.ingressPort[slot]] : 0;
+  if ((portFlags[port] & ingressFlags & PORT_ISOLATED) !== 0) return dropReasonNumber.isolated;
   const isRefused =
     !isInnerVidAllowed(machine, port, payloadVid(machine, slot)) ||
     ((portFlags[port] & PORT_NATIVE_UNTAGGED) !== 0 && entersOtherNetwork(machine, port, member, slot));

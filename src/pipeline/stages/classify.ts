@@ -6,6 +6,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isTpid, PRIORITY_MASK, popTag, VID_MASK, VID_RESERVED, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
+import { isOfOwnTunnels } from '../own-tunnels.js';
 import {
   NETWORK_INNER_VLAN,
   PORT_ACCESS,
@@ -75,9 +76,10 @@ function classifyUnpacked(machine: Machine, slot: number): number {
   const { pool, snapshot } = machine;
   const at = pool.offset[slot] + 12;
   pool.priority[slot] = 0;
-  if (!isTpid((pool.octets[at] << 8) | pool.octets[at + 1])) return 0;
-  const allows = (snapshot.networkFlags[pool.network[slot]] & NETWORK_INNER_VLAN) !== 0;
-  return allows ? 0 : dropReasonNumber.tunnel_inner_vlan;
+  if (isTpid((pool.octets[at] << 8) | pool.octets[at + 1]))
+    if ((snapshot.networkFlags[pool.network[slot]] & NETWORK_INNER_VLAN) === 0)
+      return dropReasonNumber.tunnel_inner_vlan;
+  return isOfOwnTunnels(machine, slot) ? dropReasonNumber.tunnel_nested : 0;
 }
 
 function taggedMember(snapshot: Snapshot, port: number, vid: number): number {

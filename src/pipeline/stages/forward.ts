@@ -5,7 +5,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
-import { PORT_UNDERLAY } from '../snapshot.js';
+import { PORT_UNDERLAY, type Snapshot } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { memberInUse } from './lookup.js';
 
@@ -23,9 +23,12 @@ export const forward: Stage = {
       if (pool.reason[slot] !== 0) continue;
       let member = pool.destinationMember[slot];
       if (member < 0) member = findAgain(machine, slot);
-      pool.destination[slot] = member < 0 ? FLOOD : member;
-      if (underlayPorts !== 0 && member >= 0)
+      if (underlayPorts !== 0 && member >= 0) {
         pool.destinationTunnel[slot] = machine.fdb.remoteOf(pool.destinationEntry[slot]);
+        if (pool.destinationTunnel[slot] === 0 && isUnderlayMember(machine.snapshot, member))
+          member = followStation(machine, slot);
+      }
+      pool.destination[slot] = member < 0 ? FLOOD : member;
       if (member === pool.ingressMember[slot]) pool.reason[slot] = dropReasonNumber.hairpin;
     }
   },
@@ -35,7 +38,8 @@ export const forward: Stage = {
     const destination = pool.destination[slot];
     if (destination !== FLOOD) {
       const port = snapshot.memberPort[destination];
-      const remote = snapshot.portMode[port] === PORT_UNDERLAY ? ` at ${names.remote(pool.destinationTunnel[slot])}` : '';
+      const remote =
+        snapshot.portMode[port] === PORT_UNDERLAY ? ` at ${names.remote(pool.destinationTunnel[slot])}` : '';
       return `destination is behind ${names.port(port)}${remote}`;
     }
     const network = pool.network[slot];
@@ -43,6 +47,17 @@ export const forward: Stage = {
     return `${kind}: to everyone else in ${names.network(network)}`;
   },
 };
+
+function isUnderlayMember(snapshot: Snapshot, member: number): boolean {
+  return snapshot.portMode[snapshot.memberPort[member]] === PORT_UNDERLAY;
+}
+
+/** A station that was behind a remote at lookup came to a port of this host in the same batch. Returns its member. */
+function followStation(machine: Machine, slot: number): number {
+  const member = findAgain(machine, slot);
+  if (member >= 0) machine.pool.destinationTunnel[slot] = machine.fdb.remoteOf(machine.pool.destinationEntry[slot]);
+  return member;
+}
 
 /**
  * A unicast destination that was unknown at lookup may have been learned from an earlier frame of the same batch.
