@@ -79,6 +79,19 @@ export const UNDERLAY_SEND_BUFFER = 4 * 1024 * 1024;
 export const MERGED_FLOWS_MAX = 8;
 /** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
 export const REPLIES_PER_BATCH_MAX = 64;
+/** Bindings of addresses to MACs over all networks that suppress ARP and ND, and of those what one port may have taught. */
+export const NEIGHBOR_CAPACITY = 65_536;
+export const NEIGHBORS_PER_PORT = 1024;
+/** What all hosts behind one underlay may have taught. */
+export const NEIGHBORS_PER_UNDERLAY = 32_768;
+/** New or changed bindings a port may teach in a second. What it repeats costs no lock and is not counted. */
+export const NEIGHBORS_LEARNED_PER_SECOND = 10_000;
+/** An address that two MACs claimed is answered for again this long after the last change, in seconds. */
+export const NEIGHBOR_CONTEST_S = 30;
+/** Bindings looked at for expired ones each second. */
+export const NEIGHBOR_SWEEP_ENTRIES = 16_384;
+/** Neighbour solicitations and advertisements that are longer (in octets of ICMPv6) are passed on unread. */
+export const ND_MESSAGE_SIZE_MAX = 512;
 /** FDB entries over all networks; a network's own bound is its macLimit. */
 export const FDB_CAPACITY = 1_048_576;
 export const MAC_AGE_DEFAULT_S = 300;

@@ -33,6 +33,7 @@ import { Kernels } from './kernels/kernels.js';
 import { type FdbMemory, openFdb } from './pipeline/fdb.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
+import { openNeighborTable } from './pipeline/neighbor-table.js';
 import type { Snapshot } from './pipeline/snapshot.js';
 import { TokenBuckets } from './pipeline/token-bucket.js';
 import { openTunnelTable } from './pipeline/tunnel-table.js';
@@ -50,6 +51,7 @@ export interface WorkerStart {
   readonly loops: SharedArrayBuffer;
   readonly fdb: FdbMemory;
   readonly tunnels: MemoryDescriptor;
+  readonly neighbors: MemoryDescriptor;
   readonly snapshot: Snapshot;
 }
 
@@ -95,6 +97,7 @@ class DataplaneWorker {
         samples: new DropSamples(start.samples),
         fdb: openFdb(start.fdb, start.index),
         tunnels: openTunnelTable(start.tunnels, start.index),
+        neighbors: openNeighborTable(start.neighbors, start.index),
         storm: new TokenBuckets(start.storm),
         loops: new LoopGuard(start.loops),
       },

@@ -28,6 +28,7 @@ import type { ResolvedConfig } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
 import { shownName } from './shown-name.js';
 import { chooseStart, fileHashAfterApply, type OperatorFile } from './startup.js';
+import { staticNeighbors } from './static-neighbors.js';
 import { ConfigStore, type StoreFiles } from './store.js';
 import type { SubmittedDocument } from './switch-control.js';
 import { Turns } from './turns.js';
@@ -336,6 +337,7 @@ export class Controller {
       for (const [key, member] of indices.members) {
         if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
       }
+      for (const name of removed) this.dataplane.neighbors.flushPort(indexOf(before.indices, name));
       this.dataplane.tunnels.release(config, indices);
     } catch (error) {
       this.options.log.error({ err: error }, 'what was learned behind removed ports could not be forgotten');
@@ -348,7 +350,8 @@ export class Controller {
     this.epoch++;
     const upPort = (name: string) => this.upPort(name, indices);
     const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
-    await this.dataplane.publish(compile(config, indices, upPort, this.epoch, remotesOf));
+    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf);
+    await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
   }
 
   private upPort(name: string, indices: Indices): UpPort | undefined {
@@ -378,7 +381,9 @@ export class Controller {
   /** What was learned behind a port goes when the port goes down: IEEE 802.1Q 8.8. */
   private flushIfDown(port: number): void {
     const { state, linkIsDown } = this.dataplane.ports.status(port);
-    if (state !== 'up' || linkIsDown === true) this.dataplane.fdb.flush({ port });
+    if (state === 'up' && linkIsDown !== true) return;
+    this.dataplane.fdb.flush({ port });
+    this.dataplane.neighbors.flushPort(port);
   }
 
   private undoLeftPorts({ ports }: ResolvedConfig): void {

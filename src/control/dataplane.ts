@@ -7,13 +7,21 @@ import { join } from 'node:path';
 import { monotonicMs } from '../dataplane/clock.js';
 import { errnoName } from '../dataplane/native.js';
 import type { PortKind } from '../dataplane/port.js';
-import { fileMemory, type SharedMemory } from '../dataplane/shared-memory.js';
+import { anonymousMemory, fileMemory, type SharedMemory } from '../dataplane/shared-memory.js';
 import { WorkerPool } from '../dataplane/worker-pool.js';
 import type { IoChoice, WorkerReport } from '../dataplane/worker-protocol.js';
-import { FDB_CAPACITY, FDB_SWEEP_ENTRIES, FDB_TRIM_ENTRIES, SAMPLE_PERIOD_MS } from '../limits.js';
+import {
+  FDB_CAPACITY,
+  FDB_SWEEP_ENTRIES,
+  FDB_TRIM_ENTRIES,
+  NEIGHBOR_SWEEP_ENTRIES,
+  SAMPLE_PERIOD_MS,
+} from '../limits.js';
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
 import { FdbControl } from '../pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
+import { NeighborControl, type StaticNeighbor } from '../pipeline/neighbor-control.js';
+import { neighborTableSize } from '../pipeline/neighbor-table.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
@@ -53,9 +61,11 @@ export class Dataplane {
   readonly loops: LoopGuard;
   readonly memories: PortMemories;
   readonly tunnels: TunnelServer;
+  readonly neighbors: NeighborControl;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
+  private readonly neighborMemory = anonymousMemory(neighborTableSize());
   private readonly storm = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
   private readonly loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
   private readonly log: Log;
@@ -75,6 +85,7 @@ export class Dataplane {
     const tunnelFile = join(options.stateDirectory, 'tunnels');
     const tunnelMemory = fileMemory(tunnelFile, { ...TUNNEL_LAYOUT, size: TUNNEL_TABLE_SIZE });
     this.tunnels = new TunnelServer(tunnelMemory, this.fdb, () => this.workers.seats);
+    this.neighbors = new NeighborControl(this.neighborMemory.buffer);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
@@ -91,6 +102,7 @@ export class Dataplane {
         loops: this.loopMemory,
         fdb: { memory: this.fdbMemory.descriptor, capacity: FDB_CAPACITY },
         tunnels: this.tunnels.descriptor,
+        neighbors: this.neighborMemory.descriptor,
       },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
       onReport: (index, report) => this.hear(index, report),
@@ -105,11 +117,22 @@ export class Dataplane {
     return this.current;
   }
 
-  /** Makes every worker forward by this snapshot; resolves when they do. */
-  async publish(snapshot: Snapshot): Promise<void> {
+  /** Makes every worker forward by this snapshot, and `neighbors` the static ones; resolves when that is so. */
+  async publish(snapshot: Snapshot, neighbors: readonly StaticNeighbor[]): Promise<void> {
     this.current = snapshot;
     this.workers.orderAll({ type: 'snapshot', snapshot });
     await this.workers.reached(snapshot.epoch);
+    this.settleNeighbors(snapshot, neighbors);
+  }
+
+  /** Nothing that is forwarded depends on it, so what fails is logged, and done with the next snapshot. */
+  private settleNeighbors(snapshot: Snapshot, neighbors: readonly StaticNeighbor[]): void {
+    try {
+      const left = this.neighbors.settle(neighbors, snapshot.networkFlags);
+      if (left > 0) this.log.warn({ left }, 'there is no room for all addresses of ports to be answered for');
+    } catch (error) {
+      this.log.error({ err: error }, 'which addresses are answered for could not be brought up to date');
+    }
   }
 
   /** The port is no more: whoever gets its number must not inherit a block, empty storm buckets or kept frames. */
@@ -126,6 +149,7 @@ export class Dataplane {
       snapshot: this.current,
       fdb: this.fdb.copy(),
       tunnels: this.tunnels.copy(),
+      neighbors: this.neighbors.copy(),
       loops: copyOf(this.loopMemory),
       storm: copyOf(this.storm),
       nowMs: monotonicMs(),
@@ -154,6 +178,7 @@ export class Dataplane {
     this.log.error({ worker: index, reason }, 'worker died; replacing it');
     this.fdb.breakLock(index);
     this.tunnels.workerDied(index);
+    this.neighbors.breakLock(index);
     this.ports.workerDied(index);
   }
 
@@ -163,6 +188,7 @@ export class Dataplane {
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
     this.tunnels.tick(nowSeconds, this.current.networkMacAge);
+    this.neighbors.sweep(nowSeconds, this.current.networkMacAge, NEIGHBOR_SWEEP_ENTRIES);
   }
 }
 

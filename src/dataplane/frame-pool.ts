@@ -16,6 +16,10 @@ import { SLOT_COUNT, SLOT_HEADROOM, SLOT_STRIDE } from '../limits.js';
 
 const WASM_PAGE = 65_536;
 
+/** In `isGenerated`: the switch made the frame itself; it is counted elsewhere, by who received it. */
+export const OWN = 1;
+export const ANOTHERS = 2;
+
 export class FramePool {
   /** The arena. Fixed size, so its address never changes and the kernel may write into it. */
   readonly memory: WebAssembly.Memory;
@@ -68,7 +72,7 @@ export class FramePool {
   readonly sentCount: Int32Array;
   /** Reason number of the last copy that was not sent. */
   readonly copyFailure: Int32Array;
-  /** Not 0: the switch made this frame itself; it is nobody's received frame. */
+  /** Not 0: it is nobody's received frame, but the switch's OWN, or another worker's (ANOTHERS). */
   readonly isGenerated: Int32Array;
   /** FDB entries of the frame's source and destination, and the members they are behind; -1: unknown. Set by lookup. */
   readonly sourceEntry: Int32Array;
@@ -189,7 +193,7 @@ export class FramePool {
    */
   generate(slot: number, cause: number, length: number): void {
     this.receive(slot, this.ingressPort[cause], length);
-    this.isGenerated[slot] = 1;
+    this.isGenerated[slot] = OWN;
     this.ingressMember[slot] = this.ingressMember[cause];
     this.network[slot] = this.network[cause];
     this.priority[slot] = this.priority[cause];

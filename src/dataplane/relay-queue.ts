@@ -9,7 +9,7 @@
  */
 import type { Batch } from './batch.js';
 import { dropReasonNumber } from './drop-reason.js';
-import type { FramePool } from './frame-pool.js';
+import { ANOTHERS, type FramePool } from './frame-pool.js';
 import { FrameRing } from './frame-ring.js';
 import type { IoLosses, PortQueue, WatchedQueue } from './io-engine.js';
 import * as native from './native.js';
@@ -19,8 +19,8 @@ type RelayTransport = Extract<QueueTransport, { type: 'relay' }>;
 
 /** What the ends ask of the machine that counts. */
 export interface RelayCounts {
-  /** The copy is another worker's now. */
-  handedOver(slot: number): void;
+  /** The copy is another worker's now, to leave by the port. */
+  handedOver(slot: number, port: number): void;
   /** A frame that another worker switched could not leave by the port. */
   refused(slot: number, port: number, reason: number): void;
 }
@@ -48,7 +48,7 @@ export class RelaySource implements WatchedQueue {
     const { pool } = this;
     if (!this.ring.put(pool.octets, pool.offset[slot], pool.length[slot], 0, 0, 0, 0, 0)) return false;
     this.hasSent = true;
-    this.counts.handedOver(slot);
+    this.counts.handedOver(slot, this.port);
     return true;
   }
 
@@ -129,7 +129,7 @@ export class RelaySink implements WatchedQueue {
     if (slot < 0) return -1;
     ring.copyTo(pool.octets, pool.frameStart(slot));
     pool.receive(slot, this.port, ring.length);
-    pool.isGenerated[slot] = 1;
+    pool.isGenerated[slot] = ANOTHERS;
     ring.advance();
     return slot;
   }

@@ -17,10 +17,11 @@ import {
   TX_BYTES,
   TX_DROPPED,
   TX_FRAMES,
+  TX_GENERATED,
 } from '../dataplane/counters.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import type { DropSamples } from '../dataplane/drop-samples.js';
-import type { FramePool } from '../dataplane/frame-pool.js';
+import { type FramePool, OWN } from '../dataplane/frame-pool.js';
 import type { PortQueue, SendReport } from '../dataplane/io-engine.js';
 import type { RelayCounts } from '../dataplane/relay-queue.js';
 import type { Kernels } from '../kernels/kernels.js';
@@ -30,6 +31,7 @@ import { Segmenter } from '../wire/gso.js';
 import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { LoopGuard } from './loop-guard.js';
+import type { NeighborTable } from './neighbor-table.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
 import type { TunnelTable } from './tunnel-table.js';
@@ -42,6 +44,7 @@ export interface MachineParts {
   readonly samples: DropSamples;
   readonly fdb: Fdb;
   readonly tunnels: TunnelTable;
+  readonly neighbors: NeighborTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
 }
@@ -53,6 +56,7 @@ export class Machine implements SendReport, RelayCounts {
   readonly samples: DropSamples;
   readonly fdb: Fdb;
   readonly tunnels: TunnelTable;
+  readonly neighbors: NeighborTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   readonly segmenter: Segmenter;
@@ -87,6 +91,7 @@ export class Machine implements SendReport, RelayCounts {
     this.samples = parts.samples;
     this.fdb = parts.fdb;
     this.tunnels = parts.tunnels;
+    this.neighbors = parts.neighbors;
     this.storm = parts.storm;
     this.loops = parts.loops;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
@@ -110,12 +115,14 @@ export class Machine implements SendReport, RelayCounts {
     }
     this.counters.addPort(port, TX_FRAMES, 1);
     this.counters.addPort(port, TX_BYTES, octets);
+    if (this.pool.isGenerated[this.pool.original[slot]] === OWN) this.counters.addPort(port, TX_GENERATED, 1);
     this.pool.sentCount[this.pool.original[slot]]++;
     this.letGo(slot);
   }
 
   /** As `sent`, but the worker that has the port counts what becomes of the copy there. */
-  handedOver(slot: number): void {
+  handedOver(slot: number, port: number): void {
+    if (this.pool.isGenerated[this.pool.original[slot]] === OWN) this.counters.addPort(port, TX_GENERATED, 1);
     this.pool.sentCount[this.pool.original[slot]]++;
     this.letGo(slot);
   }

@@ -22,6 +22,8 @@ export const BUCKETS_PER_PORT = 8;
 /** Answers to what the port sends: ICMP errors, ARP replies and neighbour advertisements. */
 export const BUCKET_ICMP_ERRORS = 3;
 export const BUCKET_ARP = 4;
+/** Bindings of addresses that the port teaches (neighbor-table.ts). */
+export const BUCKET_NEIGHBORS = 5;
 /** Octets of memory for the buckets of all ports. */
 export const TOKEN_BUCKETS_SIZE = PORTS_MAX * BUCKETS_PER_PORT * BUCKET_WORDS * 4;
 

@@ -17,6 +17,7 @@ import type { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import { LoopGuard } from './loop-guard.js';
 import { CONSUMED, Machine } from './machine.js';
+import type { NeighborTable } from './neighbor-table.js';
 import { Pipeline, type StageListener } from './pipeline.js';
 import { PORT_UNDERLAY, type Snapshot } from './snapshot.js';
 import type { EgressStage, Names, Stage } from './stage.js';
@@ -29,6 +30,7 @@ export interface TraceState {
   readonly snapshot: Snapshot;
   readonly fdb: Fdb;
   readonly tunnels: TunnelTable;
+  readonly neighbors: NeighborTable;
   readonly loops: ArrayBuffer;
   readonly storm: ArrayBuffer;
   readonly nowMs: number;
@@ -90,6 +92,7 @@ export class Tracer {
         samples: this.samples,
         fdb: state.fdb,
         tunnels: state.tunnels,
+        neighbors: state.neighbors,
         storm: new TokenBuckets(state.storm),
         loops: new LoopGuard(state.loops),
       },

@@ -43,6 +43,15 @@ export function ipv4PayloadStart(octets: Uint8Array, position: number, end: numb
   return position + size;
 }
 
+/**
+ * Whether the address at `position` may be one host's, by its first octet: not "this network", loopback, multicast, class E
+ * (in which the limited broadcast address lies).
+ */
+export function isHostIpv4(octets: Uint8Array, position: number): boolean {
+  const first = octets[position];
+  return first !== 0 && first !== 127 && first < 224;
+}
+
 /** Whether the packet is a part of a fragmented one, the first part included. */
 export function ipv4IsFragment(octets: Uint8Array, position: number): boolean {
   return (read16(octets, position + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET_MASK)) !== 0;

@@ -15,7 +15,7 @@ import {
   PROTOCOL_ROUTING,
   PROTOCOL_SHIM6,
 } from './ip-protocol.js';
-import { read16 } from './octets.js';
+import { read16, read32 } from './octets.js';
 
 /** Octets from the start of the header. */
 export const IPV6_PAYLOAD_LENGTH = 4;
@@ -105,6 +105,13 @@ export class Ipv6Chain {
     this.isLaterFragment = (field & 0xfff8) !== 0;
     this.isFragment = this.isLaterFragment || (field & 1) !== 0;
   }
+}
+
+/** Whether the address at `position` may be one host's: not multicast, :: or ::1. */
+export function isHostIpv6(octets: Uint8Array, position: number): boolean {
+  if (octets[position] === 0xff) return false;
+  const upper = read32(octets, position) | read32(octets, position + 4) | read32(octets, position + 8);
+  return upper !== 0 || read32(octets, position + 12) >>> 1 !== 0;
 }
 
 /** ESP and "no next header" end a chain like an upper layer does: nothing behind them can be read. */

@@ -42,6 +42,7 @@ import {
   ipv4FragmentOffset,
   ipv4PayloadStart,
   ipv4TotalLength,
+  isHostIpv4,
 } from './ipv4.js';
 import {
   CHAIN_WHOLE,
@@ -52,8 +53,9 @@ import {
   IPV6_PAYLOAD_LENGTH,
   IPV6_SOURCE,
   Ipv6Chain,
+  isHostIpv6,
 } from './ipv6.js';
-import { read32, write16, write32 } from './octets.js';
+import { write16, write32 } from './octets.js';
 
 /** The longest answers, in octets of IP packet: RFC 1812 4.3.2.3, RFC 4443 3.2. */
 const ANSWER4_SIZE_MAX = 576;
@@ -160,14 +162,9 @@ function writeTooBig6(
 function mayAnswer4(octets: Uint8Array, network: number, end: number): boolean {
   const message = ipv4PayloadStart(octets, network, end);
   if (message < 0 || ipv4FragmentOffset(octets, network) !== 0) return false;
-  if (!isHost4(octets[network + IPV4_SOURCE]) || !isHost4(octets[network + IPV4_DESTINATION])) return false;
+  if (!isHostIpv4(octets, network + IPV4_SOURCE) || !isHostIpv4(octets, network + IPV4_DESTINATION)) return false;
   if (octets[network + IPV4_PROTOCOL] !== PROTOCOL_ICMP) return true;
   return message < network + ipv4TotalLength(octets, network) && !isIcmpError(octets[message]);
-}
-
-/** By its first octet: not "this network", loopback, multicast, class E (in which the limited broadcast address lies). */
-function isHost4(first: number): boolean {
-  return first !== 0 && first !== 127 && first < 224;
 }
 
 function isIcmpError(type: number): boolean {
@@ -182,16 +179,9 @@ function isIcmpError(type: number): boolean {
 
 function mayAnswer6(octets: Uint8Array, network: number, end: number): boolean {
   if (chain.walk(octets, network, end) !== CHAIN_WHOLE || chain.isLaterFragment) return false;
-  if (!isHost6(octets, network + IPV6_SOURCE) || !isHost6(octets, network + IPV6_DESTINATION)) return false;
+  if (!isHostIpv6(octets, network + IPV6_SOURCE) || !isHostIpv6(octets, network + IPV6_DESTINATION)) return false;
   if (chain.protocol !== PROTOCOL_ICMPV6) return true;
   if (chain.position >= chain.end) return false;
   const type = octets[chain.position];
   return type >= ICMPV6_INFORMATIONAL && type !== ICMPV6_REDIRECT;
-}
-
-/** Not multicast, :: or ::1. */
-function isHost6(octets: Uint8Array, position: number): boolean {
-  if (octets[position] === 0xff) return false;
-  const upper = read32(octets, position) | read32(octets, position + 4) | read32(octets, position + 8);
-  return upper !== 0 || read32(octets, position + 12) >>> 1 !== 0;
 }
