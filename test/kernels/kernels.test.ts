@@ -107,3 +107,73 @@ describe('copyAndChecksum', () => {
     expect(sum).toBe(referenceSum(octets, FROM + 3, length));
   });
 });
+
+describe('a move to the left', () => {
+  const source = new Uint8Array(4096);
+  fillOctets(source, 11);
+  const lengths = [...Array.from({ length: 200 }, (_, length) => length), 511, 512, 513, 600, 1024, 1448, 1449, 2047];
+
+  /** Moves by `distance` with `run`; says what is wrong, or nothing. */
+  function moveFault(distance: number, length: number, run: (from: number, to: number) => void): string | undefined {
+    const to = TO + (length % 16);
+    const from = to + distance;
+    octets.fill(0xa5, to - 80, from + length + 80);
+    octets.set(source.subarray(0, length), from);
+    run(from, to);
+    const moved = Buffer.compare(octets.subarray(to, to + length), source.subarray(0, length)) === 0;
+    if (!moved) return `wrong octets (length ${length}, distance ${distance})`;
+    const rest = source.subarray(Math.max(length - distance, 0), length);
+    const kept = Buffer.compare(octets.subarray(from + length - rest.length, from + length), rest) === 0;
+    const guarded = disturbed(to - 80, to) === -1 && disturbed(from + length, from + length + 80) === -1;
+    return kept && guarded ? undefined : `touched what lies around (length ${length}, distance ${distance})`;
+  }
+
+  test('by any distance is right though source and target overlap', () => {
+    for (let distance = 1; distance <= 80; distance++) {
+      for (const length of lengths) {
+        expect(moveFault(distance, length, (from, to) => kernels.copy(from, to, length))).toBeUndefined();
+      }
+    }
+  });
+
+  test('by any distance is right with a sum of what lay there before', () => {
+    for (let distance = 1; distance <= 80; distance++) {
+      for (const length of lengths) {
+        let sum = -1;
+        const fault = moveFault(distance, length, (from, to) => {
+          sum = kernels.copyAndChecksum(from, to, length, 5);
+        });
+        expect(fault).toBeUndefined();
+        expect(sum).toBe(referenceSum(source, 0, length, 5));
+      }
+    }
+  });
+});
+
+describe.each([
+  ['IPv4', 34, [16, 17, 18, 19, 24, 25]],
+  ['IPv6', 54, [18, 19]],
+])('the headers of two segments over %s', (version, transport, free) => {
+  const same = version === 'IPv4' ? kernels.sameHeaders4 : kernels.sameHeaders6;
+  const tcpFree = [4, 5, 6, 7, 16, 17].map((at) => transport + at);
+  const sizes = Array.from({ length: 11 }, (_, words) => 20 + 4 * words);
+  const FIRST = 4096 + 64;
+  const SECOND = 8192 + 3;
+
+  test.each(sizes)('with %i octets of TCP differ by every bit of what is shared, and by none of the rest', (size) => {
+    octets.copyWithin(SECOND, FIRST, FIRST + 256);
+    const wrong: number[] = [];
+    for (let bit = 0; bit < 8 * (transport + size + 40); bit++) {
+      const at = bit >> 3;
+      const mask = 1 << (bit & 7);
+      const isPush = at === transport + 13 && mask === 8;
+      const isShared = !isPush && at < transport + size && !free.includes(at) && !tcpFree.includes(at);
+      octets[SECOND + at] ^= mask;
+      const found = [same(FIRST, SECOND, size), same(SECOND, FIRST, size)];
+      octets[SECOND + at] ^= mask;
+      if (found.some((verdict) => verdict !== (isShared ? 0 : 1))) wrong.push(bit);
+    }
+    expect(wrong).toEqual([]);
+    expect(same(FIRST, SECOND, size)).toBe(1);
+  });
+});

@@ -1,12 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FramePool } from '../../src/dataplane/frame-pool.js';
-import { Kernels } from '../../src/kernels/kernels.js';
 import { FRAME_SIZE_MAX, MERGED_FLOWS_MAX } from '../../src/limits.js';
-import { Merger } from '../../src/wire/gro.js';
-import { Segmenter } from '../../src/wire/gso.js';
 import { checkOffload } from '../../src/wire/offload.js';
-import { type Merged, referenceMerge } from './gro-reference.js';
+import { apart, deliver, groups, mergedOf, merger, octetsOf, pool, segmentsOf, side } from './gro-delivery.js';
+import { referenceMerge } from './gro-reference.js';
 import { concatenate, difference } from './reference.js';
 import {
   buildSegment,
@@ -19,19 +16,14 @@ import {
   put,
   type Segment,
   tcpDeviations,
+  unmergeable,
 } from './segments.js';
-
-const SLOTS = 96;
-const SCRATCH = SLOTS - 1;
-const pool = new FramePool(SLOTS);
-const kernels = new Kernels(pool.memory);
-const merger = new Merger(pool, kernels);
-const segmenter = new Segmenter(pool, kernels);
 
 const flow4: Flow = {
   isIpv4: true,
   tunnel: 1,
   host: 1,
+  port: 1,
   tcpOptions: 3,
   size: 200,
   sequence: 0xffff_ff00,
@@ -40,104 +32,6 @@ const flow4: Flow = {
 };
 const flow6: Flow = { ...flow4, isIpv4: false };
 const plain: Deviation = {};
-
-interface Outcome {
-  readonly slot: number;
-  readonly members: number[];
-}
-
-/** How received octets lie: tunnel headers of so many octets, and so many datagrams in one slot. */
-interface Placement {
-  readonly gap: number;
-  readonly perSlot: number;
-}
-const side: Placement = { gap: 8, perSlot: 40 };
-const apart: Placement = { gap: 8, perSlot: 1 };
-
-/**
- * What decapsulation does: datagrams lie behind each other in their message's slot, the first frame stays there, others
- * that begin something get slots of their own.
- */
-function deliver(segments: readonly Segment[], { gap, perSlot }: Placement): Outcome[] {
-  const outcomes: Outcome[] = [];
-  let nextSlot = 0;
-  let at = 0;
-  let end = 0;
-  const take = (own: number, where: number, length: number, tunnel: number, index: number) => {
-    pool.receive(own, 0, length);
-    pool.offset[own] = where;
-    outcomes.push({ slot: own, members: [index] });
-    merger.open(own, tunnel);
-  };
-  pool.octets.fill(0xa5);
-  merger.begin();
-  segments.forEach(({ octets, tunnel }, index) => {
-    const isFirst = index % perSlot === 0;
-    if (isFirst) {
-      const message = layOut(segments.slice(index, index + perSlot), gap);
-      at = pool.frameStart(nextSlot++) + gap;
-      end = at - gap + message.length;
-      pool.octets.set(message, at - gap);
-    }
-    const behind = pool.octets.slice(at + octets.length, end);
-    const into = merger.append(at, octets.length, tunnel);
-    if (into >= 0) outcomes.find(({ slot }) => slot === into)?.members.push(index);
-    else {
-      // What was refused is still what it was.
-      expect(difference([pool.octets.slice(at, at + octets.length)], [octets])).toBeUndefined();
-      if (isFirst) take(nextSlot - 1, at, octets.length, tunnel, index);
-      else {
-        const own = nextSlot++;
-        pool.octets.set(octets, pool.frameStart(own));
-        take(own, pool.frameStart(own), octets.length, tunnel, index);
-      }
-    }
-    // The datagrams that are still to come, too.
-    expect(Buffer.compare(behind, pool.octets.slice(at + octets.length, end))).toBe(0);
-    at += octets.length + gap;
-  });
-  merger.finish();
-  return outcomes;
-}
-
-function layOut(segments: readonly Segment[], gap: number): Uint8Array {
-  return concatenate(...segments.flatMap(({ octets }) => [new Uint8Array(gap).fill(0x5a), octets]));
-}
-
-function octetsOf(slot: number): Uint8Array {
-  return pool.octets.slice(pool.offset[slot], pool.offset[slot] + pool.length[slot]);
-}
-
-/** The slot's frame in the reference's terms. */
-function mergedOf({ slot, members }: Outcome): Omit<Merged, 'octets'> {
-  const start = pool.offset[slot];
-  if (pool.gsoType[slot] === 0) {
-    expect(pool.checksumStart[slot]).toBe(0);
-    return { members, gsoType: 0, gsoSize: 0, transport: 0, payload: 0 };
-  }
-  expect(pool.checksumOffset[slot]).toBe(16);
-  return {
-    members,
-    gsoType: pool.gsoType[slot],
-    gsoSize: pool.gsoSize[slot],
-    transport: pool.checksumStart[slot] - start,
-    payload: pool.headersEnd[slot] - start,
-  };
-}
-
-/** The frames the slot's frame stands for, as a port without offloads would send them. */
-function segmentsOf(slot: number): Uint8Array[] {
-  if (pool.gsoType[slot] === 0) return [octetsOf(slot)];
-  return Array.from({ length: segmenter.begin(slot) }, (_, index) => {
-    segmenter.segment(index, SCRATCH);
-    return octetsOf(SCRATCH);
-  });
-}
-
-/** Which frames came together. */
-function groups(segments: readonly Segment[], placement: Placement = side): number[][] {
-  return deliver(segments, placement).map(({ members }) => members);
-}
 
 const flows = fc.record({
   isIpv4: fc.boolean(),
@@ -181,7 +75,12 @@ function interleavings(withDeviations: boolean): fc.Arbitrary<Interleaving> {
   return fc.tuple(fc.array(flows, { minLength: 10, maxLength: 10 }), steps).map(([shapes, order]) => {
     const segments: Segment[] = [];
     const owners: number[] = [];
-    const states = shapes.map((shape, index) => ({ flow: { ...shape, host: 1 + index }, index: 0, position: 0 }));
+    const states = shapes.map((shape, index) => ({
+      // Two flows each between the same addresses.
+      flow: { ...shape, host: 1 + (index >> 1), port: index },
+      index: 0,
+      position: 0,
+    }));
     for (const { flow, run, deviation } of order) {
       const state = states[flow];
       for (let count = 0; count < run && segments.length < 60; count++) {
@@ -284,6 +183,34 @@ describe.each([
 
   test.each(Object.entries(deviations))('with %s does not make one with the next', (__, deviation) => {
     expect(groups(buildStream(flow, [deviation, plain, plain]))[0]).toEqual([0]);
+  });
+
+  test.each(Object.entries(deviations))(
+    'with %s between two that follow each other keeps them apart',
+    (__, deviation) => {
+      const stray = buildSegment(flow, 1, flow.size, deviation);
+      const [first, second] = buildStream(flow, [plain, plain]);
+      expect(groups([first, stray, second])).toEqual([[0], [1], [2]]);
+    },
+  );
+
+  test.each(Object.entries(deviations).filter(([name]) => unmergeable.includes(name)))(
+    'with %s does not merge with others like it',
+    (__, deviation) => {
+      expect(groups(buildStream(flow, [deviation, deviation, deviation]))).toEqual([[0], [1], [2]]);
+    },
+  );
+
+  test('that is cut off where what follows it in the slot would do for its end stays alone', () => {
+    // What lies between two datagrams is 0x5a here.
+    const cut: Deviation = {
+      edit: (frame) => put(frame, frame.length - 1, 0x5a),
+      spoil: (frame) => frame.slice(0, -1),
+    };
+    expect(groups(buildStream(flow, [plain, cut, plain]))).toEqual([[0], [1], [2]]);
+    expect(groups(buildStream(flow, [cut, plain]), apart)).toEqual([[0], [1]]);
+    const [first] = deliver(buildStream(flow, [cut, plain]), side);
+    expect(mergedOf(first).gsoType).toBe(0);
   });
 
   test.each(Object.entries(endings))('with %s is the last of its super-frame', (__, ending) => {
@@ -429,13 +356,24 @@ describe('a super-frame', () => {
 
   test('is finished when it is the oldest of one too many', () => {
     const streams = Array.from({ length: MERGED_FLOWS_MAX + 1 }, (_, index) =>
-      buildStream({ ...flow4, host: 10 + index }, [plain, plain]),
+      buildStream({ ...flow4, host: 10 + (index >> 1), port: index }, [plain, plain]),
     );
     const heads = streams.map(([head]) => head);
     expect(groups([...heads, streams[1][1], streams[0][1]])).toEqual([
       ...heads.map((_, index) => (index === 1 ? [1, heads.length] : [index])),
       [heads.length + 1],
     ]);
+  });
+
+  test('that is finished as the oldest is whole', () => {
+    const streams = Array.from({ length: MERGED_FLOWS_MAX + 1 }, (_, port) =>
+      buildStream({ ...flow4, port }, [plain, plain]),
+    );
+    const segments = [...streams[0], ...streams.slice(1).map(([head]) => head)];
+    const [{ slot, members }] = deliver(segments, side);
+    expect(members).toEqual([0, 1]);
+    const expected = streams[0].map(({ octets }) => octets);
+    expect(difference(segmentsOf(slot), expected)).toBeUndefined();
   });
 
   test('outlives frames that are no TCP of its own addresses', () => {
@@ -446,6 +384,10 @@ describe('a super-frame', () => {
     const [fragment] = buildStream(stranger, [ipv4Deviations['MF set']]);
     const [arp] = buildStream(flow4, [{ spoil: (frame) => put(frame, 13, 6) }]);
     expect(groups([segments[0], datagram, fragment, arp, segments[1]])).toEqual([[0, 4], [1], [2], [3]]);
+    const segments6 = buildStream(flow6, [plain, plain]);
+    const [datagram6] = buildStream(flow6, [{ spoil: (frame) => put(frame, 20, 17) }]);
+    const [echo6] = buildStream(flow6, [{ spoil: (frame) => put(frame, 20, 58) }]);
+    expect(groups([segments6[0], datagram6, echo6, segments6[1]])).toEqual([[0, 3], [1], [2]]);
   });
 
   test('does not outlive a fragment between its addresses', () => {

@@ -2,11 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import { Kernels } from '../../src/kernels/kernels.js';
+import { SLOT_STRIDE } from '../../src/limits.js';
 import { largestFrame, Segmenter } from '../../src/wire/gso.js';
 import { checkOffload } from '../../src/wire/offload.js';
 import { GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_UDP } from '../../src/wire/virtio-net.js';
 import { popTag, pushTag } from '../../src/wire/vlan.js';
-import { difference, type Layout, referenceSegments, writeTransportChecksum } from './reference.js';
+import { concatenate, difference, type Layout, referenceSegments, writeTransportChecksum } from './reference.js';
 import { buildSuperFrame, type SuperFrame, superFrames } from './super-frame.js';
 
 const pool = new FramePool(4);
@@ -75,6 +76,45 @@ describe('a super-frame', () => {
       }),
       { numRuns: 120 },
     );
+  });
+
+  test('can be cut into one buffer, segment behind segment at any distance, and no slot’s fields change', () => {
+    fc.assert(
+      fc.property(superFrames, fc.constantFrom(0, 1, 8, 50), (frame, gap) => {
+        receiveSuper(frame);
+        const expected = referenceSegments(frame.octets, frame.layout, frame.size);
+        const fields = () => [pool.offset, pool.length, pool.gsoType, pool.checksumStart].map((field) => field[TARGET]);
+        const before = fields();
+        const start = pool.frameStart(TARGET) - GUARD;
+        pool.octets.fill(0xa5, start, start + SLOT_STRIDE);
+        const count = segmenter.begin(SOURCE);
+        const found: Uint8Array[] = [];
+        let at = start;
+        // No more than the slot takes: what a tunnel would send as one message.
+        for (let index = 0; index < count && at + gap + largestFrame(pool, SOURCE) <= start + SLOT_STRIDE; index++) {
+          const length = segmenter.segmentAt(index, at + gap);
+          found.push(pool.octets.slice(at, at + gap + length));
+          at += gap + length;
+        }
+        const padding = new Uint8Array(gap).fill(0xa5);
+        const padded = expected.slice(0, found.length).map((segment) => concatenate(padding, segment));
+        expect(found.length).toBeGreaterThan(0);
+        expect(difference(found, padded)).toBeUndefined();
+        expect(pool.octets[at]).toBe(0xa5);
+        expect(fields()).toEqual(before);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('gives TCP a checksum of zero where that is the sum’s complement', () => {
+    const { octets, layout } = buildSuperFrame({ ...recipe, payloadSize: 2896 });
+    const view = new DataView(octets.buffer);
+    view.setUint16(layout.payload, 0);
+    const [first] = referenceSegments(octets, layout, 1448);
+    view.setUint16(layout.payload, new DataView(first.buffer).getUint16(layout.transport + 16));
+    receiveSuper({ octets, layout, size: 1448 });
+    expect([...segments()[0].subarray(layout.transport + 16, layout.transport + 18)]).toEqual([0, 0]);
   });
 
   test('is itself not changed by being cut', () => {

@@ -5,8 +5,9 @@ import { concatenate, type Layout, writeNetwork, writeTransportChecksum } from '
 export interface Flow {
   readonly isIpv4: boolean;
   readonly tunnel: number;
-  /** Last octet of both addresses and low octet of the source port: flows with different ones are different. */
+  /** Last octet of both addresses, and low octet of the source port: flows with different ones are different. */
   readonly host: number;
+  readonly port: number;
   /** Four-octet words of TCP options. */
   readonly tcpOptions: number;
   /** Payload octets of a full segment. */
@@ -54,14 +55,14 @@ export function buildSegment(flow: Flow, index: number, position: number, deviat
     frame[37] = flow.host;
     frame[53] = flow.host;
   }
-  frame.set([0xc0, flow.host, 0x14, 0x51], layout.transport);
+  frame.set([0xc0, flow.port, 0x14, 0x51], layout.transport);
   view.setUint32(layout.transport + 4, (flow.sequence + position) % 2 ** 32);
   view.setUint32(layout.transport + 8, 0x1234_5678);
   frame[layout.transport + 12] = (5 + flow.tcpOptions) << 4;
   frame[layout.transport + 13] = deviation.flags ?? ACK;
   view.setUint16(layout.transport + 14, 502);
   for (let at = layout.transport + 20; at < layout.payload; at++) frame[at] = 1;
-  fillOctets(frame.subarray(layout.payload), flow.host * 7919 + position);
+  fillOctets(frame.subarray(layout.payload), flow.host * 7919 + flow.port * 104_729 + position);
   deviation.edit?.(frame, layout);
   writeNetwork(frame, layout);
   writeTransportChecksum(frame, layout);
@@ -114,7 +115,9 @@ export const tcpDeviations: Readonly<Record<string, Deviation>> = {
   'a wrong TCP checksum': { spoil: (frame, { transport }) => xor(frame, transport + 17, 1) },
   'an octet of payload changed on the way': { spoil: (frame) => xor(frame, frame.length - 1, 0x40) },
   'no payload': { payloadSize: 0 },
+  'no payload, but padding': { payloadSize: 0, spoil: (frame) => concatenate(frame, new Uint8Array(6)) },
   'its last octet cut off': { spoil: (frame) => frame.slice(0, -1) },
+  'another version': { edit: (frame) => xor(frame, 14, 0x10) },
   'a VLAN tag': { spoil: (frame) => insert(frame, 12, 0x81, 0, 0, 0) },
 };
 
@@ -158,6 +161,29 @@ export const ipv6Deviations: Readonly<Record<string, Deviation>> = {
     },
   },
 };
+
+/** Deviations that never merge, not even with each other. */
+export const unmergeable: readonly string[] = [
+  'a FIN',
+  'a SYN',
+  'a RST',
+  'a URG',
+  'a CWR',
+  'no ACK',
+  'a reserved bit',
+  'another version',
+  'a wrong TCP checksum',
+  'no payload',
+  'no payload, but padding',
+  'its last octet cut off',
+  'a VLAN tag',
+  'MF set',
+  'a fragment offset',
+  'a wrong header checksum',
+  'IPv4 options',
+  'an extension header',
+  'a fragment header',
+];
 
 /** What belongs to the flow and may join it, but not as any other does. */
 export const endings: Readonly<Record<string, Deviation>> = {
