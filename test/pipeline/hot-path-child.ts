@@ -18,6 +18,7 @@ import { Kernels } from '../../src/kernels/kernels.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
+import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
@@ -167,6 +168,7 @@ function build() {
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
       tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
+      neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(64)), 1, { capacity: 64 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     },

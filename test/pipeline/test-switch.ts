@@ -8,6 +8,7 @@ import { compile } from '../../src/control/compile.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
 import type { JsonValue } from '../../src/control/shapes.js';
+import { staticNeighbors } from '../../src/control/static-neighbors.js';
 import { Batch } from '../../src/dataplane/batch.js';
 import {
   Counters,
@@ -29,6 +30,8 @@ import { fdbSize } from '../../src/pipeline/fdb.js';
 import { FdbControl } from '../../src/pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
+import { NeighborControl } from '../../src/pipeline/neighbor-control.js';
+import { neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { Pipeline } from '../../src/pipeline/pipeline.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
@@ -98,6 +101,7 @@ export interface TestSwitchOptions {
   /** Down when 'down'; 1500 octets without offloads when absent. */
   readonly devices?: Readonly<Record<string, TestDevice | 'down'>>;
   readonly fdbEntries?: number;
+  readonly neighborEntries?: number;
   /** Of a switch that lives beside another one, which must not count into the same memory. */
   readonly counters?: Counters;
 }
@@ -113,6 +117,7 @@ export class TestSwitch {
   readonly machine: Machine;
   readonly fdb: FdbControl;
   readonly tunnels: TunnelControl;
+  readonly neighbors: NeighborControl;
   readonly counters: Counters;
   readonly queues = new Map<string, MemoryQueue>();
   readonly underlays = new Map<string, MemoryDatagramQueue>();
@@ -126,7 +131,7 @@ export class TestSwitch {
   private readonly pipeline: Pipeline;
 
   constructor(document: TestDocument, options: TestSwitchOptions = {}) {
-    const { slots = 1024, devices = {}, fdbEntries = 1024 } = options;
+    const { slots = 1024, devices = {}, fdbEntries = 1024, neighborEntries = 64 } = options;
     const { pool, kernels } = poolOf(slots);
     const { resolved } = checkDocument(documentOf({ version: 1, ...document } as unknown as JsonValue));
     this.indices = new Indices().allocate(resolved);
@@ -138,6 +143,9 @@ export class TestSwitch {
     this.pool = pool;
     this.counters = options.counters ?? counterMemory;
     this.fdb = new FdbControl(new SharedArrayBuffer(fdbSize(fdbEntries)), { capacity: fdbEntries, seed: [1, 2] });
+    const neighborMemory = new SharedArrayBuffer(neighborTableSize(neighborEntries));
+    this.neighbors = new NeighborControl(neighborMemory, { capacity: neighborEntries, seed: [7, 8] });
+    this.neighbors.settle(staticNeighbors(resolved, this.indices), this.snapshot.networkFlags);
     this.counters.values.fill(0);
     const parts = {
       pool,
@@ -146,6 +154,7 @@ export class TestSwitch {
       samples: new DropSamples(),
       fdb: this.fdb,
       tunnels: this.tunnels,
+      neighbors: this.neighbors,
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     };

@@ -13,6 +13,7 @@ import { Kernels } from '../../src/kernels/kernels.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
+import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
@@ -29,6 +30,7 @@ function machine(): Machine {
     samples: new DropSamples(),
     fdb: new Fdb(new SharedArrayBuffer(fdbSize(64)), 1, { capacity: 64 }),
     tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
+    neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(64)), 1, { capacity: 64 }),
     storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
     loops: new LoopGuard(),
   };

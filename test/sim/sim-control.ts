@@ -9,6 +9,7 @@ import { UserError } from '../../src/errors.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FdbControl } from '../../src/pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
+import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
@@ -21,6 +22,7 @@ const FDB_ENTRIES = 256;
 const fdbMemory = new SharedArrayBuffer(fdbSize(FDB_ENTRIES));
 const stormMemory = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
 const loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
+const neighborMemory = new SharedArrayBuffer(neighborTableSize(1));
 const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
 
 export class SimControl {
@@ -29,6 +31,8 @@ export class SimControl {
   readonly loops: LoopGuard;
   /** Empty: the simulated switches have no tunnels. */
   readonly tunnels = new TunnelTable(tunnelMemory, 1);
+  /** Empty: their networks answer nothing. */
+  readonly neighbors = new NeighborTable(neighborMemory, 1, { capacity: 1 });
   readonly devices = new Map<string, Device>();
   document: SwitchDocument = { version: 1, networks: {}, ports: {} };
   snapshot: Snapshot;
