@@ -3,6 +3,7 @@
  * (the method on the control socket, the command line, help, completion) follows from the definition.
  */
 import { z } from 'zod';
+import { parseIp } from '../wire/address.js';
 import type { FaultShape } from './shapes.js';
 import type { SwitchControl } from './switch-control.js';
 
@@ -175,6 +176,8 @@ export function rpcMethod<Params extends z.ZodObject>(definition: {
 export const objectName = z
   .string()
   .regex(/^[a-z0-9][a-z0-9_.-]{0,62}$/, 'expected a name: lower-case letters, digits, and _ . - after the first');
+
+export const ipAddress = z.string().refine((text) => parseIp(text) !== undefined, 'expected an IP address');
 
 export const macAddress = z
   .string()

@@ -40,6 +40,7 @@ export function wordTree(commands: readonly Command[]): Map<string, Word[]> {
 export const NOUNS: Readonly<Record<string, string>> = {
   port: 'Ports: where VMs, interfaces and uplinks attach.',
   network: 'Networks: who can reach whom.',
+  tunnel: 'Tunnels: how networks reach other hosts.',
   fdb: 'Stations: which address is behind which port.',
   config: 'The running configuration as a whole.',
 };

@@ -188,7 +188,16 @@ export class Dataplane {
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
     this.tunnels.tick(nowSeconds, this.current.networkMacAge);
+    for (const port of this.current.underlays) this.contradict(port, nowSeconds);
     this.neighbors.sweep(nowSeconds, this.current.networkMacAge, NEIGHBOR_SWEEP_ENTRIES);
+  }
+
+  /** A remote that something came from just now is not unreachable, whatever a router has said. */
+  private contradict(port: number, nowSeconds: number): void {
+    const unreachable = this.ports.paths(port).filter(({ state }) => state === 'down');
+    if (unreachable.length === 0) return;
+    const heard = this.tunnels.heardSince(nowSeconds - 1, (member) => this.current.memberPort[member] === port);
+    for (const { remote } of unreachable) if (heard.has(remote)) this.ports.heardFrom(port, remote);
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * Prometheus metrics and /healthz over HTTP, read from SwitchControl at each scrape. Main thread.
  *
- * Series are bounded by the configuration: labels are names of ports, workers and errnos and the table of drop reasons, never
+ * Series are bounded by the configuration: labels are names of ports, networks, workers and errnos, configured remotes and the table of drop reasons, never
  * anything a frame holds, and what left the configuration leaves the metrics. What a hostile client of the listener
  * can do: hold one of METRICS_CONNECTIONS_MAX connections for a few seconds; scrapes at the same time share one reading.
  */
@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { UserError } from '../errors.js';
 import { METRICS_CONNECTIONS_MAX } from '../limits.js';
-import type { DropRow, StatsResult, StatusResult } from './shapes.js';
+import type { DropRow, StatsResult, StatusResult, TunnelRow } from './shapes.js';
 import { errorCode } from './socket-path.js';
 import type { SwitchControl } from './switch-control.js';
 
@@ -39,7 +39,11 @@ interface Reading {
   readonly status: StatusResult;
   readonly stats: StatsResult;
   readonly drops: readonly DropRow[];
+  readonly tunnels: readonly TunnelRow[];
 }
+
+/** In place of the remotes that are not in the configuration, whose number a sender within allowFrom decides. */
+const LEARNED = 'learned';
 
 /** The metrics, set anew from each reading. */
 export class SwitchMetrics {
@@ -83,7 +87,22 @@ export class SwitchMetrics {
   ]);
   private readonly slotsFree = this.gauge('weft_worker_slots_free', 'Slots of its pool nobody holds.', ['worker']);
 
-  update({ status, stats, drops }: Reading): void {
+  private readonly tunnelFrames = this.counter('weft_tunnel_frames_total', 'Frames through tunnels to a remote.', [
+    'network',
+    'remote',
+    'direction',
+  ]);
+  private readonly tunnelBytes = this.counter('weft_tunnel_bytes_total', 'Octets of those frames.', [
+    'network',
+    'remote',
+    'direction',
+  ]);
+  private readonly tunnelUp = this.gauge('weft_tunnel_up', '1 when something came from the remote within a minute.', [
+    'network',
+    'remote',
+  ]);
+
+  update({ status, stats, drops, tunnels }: Reading): void {
     this.registry.resetMetrics();
     this.info.set({ version: status.version, io: status.io }, 1);
     this.ready.set(status.ready ? 1 : 0);
@@ -94,7 +113,19 @@ export class SwitchMetrics {
     for (const state of ['up', 'down', 'waiting'] as const) this.ports.set({ state }, status.ports[state]);
     this.updatePorts(stats);
     for (const { port, reason, of, count } of drops) this.drops.inc({ port, reason, of }, count);
+    this.updateTunnels(tunnels);
     this.updateWorkers(status, stats);
+  }
+
+  private updateTunnels(tunnels: readonly TunnelRow[]): void {
+    for (const { network, remote: address, learned, state, rxFrames, rxBytes, txFrames, txBytes } of tunnels) {
+      const remote = learned === true ? LEARNED : address;
+      this.tunnelFrames.inc({ network, remote, direction: 'rx' }, rxFrames);
+      this.tunnelFrames.inc({ network, remote, direction: 'tx' }, txFrames);
+      this.tunnelBytes.inc({ network, remote, direction: 'rx' }, rxBytes);
+      this.tunnelBytes.inc({ network, remote, direction: 'tx' }, txBytes);
+      if (learned !== true) this.tunnelUp.set({ network, remote }, state === 'up' ? 1 : 0);
+    }
   }
 
   private updatePorts(stats: StatsResult): void {
@@ -212,8 +243,13 @@ export class MetricsServer {
 
   private async readNow(): Promise<string> {
     const { control } = this;
-    const [status, stats, drops] = await Promise.all([control.status(), control.stats(), control.drops()]);
-    this.metrics.update({ status, stats, drops });
+    const [status, stats, drops, tunnels] = await Promise.all([
+      control.status(),
+      control.stats(),
+      control.drops(),
+      control.tunnelList(),
+    ]);
+    this.metrics.update({ status, stats, drops, tunnels });
     return await this.metrics.registry.metrics();
   }
 }

@@ -45,7 +45,7 @@ function isSameDevice(left: PortIntent, right: PortIntent): boolean {
   return isSame && left.queues > 1 === right.queues > 1;
 }
 
-/** Remotes of an underlay port may come and go while it is open (PortHandle.setRemotes). */
+/** Remotes of an underlay port may come and go while it is open (UnderlayHandle.follow). */
 function isSameIntent(left: PortIntent, right: PortIntent | undefined): boolean {
   const lasting = (intent: PortIntent | undefined) =>
     JSON.stringify(intent, (key, value: unknown) => (key === 'remotes' ? undefined : value));

@@ -93,12 +93,17 @@ export class PortServer {
 
   /** What is known of the ways from an underlay port to its remotes. */
   paths(index: number): readonly UnderlayPath[] {
-    return this.ports.get(index)?.handle?.paths?.() ?? [];
+    return this.ports.get(index)?.handle?.underlay?.paths() ?? [];
   }
 
   /** Tells an underlay port of its remotes now. */
   setRemotes(index: number, remotes: readonly string[]): void {
-    this.ports.get(index)?.handle?.setRemotes?.(remotes);
+    this.ports.get(index)?.handle?.underlay?.follow(remotes);
+  }
+
+  /** Something came from a remote of an underlay port. */
+  heardFrom(index: number, remote: string): void {
+    this.ports.get(index)?.handle?.underlay?.heard(remote);
   }
 
   /** Tells a port what its networks let pass. What its device makes of it is heard as a change, what goes wrong is its state. */

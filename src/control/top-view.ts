@@ -2,12 +2,17 @@
 import type { DropRow, PortRow, Rate, StatusResult } from './shapes.js';
 import { bitRate, countText, durationText, packetRate, plainText, shareText } from './table-text.js';
 
+/** What is shown of a port. */
+export type TopPort = Pick<PortRow, 'name' | 'state' | 'reason' | 'rxFrames' | 'rxBytes' | 'txFrames' | 'txBytes'>;
+
 /** What one look asks for. */
 export interface TopLook {
   /** Milliseconds, monotonic. */
   readonly atMs: number;
   readonly status: StatusResult;
   readonly ports: readonly PortRow[];
+  /** Shown like ports. */
+  readonly underlays: readonly TopPort[];
   readonly drops: readonly DropRow[];
 }
 
@@ -17,7 +22,7 @@ export interface TopSize {
 }
 
 interface PortRates {
-  readonly port: PortRow;
+  readonly port: TopPort;
   readonly rx: Rate;
   readonly tx: Rate;
   readonly busyness: number;
@@ -42,8 +47,9 @@ function difference(now: number, before: number | undefined, seconds: number): n
 /** What each port carried between the two looks, the busiest first. */
 export function portRates(previous: TopLook | undefined, current: TopLook): PortRates[] {
   const seconds = previous === undefined ? 0 : (current.atMs - previous.atMs) / 1000;
-  const before = new Map(previous?.ports.map((port) => [port.name, port]));
-  const rates = current.ports.map((port) => {
+  const portsOf = ({ ports, underlays }: TopLook): readonly TopPort[] => [...ports, ...underlays];
+  const before = new Map(previous && portsOf(previous).map((port) => [port.name, port]));
+  const rates = portsOf(current).map((port) => {
     const old = before.get(port.name);
     const rate = (frames: 'rxFrames' | 'txFrames', bytes: 'rxBytes' | 'txBytes'): Rate => ({
       framesPerSecond: difference(port[frames], old?.[frames], seconds),

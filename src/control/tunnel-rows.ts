@@ -6,7 +6,7 @@ import { monotonicMs } from '../dataplane/clock.js';
 import type { UnderlayPath } from '../dataplane/port.js';
 import { TUNNEL_SILENCE_S } from '../limits.js';
 import type { TunnelEntry } from '../pipeline/tunnel-control.js';
-import { ipText, ipWordsText, parseIp } from '../wire/address.js';
+import { ipWordsText, parseIp } from '../wire/address.js';
 import type { Running } from './controller.js';
 import type { Dataplane } from './dataplane.js';
 import { mtuReckoning, tunnelMtu, UNDERLAY_MTU_DEFAULT } from './overlay-mtu.js';
@@ -80,7 +80,7 @@ export class TunnelRows {
     const { checked, indices } = this.running;
     const { ports } = this.dataplane;
     const index = indices.port(port) ?? -1;
-    const paths = ports.paths(index).map((path) => [canonical(path.remote), path] as const);
+    const paths = ports.paths(index).map((path) => [path.remote, path] as const);
     const local = checked.resolved.ports.get(port)?.intent.underlay?.local ?? '';
     const underlay = { local, status: ports.status(index), paths: new Map(paths) };
     this.underlays.set(port, underlay);
@@ -91,7 +91,8 @@ export class TunnelRows {
     const underlay = this.underlayOf(tunnel);
     const remote = ipWordsText(entry.address);
     const path = underlay.paths.get(remote);
-    const pathMtu = path?.mtu ?? underlay.status.open?.mtu ?? UNDERLAY_MTU_DEFAULT;
+    // Without a route nothing is known of the way.
+    const pathMtu = path?.mtu || (underlay.status.open?.mtu ?? UNDERLAY_MTU_DEFAULT);
     const fits = tunnelMtu(network, tunnel, this.running.checked.resolved, pathMtu);
     const { rxFrames, rxBytes, txFrames, txBytes } = this.dataplane.tunnels.counts(entry.tunnel);
     const silence = entry.lastSeen === 0 ? undefined : Math.max(0, this.nowSeconds - entry.lastSeen);
@@ -132,9 +133,4 @@ function stateOf(
 function compare(left: string, right: string): number {
   const [a, b] = [parseIp(left), parseIp(right)];
   return a === undefined || b === undefined ? 0 : a.length - b.length || Buffer.compare(a, b);
-}
-
-function canonical(address: string): string {
-  const octets = parseIp(address);
-  return octets === undefined ? address : ipText(octets);
 }

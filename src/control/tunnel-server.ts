@@ -123,6 +123,14 @@ export class TunnelServer {
     this.remove(this.table.silentSince(nowSeconds, age + TUNNEL_KEPT_S, EXPIRED_ROUND));
   }
 
+  /** Addresses from which something came to these members since then. */
+  heardSince(sinceSeconds: number, isMember: (member: number) => boolean): Set<string> {
+    const heard = new Set<string>();
+    for (const { member, address, lastSeen } of this.list())
+      if (lastSeen >= sinceSeconds && isMember(member)) heard.add(ipWordsText(address));
+    return heard;
+  }
+
   /** A worker died: what it had begun to write is finished. */
   workerDied(worker: number): void {
     this.table.breakLock(worker);
@@ -200,18 +208,15 @@ function* wantedTunnels(config: ResolvedConfig, indices: Indices): Generator<Wan
   }
 }
 
-/** Who may send through tunnels of an underlay port. */
+/** Who may send through tunnels of an underlay port without being a remote. */
 class AllowedSources {
-  private readonly remotes: ReadonlySet<string>;
   private readonly prefixes;
 
-  constructor({ intent, underlay }: ResolvedPort) {
-    this.remotes = new Set(intent.underlay?.remotes ?? []);
+  constructor({ underlay }: ResolvedPort) {
     this.prefixes = (underlay?.allowFrom ?? []).flatMap((text) => parsePrefix(text) ?? []);
   }
 
   has(address: string): boolean {
-    if (this.remotes.has(address)) return true;
     const octets = parseIp(address);
     return octets !== undefined && this.prefixes.some((prefix) => prefixContains(prefix, octets));
   }

@@ -104,7 +104,7 @@ export interface UnderlayIntent {
   readonly ttl: number;
   /** Outer UDP checksums are sent. */
   readonly checksum: boolean;
-  /** Far ends of the configuration when the port is opened: the routes to them decide the MTU. See PortHandle.setRemotes. */
+  /** Far ends of the configuration when the port is opened: the routes to them decide the MTU. See UnderlayHandle.follow. */
   readonly remotes: readonly string[];
 }
 
@@ -156,21 +156,6 @@ export interface PortHandle {
    * the configuration gives the port none of its own. Called again and again with the same.
    */
   setMtu?(mtu: number | undefined): void;
-  /** Of underlay ports: the far ends of the configuration are these now. Queues go on as they are. */
-  setRemotes?(remotes: readonly string[]): void;
-  /** Of underlay ports: what is known of the ways to far ends, of those it has learned something about. */
-  paths?(): readonly UnderlayPath[];
-}
-
-/** The way to one far end of tunnels. */
-export interface UnderlayPath {
-  /** Its address, as the configuration writes it or in canonical form. */
-  readonly remote: string;
-  /** Largest IP packet that gets there. */
-  readonly mtu: number;
-  readonly state: 'up' | 'down';
-  /** One clause: why it is down. */
-  readonly reason?: string;
 }
 
 /** What a kind must remember of a port over a restart of the daemon, kept durably in the state directory. */

@@ -152,7 +152,7 @@ describe('numbers for a person', () => {
 });
 
 async function lookOf(control: FakeSwitch, atMs: number): Promise<TopLook> {
-  return { atMs, status: await control.status(), ports: control.ports, drops: control.dropRows };
+  return { atMs, status: await control.status(), ports: control.ports, underlays: [], drops: control.dropRows };
 }
 
 const grown = (port: PortRow): PortRow => ({

@@ -13,6 +13,8 @@ import type {
   StatsResult,
   StatusResult,
   TraceResult,
+  TunnelDetail,
+  TunnelRow,
 } from '../../src/control/shapes.js';
 import type { FdbSelection, SubmittedDocument, SwitchControl } from '../../src/control/switch-control.js';
 import { UserError } from '../../src/errors.js';
@@ -71,6 +73,52 @@ export const fakeDrops: readonly DropRow[] = [
 export const fakeNetworks: readonly NetworkRow[] = [
   { name: 'red', type: 'vlan', id: 10, mtu: 1500, ports: ['vm1', 'fw'] },
   { name: 'lab', type: 'local', mtu: 1500, ports: [] },
+];
+
+export const fakeTunnels: readonly TunnelRow[] = [
+  {
+    network: 'overlay',
+    type: 'vxlan',
+    local: '192.0.2.1',
+    remote: '192.0.2.2',
+    id: 5010,
+    state: 'up',
+    rxFrames: 10,
+    txFrames: 20,
+    rxBytes: 1000,
+    txBytes: 2000,
+    mtu: 1450,
+    heardSeconds: 3,
+  },
+  {
+    network: 'overlay',
+    type: 'vxlan',
+    local: '192.0.2.1',
+    remote: '192.0.2.3',
+    id: 5010,
+    state: 'down',
+    reason: 'no route',
+    rxFrames: 0,
+    txFrames: 1,
+    rxBytes: 0,
+    txBytes: 100,
+    mtu: 1450,
+  },
+  {
+    network: 'overlay',
+    type: 'vxlan',
+    local: '192.0.2.1',
+    remote: '192.0.2.77',
+    id: 5010,
+    state: 'up',
+    rxFrames: 5,
+    txFrames: 6,
+    rxBytes: 500,
+    txBytes: 600,
+    mtu: 1450,
+    heardSeconds: 59,
+    learned: true,
+  },
 ];
 
 export const fakeChange: ChangeResult = {
@@ -228,9 +276,9 @@ export class FakeSwitch implements SwitchControl {
     return this.fdb.slice(offset, offset + limit);
   }
 
-  async fdbAdd(network: string, mac: string, port: string): Promise<FdbRow> {
-    this.calls.push(['fdbAdd', network, mac, port]);
-    return { network, mac, port, static: true, ageSeconds: 0 };
+  async fdbAdd(network: string, mac: string, port: string, remote?: string): Promise<FdbRow> {
+    this.calls.push(['fdbAdd', network, mac, port, ...(remote === undefined ? [] : [remote])]);
+    return { network, mac, port, ...(remote === undefined ? {} : { remote }), static: true, ageSeconds: 0 };
   }
 
   async fdbRemove(network: string, mac: string): Promise<FdbRow> {
@@ -241,6 +289,34 @@ export class FakeSwitch implements SwitchControl {
   async fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number> {
     this.calls.push(['fdbFlush', selection]);
     return 5;
+  }
+
+  async tunnelList(): Promise<readonly TunnelRow[]> {
+    return fakeTunnels;
+  }
+
+  async tunnelShow(network: string): Promise<TunnelDetail> {
+    this.calls.push(['tunnelShow', network]);
+    return {
+      network,
+      type: 'vxlan',
+      id: 5010,
+      underlay: 'u0',
+      local: '192.0.2.1',
+      state: 'up',
+      mtu: 1400,
+      reckoning: [
+        { what: 'MTU of the underlay', octets: 1500 },
+        { what: 'IPv4 header', octets: -20 },
+        { what: 'UDP header', octets: -8 },
+        { what: 'vxlan header', octets: -8 },
+        { what: 'inner Ethernet header', octets: -14 },
+        { what: 'fits', octets: 1450 },
+        { what: 'configured', octets: 1400 },
+        { what: 'MTU of the network', octets: 1400 },
+      ],
+      tunnels: fakeTunnels,
+    };
   }
 
   async drops(): Promise<readonly DropRow[]> {

@@ -10,7 +10,11 @@ import { makeFdb, testPolicy } from '../pipeline/fdb-fixture.js';
 const ALL = { offset: 0, limit: Number.POSITIVE_INFINITY };
 /** Names whose order is not that of the indices. */
 const NETWORKS = ['', 'red', 'blue', 'amber'];
-const names = { port: (index: number) => `port${index}`, network: (index: number) => NETWORKS[index] ?? '' };
+const names = {
+  port: (index: number) => `port${index}`,
+  network: (index: number) => NETWORKS[index] ?? '',
+  remote: (tunnel: number) => `remote${tunnel}`,
+};
 // The part of a snapshot that a listing reads.
 const snapshot = testPolicy() as unknown as Snapshot;
 const nowSeconds = () => Math.floor(monotonicMs() / 1000);
@@ -64,7 +68,7 @@ describe('a listing of the FDB', () => {
         }
         const listing = listingOf(fdb);
         expect(withoutAge(await listing.page(ALL, snapshot, names))).toEqual(withoutAge(slowly(fdb)));
-        const ofPort = await listing.page({ ...ALL, port: 2 }, snapshot, names);
+        const ofPort = await listing.page({ ...ALL, ports: [2] }, snapshot, names);
         expect(withoutAge(ofPort)).toEqual(withoutAge(slowly(fdb, 2)));
       }),
       { numRuns: 30 },

@@ -291,6 +291,23 @@ describe('queues and workers', () => {
     ]);
   });
 
+  test('an underlay’s one raw socket is read by one worker, and the others send by it without a relay', async () => {
+    const datagrams = {
+      type: 'datagram',
+      protocol: 'gre',
+      family: 4,
+      fd: 1000,
+      senders: [1000],
+      remotePort: 0,
+    } as const;
+    kind.whileOpening = (watcher) => watcher.opened({ ...tapPort(), queues: [datagrams] });
+    await server.add(1, intent);
+    expect(attached().map(({ receives, transports }) => ({ receives, transports }))).toEqual([
+      { receives: true, transports: [datagrams] },
+      { receives: false, transports: [datagrams] },
+    ]);
+  });
+
   test('a stream on any worker is reached by the others through a relay, whose emptying end lets go last', async () => {
     kind.whileOpening = (watcher) => watcher.opened(tapPort());
     await server.add(1, intent);

@@ -1,6 +1,6 @@
 /** `weft fdb`: which station is behind which port. */
 import { z } from 'zod';
-import { type CliContext, type CommandInput, macAddress, objectName } from '../command.js';
+import { type CliContext, type CommandInput, ipAddress, macAddress, objectName } from '../command.js';
 import { checkParams, jsonText, remoteCommand } from '../remote-command.js';
 import type { FdbRow } from '../shapes.js';
 import { durationText, formatTable, plural } from '../table-text.js';
@@ -85,12 +85,24 @@ export const fdbCommands = [
     summary: 'Pin a station to a port.',
     description: [
       'Adds a static entry: frames for this address go to this port, wherever the address is seen sending. A learned entry of the same address becomes static. Static entries neither age nor move, and a flush keeps them.',
+      'A station at the far end of a tunnel is pinned to its underlay and the address of its host. What that host sends is taken only if it is one of the remotes or within allowFrom.',
     ],
-    arguments: [...place, { name: 'port', summary: 'the port it is behind', required: true, completes: 'port' }],
-    examples: [{ command: 'weft fdb add red 52:54:00:00:00:01 vm1', shows: 'the address pinned to vm1' }],
-    params: z.strictObject({ network: objectName, mac: macAddress, port: objectName }),
-    serve: (control, { network, mac, port }) => control.fdbAdd(network, mac, port),
-    render: (row) => `${row.mac} in ${row.network} is pinned to ${row.port}`,
+    arguments: [
+      ...place,
+      { name: 'port', summary: 'the port it is behind, or the underlay', required: true, completes: 'port' },
+      { name: 'remote', summary: 'with an underlay: the far end of the tunnel', required: false, completes: 'none' },
+    ],
+    examples: [
+      { command: 'weft fdb add red 52:54:00:00:00:01 vm1', shows: 'the address pinned to vm1' },
+      {
+        command: 'weft fdb add overlay 52:54:00:00:00:02 u0 192.0.2.2',
+        shows: 'the address pinned to a host behind underlay u0',
+      },
+    ],
+    params: z.strictObject({ network: objectName, mac: macAddress, port: objectName, remote: ipAddress.optional() }),
+    serve: (control, { network, mac, port, remote }) => control.fdbAdd(network, mac, port, remote),
+    render: (row) =>
+      `${row.mac} in ${row.network} is pinned to ${row.port}${row.remote === undefined ? '' : ` at ${row.remote}`}`,
   }),
   remoteCommand({
     words: 'fdb remove',
@@ -100,7 +112,8 @@ export const fdbCommands = [
     examples: [{ command: 'weft fdb remove red 52:54:00:00:00:01', shows: 'the entry that was removed' }],
     params: z.strictObject({ network: objectName, mac: macAddress }),
     serve: (control, { network, mac }) => control.fdbRemove(network, mac),
-    render: (row) => `${row.mac} in ${row.network} was behind ${row.port}; forgotten`,
+    render: (row) =>
+      `${row.mac} in ${row.network} was behind ${row.port}${row.remote === undefined ? '' : ` at ${row.remote}`}; forgotten`,
   }),
   remoteCommand({
     words: 'fdb flush',

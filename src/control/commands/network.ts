@@ -42,7 +42,7 @@ function renderDetail(network: NetworkDetail): string {
     ['type', network.id === undefined ? network.type : `${network.type}, id ${network.id}`],
     ['MTU', String(network.mtu)],
     ['ports', network.ports.join(' ') || 'none'],
-    ...(network.remotes === undefined ? [] : [['remotes', network.remotes.join(' ')] as const]),
+    ...(network.remotes === undefined ? [] : [['remotes', network.remotes.join(' ') || 'none'] as const]),
     ['FDB', `${network.fdb.entries} of ${network.fdb.limit} addresses`],
   ]);
 }
@@ -86,7 +86,7 @@ export const networkCommands = [
     words: 'network add',
     summary: 'Add a network.',
     description: [
-      'A network of type vlan or flat names the uplink it leaves the host by; a local one stays inside.',
+      'A network of type vlan or flat names the uplink it leaves the host by; a local one stays inside; one of type vxlan, gre or geneve names the underlay that its tunnels go through, and the remotes at their far ends.',
       keyValueHelp,
       savedHelp,
     ],
@@ -94,6 +94,10 @@ export const networkCommands = [
     examples: [
       { command: 'weft network add lab type=local', shows: 'a network inside this switch' },
       { command: 'weft network add red type=vlan id=10 uplink=eth0', shows: 'VLAN 10 of the physical network' },
+      {
+        command: 'weft network add overlay type=vxlan id=5010 underlay=u0 remotes=192.0.2.2,192.0.2.3',
+        shows: 'a network of three hosts',
+      },
     ],
     params: configParams,
     serve: (control, { name, ...config }) => control.networkAdd(name, config),

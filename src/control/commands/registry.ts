@@ -14,6 +14,7 @@ import { statsCommands } from './stats.js';
 import { statusCommands } from './status.js';
 import { topCommands } from './top.js';
 import { traceCommands } from './trace.js';
+import { tunnelCommands } from './tunnel.js';
 
 export const commands: readonly Command[] = [
   ...daemonCommands,
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   ...portCommands,
   ...networkCommands,
   ...fdbCommands,
+  ...tunnelCommands,
   ...statsCommands,
   ...dropsCommands,
   ...traceCommands,

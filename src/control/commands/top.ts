@@ -2,24 +2,41 @@
 import type { CliContext, Command, CommandInput, Terminal } from '../command.js';
 import { UsageError } from '../command.js';
 import { jsonText } from '../remote-command.js';
-import type { DropRow, PortRow, StatusResult } from '../shapes.js';
-import { type TopLook, topLines } from '../top-view.js';
+import type { DropRow, PortRow, StatsResult, StatusResult } from '../shapes.js';
+import { type TopLook, type TopPort, topLines } from '../top-view.js';
 
 const ENTER_SCREEN = '\u001b[?1049h\u001b[?25l\u001b[2J';
 const LEAVE_SCREEN = '\u001b[?25h\u001b[?1049l';
 const HOME = '\u001b[H';
 const CLEAR_LINE_END = '\u001b[K';
 
+/** What has counters but no row in the list of ports. */
+function underlaysOf(stats: StatsResult, ports: readonly PortRow[]): TopPort[] {
+  const listed = new Set(ports.map(({ name }) => name));
+  const own = stats.ports.filter(({ name }) => !listed.has(name));
+  return own.map(({ name, rx, tx }) => ({
+    name,
+    state: 'up',
+    rxFrames: rx.frames,
+    rxBytes: rx.bytes,
+    txFrames: tx.frames,
+    txBytes: tx.bytes,
+  }));
+}
+
 async function look(context: CliContext): Promise<TopLook> {
-  const [status, ports, drops] = await Promise.all([
+  const [status, listed, drops, stats] = await Promise.all([
     context.call('status', {}),
     context.call('port.list', {}),
     context.call('drops', {}),
+    context.call('stats', {}),
   ]);
+  const ports = listed as readonly PortRow[];
   return {
     atMs: performance.now(),
     status: status as StatusResult,
-    ports: ports as readonly PortRow[],
+    ports,
+    underlays: underlaysOf(stats as StatsResult, ports),
     drops: drops as readonly DropRow[],
   };
 }
@@ -102,7 +119,7 @@ const top: Command = {
   words: 'top',
   summary: 'Watch the switch live, full screen.',
   description: [
-    'Shows how busy each worker is, what each port receives and sends (the busiest first, bars relative to the busiest direction), how full the FDB is, and the drops with the newest last. q or Ctrl-C ends it.',
+    'Shows how busy each worker is, what each port and underlay receives and sends (the busiest first, bars relative to the busiest direction), how full the FDB is, and the drops with the newest last. q or Ctrl-C ends it.',
     'If stdout is no terminal it prints one picture, and with --json one look as JSON.',
   ],
   arguments: [],

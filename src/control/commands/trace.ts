@@ -63,6 +63,7 @@ export const traceCommands = [
     description: [
       'Runs the very stages that forward real frames, on a copy of the state, and prints what each decided and why. Nothing is sent, learned or counted.',
       "FRAME is a description ('tcp 10.0.0.5:1234 > 10.0.0.9:80 flags S'), the octets in hex from the destination address on, or pcap:FILE#N for the Nth frame of a capture file. The drops command shows the last frame of each drop in hex.",
+      'The port may be an underlay: FRAME is then the whole outer frame, and the first stage shows what is unpacked from it.',
     ],
     arguments: [{ name: 'frame', summary: 'the frame', required: true, variadic: true, completes: 'file' }],
     options: [{ ...portOption, summary: 'the port it comes in by', required: true }],
