@@ -3,14 +3,15 @@
  * on all subjects in a seeded order that changes, so that a neighbour's load on the machine falls on all alike.
  */
 import { randomFrom, ratios, shuffled, spread } from './statistics.mjs';
-import { meets, targets } from './targets.mjs';
+import { meets } from './targets.mjs';
 import { Testbed } from './testbed.mjs';
 
 /**
  * @typedef {import('./subjects/subject.mjs').Subject} Subject
  * @typedef {import('./workloads/workload.mjs').Workload} Workload
  * @typedef {import('./workloads/workload.mjs').Timing} Timing
- * @typedef {{ rounds: number, timing: Timing, say: (line: string) => void }} Plan
+ * @typedef {import('./targets.mjs').Target} Target
+ * @typedef {{ hostCount: 1 | 2, targets: readonly Target[], rounds: number, timing: Timing, say: (line: string) => void }} Plan
  * @typedef {Map<string, (Record<string, number | null> | null)[]>} Samples   by `workload/subject`, one entry a round
  * @typedef {{ name: string, message: string }} Failure
  */
@@ -31,7 +32,7 @@ export async function compare(subjects, workloads, plan) {
   for (let round = 0; round < plan.rounds; round++) {
     for (const workload of workloads) {
       for (const subject of shuffled(subjects, random)) {
-        const sample = await measureOne(subject, workload, plan.timing, facts).catch((error) => {
+        const sample = await measureOne(subject, workload, plan, facts).catch((error) => {
           const name = `${workload.name} on ${subject.name}, round ${round + 1}`;
           failures.push({ name, message: error.message.trim() });
           return null;
@@ -42,17 +43,18 @@ export async function compare(subjects, workloads, plan) {
       }
     }
   }
-  return { subjects: facts, workloads: workloads.map((workload) => summarise(workload, subjects, samples)), failures };
+  const summaries = workloads.map((workload) => summarise(workload, subjects, samples, plan.targets));
+  return { subjects: facts, workloads: summaries, failures };
 }
 
 /**
  * @param {Subject} subject
  * @param {Workload} workload
- * @param {Timing} timing
+ * @param {Plan} plan
  * @param {Record<string, unknown>} facts
  */
-async function measureOne(subject, workload, timing, facts) {
-  const testbed = new Testbed();
+async function measureOne(subject, workload, { hostCount, timing }, facts) {
+  const testbed = new Testbed(hostCount);
   try {
     const running = await subject.start(testbed, { offload: workload.offload });
     facts[subject.name] = { title: subject.title, ...running.facts };
@@ -81,41 +83,39 @@ function progressLine(round, rounds, workload, subject, sample, failures) {
 }
 
 /**
- * Figures of one workload: each metric's spread by subject, and the ratio of weft to each other subject.
- * @param {Workload} workload @param {readonly Subject[]} subjects @param {Samples} samples
+ * Figures of one workload: each metric's spread by subject, and how many times as much (or little) the one of ours has that
+ * a subject is set against.
+ * @param {Workload} workload @param {readonly Subject[]} subjects @param {Samples} samples @param {readonly Target[]} targets
  */
-function summarise(workload, subjects, samples) {
+function summarise(workload, subjects, samples, targets) {
   const metrics = workload.metrics.map((metric) => {
     const values = (/** @type {string} */ name) =>
       (samples.get(`${workload.name}/${name}`) ?? []).map((sample) => sample?.[metric.name] ?? null);
+    const ratio = (/** @type {string} */ ours, /** @type {string} */ name) => ratios(values(ours), values(name));
     /** @type {Record<string, import('./statistics.mjs').Spread | null>} */
     const bySubject = {};
     /** @type {Record<string, import('./statistics.mjs').Spread>} */
     const weftTo = {};
-    for (const { name } of subjects) {
+    for (const { name, against = 'weft' } of subjects) {
       const present = values(name).filter((value) => value !== null);
       bySubject[name] = present.length > 0 ? spread(present) : null;
-      const ratio = name === 'weft' || metric.better === null ? null : ratios(values('weft'), values(name));
-      if (ratio !== null) weftTo[name] = ratio;
+      const compared = against === null || against === name || metric.better === null ? null : ratio(against, name);
+      if (compared !== null) weftTo[name] = compared;
     }
-    return { ...metric, bySubject, weftTo, targets: judge(workload.name, metric.name, bySubject, weftTo) };
+    const wanted = targets.filter((target) => target.workload === workload.name && target.metric === metric.name);
+    const spreadOf = (/** @type {Target} */ { subject = 'weft', reference }) =>
+      reference === null ? bySubject[subject] : ratio(subject, reference);
+    return { ...metric, bySubject, weftTo, targets: wanted.flatMap((target) => judge(target, spreadOf(target))) };
   });
   return { name: workload.name, title: workload.title, offload: workload.offload, metrics };
 }
 
-/**
- * @param {string} workload @param {string} metric
- * @param {Record<string, import('./statistics.mjs').Spread | null>} bySubject
- * @param {Record<string, import('./statistics.mjs').Spread>} weftTo
- */
-function judge(workload, metric, bySubject, weftTo) {
-  return targets
-    .filter((target) => target.workload === workload && target.metric === metric)
-    .flatMap((target) => {
-      const value = target.reference === null ? bySubject.weft?.median : weftTo[target.reference]?.median;
-      const { reference, atLeast, atMost } = target;
-      return value === undefined ? [] : [{ reference, atLeast, atMost, value, met: meets(target, value) }];
-    });
+/** What became of a target; nothing where it was not measured. @param {Target} target @param {import('./statistics.mjs').Spread | null | undefined} figures */
+function judge(target, figures) {
+  if (!figures) return [];
+  const { subject = 'weft', reference, atLeast, atMost } = target;
+  const { median: value, min, max } = figures;
+  return [{ subject, reference, atLeast, atMost, value, min, max, met: meets(target, value) }];
 }
 
 /** Three significant digits, thousands separated. @param {number} value */

@@ -14,8 +14,13 @@ export function writeResults(run, directory = results) {
   mkdirSync(directory, { recursive: true });
   const write = (/** @type {string} */ name, /** @type {string} */ text) => writeFileSync(`${directory}/${name}`, text);
   write('latest.json', `${JSON.stringify(run, null, 2)}\n`);
-  if (run.comparison?.workloads.length > 0) write('comparison.svg', comparisonPicture(run));
+  const picture = (/** @type {any} */ comparison, /** @type {string} */ name, /** @type {string} */ description) => {
+    if (comparison?.workloads.length > 0) write(name, comparisonPicture(run, comparison, description));
+  };
+  picture(run.comparison, 'comparison.svg', 'weft measured beside other switches');
+  picture(run.overlay, 'overlay.svg', "weft's tunnels between two hosts measured beside others'");
   if (run.pipeline) write('pipeline.svg', pipelinePicture(run));
+  if (run.overlayPipeline) write('overlay-pipeline.svg', overlayPipelinePicture(run));
 }
 
 /** @param {Results} run */
@@ -23,24 +28,27 @@ function takenOn({ machine, versions, date }) {
   return `${date}, ${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}`;
 }
 
-/** One row a workload: its main metric, and the second beside it. @param {Results} run */
-function comparisonPicture(run) {
-  const panels = run.comparison.workloads.flatMap((/** @type {any} */ workload) => {
+/**
+ * One row a workload: its main metric, and the second beside it.
+ * @param {Results} run @param {any} comparison @param {string} description
+ */
+function comparisonPicture(run, comparison, description) {
+  const panels = comparison.workloads.flatMap((/** @type {any} */ workload) => {
     const compared = workload.metrics.filter((/** @type {any} */ metric) => metric.better !== null);
-    const row = compared.slice(0, 2).map((/** @type {any} */ metric) => panelOf(run, workload, metric));
+    const row = compared.slice(0, 2).map((/** @type {any} */ metric) => panelOf(comparison, workload, metric));
     return row.length === 1 ? [...row, null] : row;
   });
   const footer = `${takenOn(run)}; median of ${run.rounds} rounds of ${run.seconds} s, whiskers: lowest and highest`;
-  return barChart('weft measured beside other switches', panels, footer);
+  return barChart(description, panels, footer);
 }
 
-/** @param {Results} run @param {any} workload @param {any} metric */
-function panelOf(run, workload, metric) {
+/** @param {any} comparison @param {any} workload @param {any} metric */
+function panelOf(comparison, workload, metric) {
   const bars = Object.entries(metric.bySubject)
     .filter(([, figures]) => figures !== null)
     .map(([name, figures]) => ({
-      label: run.comparison.subjects[name].title,
-      emphasis: name === 'weft',
+      label: comparison.subjects[name].title,
+      emphasis: name.startsWith('weft'),
       value: figures.median,
       min: figures.min,
       max: figures.max,
@@ -67,15 +75,33 @@ function pipelinePicture(run) {
   });
 }
 
+/** @param {Results} run */
+function overlayPipelinePicture(run) {
+  const { byNetworks, byRemotes } = run.overlayPipeline;
+  const pointsOf = (/** @type {any[]} */ rows) => rows.map((row) => ({ x: row.size, y: row.nanoseconds.median }));
+  return lineChart({
+    description: "Cost of a frame through weft's pipeline with VXLAN by number of networks and remotes",
+    title: 'VXLAN on memory ports: cost of a frame',
+    note: 'ns a frame through the whole pipeline, half of the frames encapsulated, half decapsulated, without I/O',
+    xLabel: 'VNIs, or remotes of one VNI; 10,000 pairs of stations talk',
+    series: [
+      { label: 'VNIs', emphasis: true, points: pointsOf(byNetworks) },
+      { label: 'remotes', emphasis: false, points: pointsOf(byRemotes) },
+    ],
+    footer: `${takenOn(run)}; median of ${run.rounds} rounds`,
+  });
+}
+
 /** @param {{ met: boolean, atLeast?: number, atMost?: number }} target */
 const verdict = (target) =>
   `${target.met ? 'met' : 'MISSED'} (${target.atLeast === undefined ? `at most ${target.atMost}` : `at least ${target.atLeast}`})`;
 
 /** @param {Results} run @param {(line: string) => void} say */
 export function printResults(run, say) {
-  for (const workload of run.comparison?.workloads ?? []) {
-    for (const metric of workload.metrics)
-      if (metric.better !== null || metric.targets.length > 0) printMetric(workload, metric, say);
+  if (run.comparison) printComparison(run.comparison, say);
+  if (run.overlay) {
+    say('\nTunnels between two hosts');
+    printComparison(run.overlay, say);
   }
   if (run.manyPorts) {
     say(`\n${run.manyPorts.portCount} TAP ports on one switch`);
@@ -83,9 +109,22 @@ export function printResults(run, say) {
       say(`  ${target.name.padEnd(20)} ${shown(target.value).padStart(10)}   ${verdict(target)}`);
   }
   if (run.pipeline) printPipeline(run.pipeline, say);
+  if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
+  if (run.merge) printMerge(run.merge, say);
   for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
   for (const { name, reason } of run.absent) say(`left out: ${name}: ${reason}`);
 }
+
+/** @param {any} comparison @param {(line: string) => void} say */
+function printComparison(comparison, say) {
+  for (const workload of comparison.workloads) {
+    for (const metric of workload.metrics)
+      if (metric.better !== null || metric.targets.length > 0) printMetric(workload, metric, say);
+  }
+}
+
+/** @param {{ median: number, min: number, max: number }} ratio */
+const times = ({ median, min, max }) => `${median.toFixed(2)} x (${min.toFixed(2)} .. ${max.toFixed(2)})`;
 
 /** @param {any} workload @param {any} metric @param {(line: string) => void} say */
 function printMetric(workload, metric, say) {
@@ -94,14 +133,13 @@ function printMetric(workload, metric, say) {
   say(`\n${workload.title}: ${metric.text} [${metric.unit}]`);
   for (const [name, figures] of rows) {
     const ratio = metric.weftTo[name];
-    const target = metric.targets.find((/** @type {any} */ candidate) => (candidate.reference ?? 'weft') === name);
-    say(
-      `  ${name.padEnd(18)} ${shown(figures.median).padStart(10)}  (${shown(figures.min)} .. ${shown(figures.max)})`.padEnd(
-        62,
-      ) +
-        (ratio ? `weft is ${ratio.median.toFixed(2)} x (${ratio.min.toFixed(2)} .. ${ratio.max.toFixed(2)})` : '') +
-        (target ? `  ${verdict(target)}` : ''),
-    );
+    const figure = `  ${name.padEnd(18)} ${shown(figures.median).padStart(10)}  (${shown(figures.min)} .. ${shown(figures.max)})`;
+    say(`${figure.padEnd(62)}${ratio ? `weft is ${times(ratio)}` : ''}`.trimEnd());
+  }
+  for (const target of metric.targets) {
+    const { subject, reference, value, min, max } = target;
+    const figure = reference === null ? shown(value) : `to ${reference} ${times({ median: value, min, max })}`;
+    say(`    target: ${subject} ${figure}  ${verdict(target)}`);
   }
 }
 
@@ -116,4 +154,28 @@ function printPipeline(pipeline, say) {
   rows(pipeline.byPorts, 'ports');
   for (const row of pipeline.byStage) say(`  ${`stage ${row.stage}`.padEnd(40)} ${shown(row.nanoseconds.median)}`);
   for (const target of pipeline.targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any} overlayPipeline @param {(line: string) => void} say */
+function printOverlayPipeline({ byWork, byNetworks, byRemotes, targets }, say) {
+  say('\nTunnels on memory ports [ns a frame]');
+  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
+    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
+  for (const { work, nanoseconds } of byWork) row(work, nanoseconds);
+  for (const { size, nanoseconds } of byNetworks) row(`${shown(size)} VNIs`, nanoseconds);
+  for (const { size, nanoseconds } of byRemotes) row(`${shown(size)} remotes`, nanoseconds);
+  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any[]} merge @param {(line: string) => void} say */
+function printMerge(merge, say) {
+  say('\nSegmentation and merging in software, of payload [GB/s]');
+  for (const { family, works } of merge) {
+    for (const { work, nanoseconds, gigabytesPerSecond, toCopy } of works) {
+      const ratio = work === 'copy' ? '' : `   ${toCopy ? times(toCopy) : '-'} the time of a copy`;
+      say(
+        `  ${`${family}, ${work}`.padEnd(40)} ${shown(gigabytesPerSecond)}   ${shown(nanoseconds.median)} ns a segment${ratio}`,
+      );
+    }
+  }
 }

@@ -4,7 +4,9 @@
  *
  *   node bench/run.mjs [--only NAME,...] [--rounds N] [--seconds S] [--warmup S] [--seed N] [--smoke] [--results DIR]
  *
- * --only takes names of subjects and workloads, `many-ports` and `pipeline`; without any of a sort, all of that sort.
+ * --only takes names of subjects and workloads, and parts: `many-ports`, `pipeline`, `overlay` (tunnels between two hosts,
+ * and on memory ports), `overlay-pipeline`, `merge`; without any of a sort, all of that sort. A workload alone is measured on
+ * one switch, together with `overlay` or a subject of its between two hosts.
  * Exit status: 0 measured (whether targets are met or not), 1 something could not be measured, 2 wrong usage.
  */
 import { existsSync } from 'node:fs';
@@ -13,18 +15,21 @@ import { buildReferences } from './build-references.mjs';
 import { compare } from './comparison.mjs';
 import { describeMachine, describeVersions } from './machine.mjs';
 import { measureManyPorts } from './many-ports.mjs';
+import { measureMerge, mergeAbsence } from './merge.mjs';
+import { measureOverlayPipeline } from './overlay-pipeline.mjs';
 import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
-import { subjects } from './subjects/registry.mjs';
+import { overlaySubjects, subjects } from './subjects/registry.mjs';
 import { weftAbsence } from './subjects/weft.mjs';
+import { overlayTargets, targets } from './targets.mjs';
 import { guardTestbeds } from './testbed.mjs';
-import { workloads } from './workloads/registry.mjs';
+import { overlayWorkloads, workloads } from './workloads/registry.mjs';
 
 const SEED = 20_260;
 const full = { rounds: 7, seconds: 3, warmup: 1 };
 /** Enough to see a figure above 0 everywhere, short enough to be a test. */
 const smoke = { rounds: 1, seconds: 0.3, warmup: 0.1 };
-const extras = ['many-ports', 'pipeline'];
+const parts = ['many-ports', 'pipeline', 'overlay', 'overlay-pipeline', 'merge'];
 
 /** @param {string} message @returns {never} */
 function refuse(message, status = 2) {
@@ -54,7 +59,7 @@ function readOptions() {
     });
     const defaults = values.smoke ? smoke : full;
     const only = values.only?.split(',').filter(Boolean) ?? [];
-    const known = [...subjects.map(({ name }) => name), ...workloads.map(({ name }) => name), ...extras];
+    const known = [...[...subjects, ...overlaySubjects, ...workloads].map(({ name }) => name), ...parts];
     const unknown = only.filter((name) => !known.includes(name));
     if (unknown.length > 0) refuse(`--only knows no ${unknown.join(', ')}; there are ${known.join(', ')}`);
     return {
@@ -84,14 +89,12 @@ checkPrerequisites();
 guardTestbeds();
 buildReferences();
 
+const isAll = options.only.length === 0;
 const named = (/** @type {readonly { name: string }[]} */ all) => all.some(({ name }) => options.only.includes(name));
-const wantedSubjects = subjects.filter(({ name, optional }) =>
-  named(subjects) ? options.only.includes(name) : !optional,
-);
-const onlyExtras = options.only.length > 0 && !named(subjects) && !named(workloads);
-const wantedWorkloads = workloads.filter(
-  ({ name }) => !onlyExtras && (!named(workloads) || options.only.includes(name)),
-);
+/** Those of a sort that are named, or all of it. @template {{ name: string, optional?: boolean }} T @param {readonly T[]} all */
+const wanted = (all) => all.filter(({ name, optional }) => (named(all) ? options.only.includes(name) : !optional));
+const wantsOverlay = isAll || options.only.includes('overlay') || named(overlaySubjects);
+const wantsComparison = isAll || named(subjects) || (named(workloads) && !wantsOverlay);
 
 /** @type {{ name: string, reason: string }[]} */
 const absent = [];
@@ -104,9 +107,6 @@ function isPresent(name, reason) {
   return reason === null;
 }
 
-const presentSubjects = wantedSubjects.filter(
-  (subject) => wantedWorkloads.length > 0 && isPresent(subject.name, subject.absence()),
-);
 /** @type {import('./report.mjs').Results} */
 const run = {
   date: new Date().toISOString().slice(0, 10),
@@ -121,25 +121,38 @@ const run = {
   failures: [],
 };
 
-if (wantedWorkloads.length > 0) {
+/**
+ * Measures workloads on subjects; what fails is said and kept.
+ * @param {readonly import('./subjects/subject.mjs').Subject[]} allSubjects
+ * @param {readonly import('./workloads/workload.mjs').Workload[]} allWorkloads
+ * @param {Pick<import('./comparison.mjs').Plan, 'hostCount' | 'targets'>} plan
+ */
+async function measureComparison(allSubjects, allWorkloads, plan) {
+  const present = wanted(allSubjects).filter((subject) => isPresent(subject.name, subject.absence()));
   const timing = { warmupMs: options.warmup * 1000, windowMs: options.seconds * 1000, seed: options.seed };
-  const { failures, ...comparison } = await compare(presentSubjects, wantedWorkloads, {
-    rounds: options.rounds,
-    timing,
-    say,
-  });
-  run.comparison = comparison;
+  const how = { ...plan, rounds: options.rounds, timing, say };
+  const { failures, ...comparison } = await compare(present, wanted(allWorkloads), how);
   run.failures.push(...failures);
+  return comparison;
+}
+
+if (wantsComparison) run.comparison = await measureComparison(subjects, workloads, { hostCount: 1, targets });
+if (wantsOverlay) {
+  say('overlay: tunnels between two hosts');
+  run.overlay = await measureComparison(overlaySubjects, overlayWorkloads, { hostCount: 2, targets: overlayTargets });
 }
 
 /**
- * Measures one of the extras; what fails is said and kept, and costs nobody else's figures.
+ * Measures one of the parts; what fails is said and kept, and costs nobody else's figures.
  * @template T
- * @param {string} name @param {string | null} absence @param {() => Promise<T>} measure
+ * @param {string[]} names it is measured for any of these; the first is its own
+ * @param {string | null} absence @param {() => Promise<T>} measure
  * @returns {Promise<T | undefined>}
  */
-async function measureExtra(name, absence, measure) {
-  if ((options.only.length > 0 && !options.only.includes(name)) || !isPresent(name, absence)) return undefined;
+async function measurePart(names, absence, measure) {
+  const [name] = names;
+  if (!isAll && !names.some((one) => options.only.includes(one))) return undefined;
+  if (!isPresent(name, absence)) return undefined;
   say(name);
   try {
     return await measure();
@@ -149,17 +162,22 @@ async function measureExtra(name, absence, measure) {
   }
 }
 
-run.manyPorts = await measureExtra('many-ports', weftAbsence(), () =>
+run.manyPorts = await measurePart(['many-ports'], weftAbsence(), () =>
   measureManyPorts(
     options.smoke ? { portCount: 16, additions: 1, idleMs: 1000 } : { portCount: 1000, additions: 5, idleMs: 10_000 },
   ),
 );
-run.pipeline = await measureExtra('pipeline', pipelineAbsence(), () =>
-  measurePipeline({ smoke: options.smoke, seed: options.seed, rounds: options.rounds }),
+const { smoke: isSmoke, seed, rounds } = options;
+run.pipeline = await measurePart(['pipeline'], pipelineAbsence(), () =>
+  measurePipeline({ smoke: isSmoke, seed, rounds }),
 );
+run.overlayPipeline = await measurePart(['overlay-pipeline', 'overlay'], pipelineAbsence(), () =>
+  measureOverlayPipeline({ smoke: isSmoke, seed, rounds }),
+);
+run.merge = await measurePart(['merge', 'overlay'], mergeAbsence(), () => measureMerge({ smoke: isSmoke, rounds }));
 
 printResults(run, say);
 // bench/results/ holds whole runs only: part of one, or a smoke run's figures, must not replace them.
-const isWhole = !options.smoke && options.only.length === 0;
+const isWhole = !options.smoke && isAll;
 if (isWhole || options.results) writeResults(run, options.results);
 process.exitCode = run.failures.length > 0 ? 1 : 0;

@@ -1,8 +1,9 @@
 /** What weft must reach, as a ratio to a reference measured in the same run, or as an absolute bound. */
 
 /**
- * @typedef {{ workload: string, metric: string, reference: string | null, atLeast?: number, atMost?: number }} Target
- * `reference` null: the bound holds for the figure itself.
+ * @typedef {{ workload: string, metric: string, subject?: string, reference: string | null, atLeast?: number,
+ *   atMost?: number }} Target
+ * `subject`: whose figure it is, weft's when absent. `reference` null: the bound holds for the figure itself.
  */
 
 /** @type {readonly Target[]} */
@@ -19,10 +20,35 @@ export const targets = [
   { workload: 'idle', metric: 'corePercent', reference: null, atMost: 0.5 },
 ];
 
+/** Between two hosts. @type {readonly Target[]} */
+export const overlayTargets = [
+  { workload: 'tcp-offload', metric: 'gigabitsPerSecond', subject: 'weft-vxlan', reference: 'ovs-vxlan', atLeast: 6 },
+  {
+    workload: 'tcp-offload',
+    metric: 'gigabitsPerSecond',
+    subject: 'weft-geneve',
+    reference: 'weft-vxlan',
+    atLeast: 0.9,
+  },
+  { workload: 'tcp-offload', metric: 'gigabitsPerSecond', subject: 'weft-gre', reference: 'ovs-gre', atLeast: 3 },
+  {
+    workload: 'tcp-plain',
+    metric: 'gigabitsPerSecond',
+    subject: 'weft-vxlan',
+    reference: 'kernel-vxlan',
+    atLeast: 0.5,
+  },
+  { workload: 'tcp-plain', metric: 'gigabitsPerSecond', subject: 'weft-vxlan', reference: 'ovs-vxlan', atLeast: 2 },
+  { workload: 'frames-64', metric: 'framesPerSecond', subject: 'weft-vxlan', reference: 'ovs-vxlan', atLeast: 4 },
+  { workload: 'rr', metric: 'p50', subject: 'weft-vxlan', reference: 'kernel-vxlan', atMost: 1.5 },
+];
+
 /** For many-ports.mjs. */
 export const manyPortsTargets = { readySeconds: 20, addMilliseconds: 50, lost: 0, idleCorePercent: 0.5 };
 /** For pipeline.mjs: ns a frame, and the growth allowed from the smallest table to the largest. */
 export const pipelineTargets = { nanosecondsPerFrame: 120, growth: 1.3 };
+/** For overlay-pipeline.mjs: ns that encapsulation and decapsulation of a frame add, and growth with VNIs and remotes. */
+export const overlayPipelineTargets = { addedNanoseconds: 150, growth: 1.3 };
 
 /**
  * @param {{ atLeast?: number, atMost?: number }} target

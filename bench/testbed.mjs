@@ -1,11 +1,15 @@
 /**
- * Where a measurement takes place: three network namespaces of our own, one for the switch and one for each of its two
- * guests. A testbed serves one measurement: what one subject leaves behind (interfaces that vanish a little late, a
- * daemon that did not start) can't reach the next. Nothing of the host's network is touched, and everything is gone
- * when the harness ends, however it ends.
+ * Where a measurement takes place: network namespaces of our own, one for each of two guests, and one for the switch
+ * between them, or one for each of two hosts with a switch that have a link between them (the underlay). A testbed serves
+ * one measurement: what one subject leaves behind (interfaces that vanish a little late, a daemon that did not start)
+ * can't reach the next. Nothing of the host's network is touched, and everything is gone when the harness ends, however it
+ * ends.
  *
  *   namespace …-a              namespace …-s              namespace …-b
  *   192.0.2.1  weft-a  <-----  the subject  ----->  weft-b  192.0.2.2
+ *
+ *   …-a                     …-sa                                       …-sb                  …-b
+ *   weft-a  <-----  subject, weft-u  <-- 198.51.100.1, .2 -->  weft-u, subject  ----->  weft-b
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
@@ -20,8 +24,21 @@ export const DEVICE_A = 'weft-a';
 export const DEVICE_B = 'weft-b';
 export const ADDRESS_A = '192.0.2.1';
 export const ADDRESS_B = '192.0.2.2';
+/** The hosts' ends of the link between them. Its frames are 1500 octets, as most networks' are. */
+export const UNDERLAY_DEVICE = 'weft-u';
+/**
+ * What guests on two hosts may send: 1500 less the largest of the headers in use, 50 octets. The same for every kind of
+ * tunnel and every subject, so that all carry the same segments.
+ */
+const OVERLAY_MTU = 1450;
 
 /** @typedef {'a' | 'b'} Side */
+export const SIDES = /** @type {const} */ (['a', 'b']);
+/** The hosts' ends of the underlay. */
+export const underlay = {
+  a: { address: '198.51.100.1', mac: '02:00:00:00:02:0a' },
+  b: { address: '198.51.100.2', mac: '02:00:00:00:02:0b' },
+};
 const sides = {
   a: { address: ADDRESS_A, mac: '02:00:00:00:00:0a' },
   b: { address: ADDRESS_B, mac: '02:00:00:00:00:0b' },
@@ -36,8 +53,12 @@ export function ip(...args) {
 const open = new Set();
 
 export class Testbed {
-  constructor() {
-    this.switchNamespace = `${PREFIX}${process.pid}-s`;
+  /** @param {1 | 2} [hostCount] */
+  constructor(hostCount = 1) {
+    const host = `${PREFIX}${process.pid}-s`;
+    /** Namespace of the switch that each guest is at. */
+    this.hosts = hostCount === 1 ? { a: host, b: host } : { a: `${host}a`, b: `${host}b` };
+    this.guestMtu = hostCount === 1 ? null : OVERLAY_MTU;
     this.namespaces = { a: `${PREFIX}${process.pid}-a`, b: `${PREFIX}${process.pid}-b` };
     /** Private directory for sockets, databases and configurations. */
     this.directory = mkdtempSync(join(tmpdir(), `${PREFIX}${process.pid}-`));
@@ -45,23 +66,48 @@ export class Testbed {
     this.children = [];
     open.add(this);
     for (const namespace of this.all()) makeNamespace(namespace);
+    if (hostCount === 2) this.linkHosts();
     // A process in each namespace makes its counters readable under /proc/PID/net, without a program run per look.
     this.holders = { a: this.guest('a', ['sleep', 'infinity']), b: this.guest('b', ['sleep', 'infinity']) };
   }
 
   /** @private */
   all() {
-    return [this.switchNamespace, this.namespaces.a, this.namespaces.b];
+    return [...new Set([this.hosts.a, this.hosts.b]), this.namespaces.a, this.namespaces.b];
+  }
+
+  /** @private */
+  linkHosts() {
+    ip(
+      ...['link', 'add', UNDERLAY_DEVICE, 'netns', this.hosts.a, 'type', 'veth'],
+      ...['peer', 'name', UNDERLAY_DEVICE, 'netns', this.hosts.b],
+    );
+    for (const side of SIDES) this.hostIp(side, 'link', 'set', UNDERLAY_DEVICE, 'address', underlay[side].mac, 'up');
+  }
+
+  /** Runs `ip` on a host. @param {Side} side @param {...string} args */
+  hostIp(side, ...args) {
+    return ip('-n', this.hosts[side], ...args);
   }
 
   /**
-   * Hands an interface of the switch's namespace to a guest and gives it the guest's addresses.
+   * Gives a host its address in the underlay.
+   * @param {Side} side
+   * @param {string} device the link's end, or what the subject put in front of it
+   */
+  addressHost(side, device) {
+    this.hostIp(side, 'address', 'add', `${underlay[side].address}/24`, 'dev', device);
+  }
+
+  /**
+   * Hands an interface of the switch's namespace to the guest on its side and gives it the guest's addresses.
    * @param {string} device
    * @param {Side} side
    */
   attach(device, side) {
-    ip('-n', this.switchNamespace, 'link', 'set', device, 'netns', this.namespaces[side]);
-    ip('-n', this.namespaces[side], 'link', 'set', device, 'address', sides[side].mac, 'up');
+    const mtu = this.guestMtu === null ? [] : ['mtu', String(this.guestMtu)];
+    this.hostIp(side, 'link', 'set', device, 'netns', this.namespaces[side]);
+    ip('-n', this.namespaces[side], 'link', 'set', device, 'address', sides[side].mac, ...mtu, 'up');
     ip('-n', this.namespaces[side], 'address', 'add', `${sides[side].address}/24`, 'dev', device);
   }
 
@@ -75,12 +121,12 @@ export class Testbed {
   }
 
   /**
-   * Starts a program in the switch's namespace.
+   * Starts a program in the namespace of the switch, or of the one on that side.
    * @param {string[]} command
-   * @param {NodeJS.ProcessEnv} [environment]
+   * @param {{ side?: Side, environment?: NodeJS.ProcessEnv }} [where]
    */
-  host(command, environment) {
-    return this.start(new Child(this.switchNamespace, command, environment));
+  host(command, { side = 'a', environment } = {}) {
+    return this.start(new Child(this.hosts[side], command, environment));
   }
 
   /** @private @param {Child} child */

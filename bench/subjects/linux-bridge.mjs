@@ -1,21 +1,32 @@
 /** The kernel's own bridge between two veth pairs. It has no process: its work is done on its guests' account. */
 import { execFileSync } from 'node:child_process';
-import { DEVICE_A, DEVICE_B, ip } from '../testbed.mjs';
+import { DEVICE_A, DEVICE_B } from '../testbed.mjs';
+
+export function ethtoolAbsence() {
+  try {
+    execFileSync('ethtool', ['--version'], { stdio: 'ignore' });
+    return null;
+  } catch {
+    return 'ethtool is missing (apt-get install ethtool)';
+  }
+}
+
+/**
+ * Turns features of an interface off, by ethtool's names.
+ * @param {string} namespace @param {string} device @param {string[]} features
+ */
+export function turnOff(namespace, device, features) {
+  const off = ['-K', device, ...features.flatMap((feature) => [feature, 'off'])];
+  execFileSync('ip', ['netns', 'exec', namespace, 'ethtool', ...off], { stdio: 'ignore' });
+}
 
 /** @type {import('./subject.mjs').Subject} */
 export const linuxBridge = {
   name: 'linux-bridge',
   title: 'Linux bridge, veth (kernel)',
-  absence() {
-    try {
-      execFileSync('ethtool', ['--version'], { stdio: 'ignore' });
-      return null;
-    } catch {
-      return 'ethtool is missing (apt-get install ethtool)';
-    }
-  },
+  absence: ethtoolAbsence,
   async start(testbed, { offload }) {
-    const inside = (/** @type {string[]} */ ...args) => ip('-n', testbed.switchNamespace, ...args);
+    const inside = (/** @type {string[]} */ ...args) => testbed.hostIp('a', ...args);
     inside('link', 'add', 'br0', 'type', 'bridge', 'stp_state', '0', 'forward_delay', '0');
     inside('link', 'set', 'br0', 'up');
     for (const [device, side] of /** @type {const} */ ([
@@ -26,8 +37,7 @@ export const linuxBridge = {
       inside('link', 'set', `br-${side}`, 'master', 'br0', 'up');
       testbed.attach(device, side);
       if (offload) continue;
-      const off = ['-K', device, 'tx', 'off', 'tso', 'off', 'gro', 'off'];
-      execFileSync('ip', ['netns', 'exec', testbed.namespaces[side], 'ethtool', ...off], { stdio: 'ignore' });
+      turnOff(testbed.namespaces[side], device, ['tx', 'tso', 'gro']);
     }
     // It vanishes with its namespace.
     return { pids: [], stop: async () => {} };

@@ -2,7 +2,16 @@
 import { readWrite, readWriteBusy, uring } from './c-patch.mjs';
 import { linuxBridge } from './linux-bridge.mjs';
 import { openVswitch } from './open-vswitch.mjs';
+import { kernelVxlan } from './overlay-kernel.mjs';
+import { openVswitchGeneve, openVswitchGre, openVswitchVxlan } from './overlay-open-vswitch.mjs';
+import { weftGeneve, weftGre, weftVxlan } from './overlay-weft.mjs';
 import { weft, weftPoll } from './weft.mjs';
 
-/** @type {readonly import('./subject.mjs').Subject[]} */
+/** One switch between two guests. @type {readonly import('./subject.mjs').Subject[]} */
 export const subjects = [weft, weftPoll, readWrite, readWriteBusy, uring, openVswitch, linuxBridge];
+
+/** Two switches on two hosts. @type {readonly import('./subject.mjs').Subject[]} */
+export const overlaySubjects = [
+  ...[weftVxlan, weftGeneve, weftGre, kernelVxlan],
+  ...[openVswitchVxlan, openVswitchGeneve, openVswitchGre],
+];

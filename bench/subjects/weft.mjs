@@ -15,22 +15,23 @@ export const weftAbsence = () => (existsSync(entry) ? null : 'dist/weft.js is no
  * Starts a daemon on a config document and waits until it is ready.
  * @param {import('../testbed.mjs').Testbed} testbed
  * @param {Record<string, unknown>} config
- * @param {string[]} [flags]
+ * @param {{ flags?: string[], side?: import('../testbed.mjs').Side }} [how] side: whose host, where there are two
  */
-export async function startDaemon(testbed, config, flags = []) {
-  const directory = `${testbed.directory}/weft`;
+export async function startDaemon(testbed, config, { flags = [], side = 'a' } = {}) {
+  const directory = `${testbed.directory}/weft-${side}`;
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { mode: 0o700 });
   const configFile = `${directory}/weft.json`;
   const socketPath = `${directory}/control.sock`;
   writeFileSync(configFile, JSON.stringify(config));
-  const daemon = testbed.host([
+  const command = [
     process.execPath,
     entry,
     'daemon',
     ...['--config', configFile, '--socket', socketPath, '--state-dir', `${directory}/state`],
     ...['--metrics', 'off', '--workers', '1', '--log-level', 'warn', ...flags],
-  ]);
+  ];
+  const daemon = testbed.host(command, { side });
   try {
     return { daemon, socketPath, status: await whenReady(socketPath, daemon, READY_TIMEOUT_MS) };
   } catch (error) {
@@ -64,7 +65,7 @@ function weftSubject(name, title, flags, optional) {
         networks: { lab: { type: 'local' } },
         ports: { a: port(DEVICE_A), b: port(DEVICE_B) },
       };
-      const { daemon, status } = await startDaemon(testbed, config, flags);
+      const { daemon, status } = await startDaemon(testbed, config, { flags });
       testbed.attach(DEVICE_A, 'a');
       testbed.attach(DEVICE_B, 'b');
       return {

@@ -6,3 +6,6 @@ import { tcpOffload, tcpPlain } from './tcp-stream.mjs';
 
 /** @type {readonly import('./workload.mjs').Workload[]} */
 export const workloads = [tcpOffload, tcpPlain, frames64, requestResponse, idle];
+
+/** Those that are measured between two hosts, too. @type {readonly import('./workload.mjs').Workload[]} */
+export const overlayWorkloads = [tcpOffload, tcpPlain, frames64, requestResponse];
