@@ -7,8 +7,8 @@ import { METRICS_DEFAULT } from '../../src/control/commands/daemon.js';
 import { commands } from '../../src/control/commands/registry.js';
 import { parseDocument } from '../../src/control/document.js';
 import { SwitchMetrics } from '../../src/control/metrics.js';
+import { portKinds } from '../../src/control/schema.js';
 import { dropReasons, dropReasonText } from '../../src/dataplane/drop-reason.js';
-import { portKinds } from '../../src/dataplane/ports/registry.js';
 import * as limits from '../../src/limits.js';
 import { egressStages, ingressStages } from '../../src/pipeline/pipeline.js';
 
@@ -106,7 +106,7 @@ describe('the README', () => {
 
   it('names every port kind', () => {
     const kinds = /\*\*Kinds\*\*:([\s\S]*?)\n- /.exec(section('Configuration'))?.[1] ?? '';
-    for (const kind of portKinds.keys()) expect(kinds).toContain(`\`${kind}\` (`);
+    for (const kind of Object.keys(portKinds)) expect(kinds).toContain(`\`${kind}\` (`);
   });
 
   it('lists the system packages that the tests install', async () => {
