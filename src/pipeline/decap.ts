@@ -17,6 +17,7 @@ import { tunnelKinds } from '../tunnels/registry.js';
 import type { TunnelHeader } from '../tunnels/tunnel.js';
 import { combineEcn, ECN_MASK } from '../wire/ecn.js';
 import { Merger } from '../wire/gro.js';
+import { adoptOffload } from '../wire/offload.js';
 import type { Machine } from './machine.js';
 import { ALLOW_WORDS, ID_NODE_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
 import { anyNetwork } from './tunnel-table.js';
@@ -124,6 +125,8 @@ export class Decapsulator {
     if (opened < 0) pool.reason[own] = -opened;
     else {
       pool.network[own] = machine.snapshot.memberNetwork[this.member];
+      const isLone = isFirst && end === this.end;
+      if (isLone && adoptOffload(pool, own, machine.snapshot.memberMtu[this.member])) return;
       merger.open(own, this.tunnel);
     }
   }
