@@ -76,8 +76,8 @@ export function compile(
 ): Snapshot {
   const snapshot = emptySnapshot(config, indices, epoch, remotesOf);
   const tables = { vids: 0, innerVids: 0 };
-  compileNetworks(snapshot, config, indices);
   const capOf = (network: string) => mtuCap(network, config, upPort);
+  compileNetworks(snapshot, config, indices, capOf);
   for (const [name, port] of config.ports) {
     const up = port.enabled ? upPort(name) : undefined;
     compilePort(snapshot, indices, name, port, up, capOf, tables);
@@ -105,7 +105,7 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, 
     if (port.innerVids !== undefined) innerVidSets++;
     memberships += port.members.length;
   }
-  const words = ports * 11 + vidTables * VIDS + innerVidSets * VID_SET_WORDS + members * 4 + networks * 5 + memberships;
+  const words = ports * 11 + vidTables * VIDS + innerVidSets * VID_SET_WORDS + members * 4 + networks * 6 + memberships;
   const take = carve(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
   return {
     epoch,
@@ -134,6 +134,7 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, 
     networkFlags: take(networks, 0),
     networkMacAge: take(networks, 0),
     networkMacLimit: take(networks, 0),
+    networkMtu: take(networks, 0),
   };
 }
 
@@ -153,7 +154,12 @@ function sizeOf(table: ReadonlyMap<string, number>): number {
   return size;
 }
 
-function compileNetworks(snapshot: Snapshot, config: ResolvedConfig, indices: Indices): void {
+function compileNetworks(
+  snapshot: Snapshot,
+  config: ResolvedConfig,
+  indices: Indices,
+  capOf: (network: string) => number,
+): void {
   for (const [name, network] of config.networks) {
     const index = indexOf(indices.network(name), name);
     snapshot.networkFlags[index] =
@@ -162,6 +168,8 @@ function compileNetworks(snapshot: Snapshot, config: ResolvedConfig, indices: In
       (network.tunnel?.innerVlan ? NETWORK_INNER_VLAN : 0);
     snapshot.networkMacAge[index] = network.macAgeSeconds;
     snapshot.networkMacLimit[index] = network.macLimit;
+    const cap = capOf(name);
+    snapshot.networkMtu[index] = Number.isFinite(cap) ? cap : 0;
   }
 }
 

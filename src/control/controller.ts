@@ -23,8 +23,9 @@ import { DocumentChecks } from './document-checks.js';
 import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
 import { undoLeftPorts } from './left-ports.js';
+import { networkMtu } from './overlay-mtu.js';
 import { planPorts } from './port-plan.js';
-import type { ResolvedConfig } from './resolved.js';
+import type { ResolvedConfig, ResolvedPort } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
 import { shownName } from './shown-name.js';
 import { chooseStart, fileHashAfterApply, type OperatorFile } from './startup.js';
@@ -352,6 +353,17 @@ export class Controller {
     const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
     const snapshot = compile(config, indices, upPort, this.epoch, remotesOf);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
+    for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
+  }
+
+  /** Whoever is behind an untagged port of a tunnelled network is to know what fits, not to find out. */
+  private tellMtu(name: string, port: ResolvedPort, config: ResolvedConfig, indices: Indices): void {
+    const { ports } = this.dataplane;
+    const [member] = port.members;
+    const network = port.mode === 'access' && member !== undefined ? config.networks.get(member.network) : undefined;
+    const underlayMtu = (underlay: string) => this.upPort(underlay, indices)?.mtu;
+    const mtu = network?.tunnel === undefined ? undefined : networkMtu(network, config, underlayMtu);
+    ports.setMtu(indices.port(name) ?? -1, mtu);
   }
 
   private upPort(name: string, indices: Indices): UpPort | undefined {

@@ -65,6 +65,11 @@ class TapPort implements PortHandle, Looker {
   private stopWatching = () => {};
   private absence = '';
   private closed = false;
+  /** What the networks let pass, and the device's MTU before it was set to that. */
+  private networkMtu: number | undefined;
+  private mtuBefore: number | undefined;
+  /** It is yet to be set; afterwards it is the device's owner who may change it. */
+  private isMtuDue = false;
 
   constructor(intent: PortIntent, watcher: PortWatcher, memory: PortMemory) {
     this.intent = intent;
@@ -104,6 +109,13 @@ class TapPort implements PortHandle, Looker {
       this.record.forget();
     }
     this.closeQueues();
+  }
+
+  setMtu(mtu: number | undefined): void {
+    if (this.intent.mtu !== undefined || mtu === this.networkMtu) return;
+    this.networkMtu = mtu;
+    this.isMtuDue = true;
+    if (this.opened !== undefined) this.tryExamine(this.fds[0]!, this.opened);
   }
 
   get isAbsent(): boolean {
@@ -176,10 +188,33 @@ class TapPort implements PortHandle, Looker {
     if (isNew) setTapPersistent(first, true);
     this.features = setTapOffload(first, this.intent.offload);
     if (this.intent.mtu !== undefined) setInterfaceMtu(name, this.intent.mtu, namespace);
+    else {
+      this.isMtuDue = this.networkMtu !== undefined;
+      this.fitNetwork(name, namespace);
+    }
     const state = queryInterface(name, namespace);
     if (state === undefined) throw gone(this.intent.device);
     this.locate(namespaceInode(namespace), state);
     this.opened = this.describe(state);
+  }
+
+  /**
+   * Sets the MTU that the networks let pass; without such puts back what it was before. A device that takes no such MTU keeps
+   * its own: what does not fit is told its sender.
+   */
+  private fitNetwork(name: string, namespace: NamespaceFd): void {
+    const { networkMtu, mtuBefore } = this;
+    const mtu = networkMtu ?? mtuBefore;
+    if (mtu === undefined || !this.isMtuDue) return;
+    this.isMtuDue = false;
+    const now = queryInterface(name, namespace)?.mtu;
+    this.mtuBefore = networkMtu === undefined ? undefined : (mtuBefore ?? now);
+    if (now === mtu) return;
+    try {
+      setInterfaceMtu(name, mtu, namespace);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+    }
   }
 
   /** A look that fails, say for want of descriptors, tells nothing of the device. */
@@ -203,7 +238,9 @@ class TapPort implements PortHandle, Looker {
     }
     try {
       const inode = namespaceInode(namespace);
-      const state = queryInterface(name, inode === namespaceInode(HERE) ? HERE : namespace);
+      const where = inode === namespaceInode(HERE) ? HERE : namespace;
+      this.fitNetwork(name, where);
+      const state = queryInterface(name, where);
       if (state === undefined) return; // moved or renamed since we asked: the next look finds it
       this.locate(inode, state);
       this.tell(this.describe(state), opened);
