@@ -53,6 +53,63 @@ function tableOf(run) {
   ];
 }
 
+/**
+ * Tunnels between two hosts: one row a subject, one column a metric; behind another's figure, how many times as much the
+ * weft has that it is set against.
+ * @param {Results} run @returns {string[]}
+ */
+function overlayTable({ overlay }) {
+  /** @type {{ title: string, metric: any }[]} */
+  const columns = (overlay?.workloads ?? []).flatMap((/** @type {any} */ workload) =>
+    workload.metrics
+      .filter((/** @type {any} */ { name, better }) => better !== null && !name.endsWith('PerCpuSecond'))
+      .map((/** @type {any} */ metric) => ({ title: workload.title, metric })),
+  );
+  const isMeasured = (/** @type {string} */ name) => columns.some(({ metric }) => metric.bySubject[name]);
+  const subjects = Object.keys(columns[0]?.metric.bySubject ?? {}).filter(isMeasured);
+  if (!subjects.some(isOurs)) return [];
+  const cell = (/** @type {any} */ metric, /** @type {string} */ name) => {
+    const [figures, ratio] = [metric.bySubject[name], metric.weftTo[name]];
+    if (!figures) return '';
+    const figure = isOurs(name) ? `**${shown(figures.median)}**` : shown(figures.median);
+    return `${figure}${ratio ? `; weft ${ratio.median.toFixed(2)} x` : ''}`;
+  };
+  return [
+    `| tunnels between two hosts | ${columns.map(({ title, metric }) => `${title}: ${metric.text}, ${metric.unit}, ${metric.better} is better`).join(' | ')} |`,
+    `| --- |${' --: |'.repeat(columns.length)}`,
+    ...subjects.map(
+      (name) => `| ${overlay.subjects[name].title} | ${columns.map(({ metric }) => cell(metric, name)).join(' | ')} |`,
+    ),
+    '',
+    '![the same as bars](bench/results/overlay.svg)',
+    '',
+  ];
+}
+
+/** @param {string} name of a subject between two hosts */
+const isOurs = (name) => name.startsWith('weft-');
+
+/** @param {Results} run @returns {string[]} */
+function overlayPipelineLines({ overlayPipeline }) {
+  if (!overlayPipeline) return [];
+  const cost = overlayPipeline.targets.map((/** @type {any} */ { name, value }) => `${name} ${shown(value)}`);
+  return [`**Tunnels in the pipeline alone**, frames of 64 octets on memory ports: ${cost.join(', ')}.`, ''];
+}
+
+/** @param {Results} run @returns {string[]} */
+function mergeLines({ merge }) {
+  if (!merge) return [];
+  const works = { cut: 'segmentation', merge: 'merging', copy: 'memory copy' };
+  const families = merge.map((/** @type {any} */ { family, works: rows }) => {
+    const speeds = rows.map(
+      (/** @type {{ work: keyof typeof works, gigabytesPerSecond: number }} */ { work, gigabytesPerSecond }) =>
+        `${works[work]} ${shown(gigabytesPerSecond)}`,
+    );
+    return `${family}: ${speeds.join(', ')}`;
+  });
+  return [`**Segmentation and merging in software**, GB/s of payload, ${families.join('; ')}.`, ''];
+}
+
 /** @param {Results} run @returns {string[]} */
 function pipelineLines({ pipeline }) {
   if (!pipeline) return [];
@@ -75,7 +132,10 @@ function manyPortsLines({ manyPorts }) {
 
 /** @param {Results} run */
 export function benchSection(run) {
-  const measured = [...tableOf(run), ...pipelineLines(run), ...manyPortsLines(run)];
+  const measured = [
+    ...[...tableOf(run), ...overlayTable(run)],
+    ...[...pipelineLines(run), ...overlayPipelineLines(run), ...mergeLines(run), ...manyPortsLines(run)],
+  ];
   if (run.smoke || measured.length === 0) return UNMEASURED;
   const { machine, versions, rounds, seconds, date } = run;
   const where = `${machine.cores} cores of ${machine.processor}, Linux ${machine.kernel}, Node ${versions.node}`;

@@ -9,12 +9,27 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-const TIMEOUT_MS = 150_000;
+const TIMEOUT_MS = 300_000;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const directory = mkdtempSync(join(tmpdir(), 'weft-bench-smoke-'));
 
 interface Spread {
   readonly median: number;
+}
+interface Comparison {
+  readonly workloads: readonly {
+    readonly name: string;
+    readonly metrics: readonly {
+      readonly name: string;
+      readonly bySubject: Readonly<Record<string, Spread | null>>;
+      readonly weftTo: Readonly<Record<string, Spread>>;
+      readonly targets: readonly { readonly subject: string; readonly reference: string | null }[];
+    }[];
+  }[];
+}
+interface SizeRow {
+  readonly size: number;
+  readonly nanoseconds: Spread;
 }
 interface Results {
   readonly machine: { readonly cores: number; readonly kernel: string };
@@ -22,21 +37,26 @@ interface Results {
   readonly seed: number;
   readonly absent: readonly { readonly name: string }[];
   readonly failures: readonly unknown[];
-  readonly comparison: {
-    readonly workloads: readonly {
-      readonly name: string;
-      readonly metrics: readonly {
-        readonly name: string;
-        readonly bySubject: Readonly<Record<string, Spread | null>>;
-      }[];
-    }[];
-  };
+  readonly comparison: Comparison;
+  readonly overlay: Comparison;
   readonly manyPorts: {
     readonly portCount: number;
     readonly portsUp: number;
     readonly train: { readonly sent: number; readonly lost: number };
   };
-  readonly pipeline: { readonly byFdbEntries: readonly { readonly nanoseconds: Spread }[] };
+  readonly pipeline: {
+    readonly byFdbEntries: readonly SizeRow[];
+    readonly targets: readonly { readonly name: string }[];
+  };
+  readonly overlayPipeline: {
+    readonly byWork: readonly { readonly work: string; readonly nanoseconds: Spread }[];
+    readonly byNetworks: readonly SizeRow[];
+    readonly byRemotes: readonly SizeRow[];
+    readonly targets: readonly { readonly name: string; readonly value: number }[];
+  };
+  readonly merge: readonly {
+    readonly works: readonly { readonly work: string; readonly gigabytesPerSecond: number }[];
+  }[];
 }
 
 /** Runs the harness; its output is the message when it fails. */
@@ -80,6 +100,33 @@ describe('the benchmark', () => {
     expect(results.failures).toEqual([]);
   });
 
+  it('measures tunnels of every kind between two hosts beside the kernel and Open vSwitch', () => {
+    expect(results.overlay.workloads.map(({ name }) => name)).toEqual(['tcp-offload', 'tcp-plain', 'frames-64', 'rr']);
+    for (const { name, metrics } of results.overlay.workloads) {
+      const [{ bySubject, weftTo }] = metrics;
+      for (const kind of ['vxlan', 'geneve', 'gre'])
+        for (const subject of [`weft-${kind}`, `ovs-${kind}`])
+          expect(bySubject[subject]?.median, `${name} ${subject}`).toBeGreaterThan(0);
+      expect(bySubject['kernel-vxlan']?.median, `${name} kernel`).toBeGreaterThan(0);
+      expect(weftTo['kernel-vxlan']?.median, `${name}, weft to the kernel`).toBeGreaterThan(0);
+    }
+  });
+
+  it('judges the targets of tunnels by the subjects they name', () => {
+    const judged = results.overlay.workloads.flatMap(({ name, metrics }) =>
+      metrics.flatMap(({ targets }) => targets.map(({ subject, reference }) => `${name} ${subject} ${reference}`)),
+    );
+    expect(judged).toEqual([
+      'tcp-offload weft-vxlan ovs-vxlan',
+      'tcp-offload weft-geneve weft-vxlan',
+      'tcp-offload weft-gre ovs-gre',
+      'tcp-plain weft-vxlan kernel-vxlan',
+      'tcp-plain weft-vxlan ovs-vxlan',
+      'frames-64 weft-vxlan ovs-vxlan',
+      'rr weft-vxlan kernel-vxlan',
+    ]);
+  });
+
   it('starts a switch with many ports and adds one without losing a datagram between two others', () => {
     expect(results.manyPorts.portsUp).toBe(results.manyPorts.portCount + 1);
     expect(results.manyPorts.train.sent).toBeGreaterThan(0);
@@ -88,6 +135,26 @@ describe('the benchmark', () => {
 
   it('measures the pipeline on memory ports', () => {
     for (const row of results.pipeline.byFdbEntries) expect(row.nanoseconds.median).toBeGreaterThan(0);
+    expect(results.pipeline.targets.map(({ name }) => name)).toContain(
+      'growth with FDB entries from 1,000 on, 500 pairs talking',
+    );
+  });
+
+  it('measures tunnels on memory ports: each kind, by networks and by remotes', () => {
+    const { byWork, byNetworks, byRemotes, targets } = results.overlayPipeline;
+    expect(byWork.map(({ work }) => work)).toEqual(
+      ['L2', 'vxlan', 'geneve', 'gre'].flatMap((kind) => [`${kind}, out`, `${kind}, in`]),
+    );
+    for (const row of [...byWork, ...byNetworks, ...byRemotes]) expect(row.nanoseconds.median).toBeGreaterThan(0);
+    expect(targets.map(({ value }) => Number.isFinite(value))).toEqual([true, true, true, true, true]);
+  });
+
+  it('measures segmentation and merging beside a copy', () => {
+    expect(results.merge.length).toBe(2);
+    for (const { works } of results.merge) {
+      expect(works.map(({ work }) => work)).toEqual(['cut', 'merge', 'copy']);
+      for (const { gigabytesPerSecond } of works) expect(gigabytesPerSecond).toBeGreaterThan(0);
+    }
   });
 
   it('says what machine, versions and seed the figures belong to', () => {
@@ -101,6 +168,8 @@ describe('the benchmark', () => {
       /^<svg [\s\S]*C patch panel, io_uring[\s\S]*<\/svg>\n$/,
     );
     expect(readFileSync(join(directory, 'pipeline.svg'), 'utf8')).toMatch(/^<svg [\s\S]*FDB entries[\s\S]*<\/svg>\n$/);
+    expect(readFileSync(join(directory, 'overlay.svg'), 'utf8')).toMatch(/^<svg [\s\S]*weft, GRE[\s\S]*<\/svg>\n$/);
+    expect(readFileSync(join(directory, 'overlay-pipeline.svg'), 'utf8')).toMatch(/^<svg [\s\S]*VNIs[\s\S]*<\/svg>\n$/);
   });
 
   it('refuses an unknown name with the names there are', async () => {

@@ -66,6 +66,39 @@ describe("the README's figures", () => {
     expect(text).toContain('**1,000 TAP ports on one switch**: readySeconds 3.21.');
   });
 
+  it('have a row for each kind of tunnel between two hosts, and what it costs in the pipeline', () => {
+    const metric = {
+      name: 'gigabitsPerSecond',
+      text: 'payload delivered',
+      unit: 'Gbit/s',
+      better: 'higher',
+      bySubject: { 'weft-vxlan': figures(13.34), 'kernel-vxlan': figures(38.8), 'ovs-vxlan': null },
+      weftTo: { 'kernel-vxlan': { median: 0.344 } },
+    };
+    const text = benchSection({
+      ...run,
+      comparison: undefined,
+      overlay: {
+        subjects: { 'kernel-vxlan': { title: 'Kernel' }, 'weft-vxlan': { title: 'weft, VXLAN' } },
+        workloads: [{ title: 'TCP', metrics: [metric, { ...metric, name: 'gigabitsPerCpuSecond' }] }],
+      },
+      overlayPipeline: { targets: [{ name: 'growth with VNIs', value: 1.234 }] },
+      merge: [{ family: 'IPv4', works: [{ work: 'merge', gigabytesPerSecond: 11.04 }] }],
+    });
+    expect(text).toContain(
+      [
+        '| tunnels between two hosts | TCP: payload delivered, Gbit/s, higher is better |',
+        '| --- | --: |',
+        '| weft, VXLAN | **13.3** |',
+        '| Kernel | 38.8; weft 0.34 x |',
+        '',
+        '![the same as bars](bench/results/overlay.svg)',
+      ].join('\n'),
+    );
+    expect(text).toContain('on memory ports: growth with VNIs 1.23.');
+    expect(text).toContain('GB/s of payload, IPv4: merging 11.');
+  });
+
   it('are not there when weft was not measured, or only in a smoke run', () => {
     const nothing = 'Not measured yet';
     expect(benchSection({ ...run, smoke: true })).toContain(nothing);
