@@ -148,4 +148,6 @@ export interface Snapshot {
   readonly networkMacAge: Int32Array;
   /** Most addresses learned in the network. */
   readonly networkMacLimit: Int32Array;
+  /** Largest payload that the network lets pass, whatever its ports could; 0: it has no bound of its own. */
+  readonly networkMtu: Int32Array;
 }

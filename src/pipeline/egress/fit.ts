@@ -9,15 +9,18 @@ import { writeTooBig } from '../../wire/too-big.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
-import { PORT_UNDERLAY } from '../snapshot.js';
 import type { EgressStage } from '../stage.js';
 import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from '../token-bucket.js';
+
+/** The frame that was answered last, or would have been: a flood has many copies that don't fit. */
+let answered = -1;
 
 export const fit: EgressStage = {
   name: 'fit',
 
   run(machine: Machine, copies: EgressBatch): void {
     const { pool, snapshot } = machine;
+    answered = -1;
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const mtu = snapshot.memberMtu[copies.members[index]];
@@ -32,16 +35,17 @@ export const fit: EgressStage = {
 };
 
 /**
- * What doesn't fit a tunnel is told its sender: nobody on the way could fragment it, and a guest that took its network's MTU
- * for 1500 would see connections hang. On a port of the same link every station has the port's MTU, so silence is right.
+ * What is too long for the network, because of its tunnels or by configuration, is told its sender, whoever it was for:
+ * nobody on the way could fragment it, and a guest that took its network's MTU for 1500 would see connections hang. Where
+ * the port itself takes less, the link behind it has an MTU of its own, so silence is right.
  */
 function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: number): void {
   copies.reasons[index] = dropReasonNumber.mtu_exceeded;
   const { pool, snapshot, replies } = machine;
-  if (snapshot.portMode[snapshot.memberPort[copies.members[index]]] !== PORT_UNDERLAY) return;
+  if (mtu !== snapshot.networkMtu[snapshot.memberNetwork[copies.members[index]]]) return;
   const slot = copies.slots[index];
-  // Of a flood's copies, one to each remote, the first is answered.
-  if (index > 0 && copies.slots[index - 1] === slot && copies.members[index - 1] === copies.members[index]) return;
+  if (slot === answered) return;
+  answered = slot;
   const port = pool.ingressPort[slot];
   if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
   const bucket = port * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
