@@ -9,7 +9,7 @@ import { compile } from '../../src/control/compile.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
 import type { Batch } from '../../src/dataplane/batch.js';
-import { Counters, RX_FORWARDED, RX_FRAMES } from '../../src/dataplane/counters.js';
+import { Counters, RX_CONSUMED, RX_FORWARDED, RX_FRAMES } from '../../src/dataplane/counters.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, PortQueue } from '../../src/dataplane/io-engine.js';
@@ -22,6 +22,7 @@ import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-ta
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
+import { advertisement, arpFrame, ndFrame } from '../wire/neighbor-frames.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
 
 const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
@@ -34,7 +35,7 @@ const forwarded = { stp: 'forward' };
 const document = {
   version: 1,
   networks: {
-    red: { type: 'vlan', id: 10 },
+    red: { type: 'vlan', id: 10, arpSuppression: true },
     blue: { type: 'vlan', id: 20, macLimit: 64 },
     still: { type: 'local', learning: false },
   },
@@ -81,10 +82,27 @@ function makeTemplate(ports: number): Template {
   const tags =
     below(2) === 0 ? '' : (below(3) === 0 ? '88a8' : '8100') + (below(8) * 8192 + vid).toString(16).padStart(4, '0');
   if (kind >= 80) return makeOffloaded(port, to, source, tags);
+  if (kind > 20 && kind < 26) return makeNeighbor(port, source, `${below(ports)}.${below(24)}`, below(4));
   const size = kind === 20 ? below(20) : [60, 60, 60, 60, 594, 1514, 1518, 1600][below(8)];
   const octets = new Uint8Array(Math.max(size, 40)).fill(0x11);
   octets.set(Buffer.from(`${to}${source}${tags}88b5`, 'hex'));
   return { port, octets: octets.slice(0, size), size: 0, transport: 0, payload: 0 };
+}
+
+/** Says where its station's address is, or asks for another's; of many stations, two have the same. */
+function makeNeighbor(port: number, source: string, target: string, kind: number): Template {
+  const from = source.replace(/(..)(?!$)/g, '$1:');
+  const own = `${Number.parseInt(source[7], 16)}.${Number.parseInt(source.slice(-2), 16)}`;
+  const [four, six] = [`192.0.${own}`, `2001:db8::192.0.${own}`];
+  const octets =
+    kind === 0
+      ? arpFrame({ from, sender: four, target: `192.0.${target}` })
+      : kind === 1
+        ? arpFrame({ from, sender: four, target: four })
+        : kind === 2
+          ? ndFrame({ from, source: six, target: `2001:db8::192.0.${target}` })
+          : advertisement({ from, source: six });
+  return { port, octets, size: 0, transport: 0, payload: 0 };
 }
 
 function makeOffloaded(port: number, to: string, from: string, tags: string): Template {
@@ -168,7 +186,7 @@ function build() {
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
       tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
-      neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(64)), 1, { capacity: 64 }),
+      neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(1024)), 1, { capacity: 1024 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     },
@@ -218,8 +236,10 @@ setFlagsFromString('--no-trace-gc');
 
 let received = 0;
 let sent = 0;
+let answered = 0;
 for (let port = 0; port < ports; port++) {
   received += counters.portValue(port, RX_FRAMES);
   sent += counters.portValue(port, RX_FORWARDED);
+  answered += counters.portValue(port, RX_CONSUMED);
 }
-console.log(`RESULT ${JSON.stringify({ received, sent, lost: pool.slotCount - pool.available })}`);
+console.log(`RESULT ${JSON.stringify({ received, sent, answered, lost: pool.slotCount - pool.available })}`);

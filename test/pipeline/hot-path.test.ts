@@ -42,7 +42,7 @@ afterAll(() => rmSync(built, { recursive: true, force: true }));
 interface Outcome {
   readonly deoptimised: string[];
   readonly collections: string[];
-  readonly result: { received: number; sent: number; lost: number };
+  readonly result: { received: number; sent: number; answered: number; lost: number };
 }
 
 function runChild(...args: string[]): Outcome {
@@ -64,6 +64,7 @@ test('a million frames of every kind deoptimise nothing and cause no garbage col
   const { deoptimised, collections, result } = runChild();
   expect(result.received).toBeGreaterThanOrEqual(3_000_000);
   expect(result.sent).toBeGreaterThan(result.received / 10);
+  expect(result.answered).toBeGreaterThan(1000);
   expect(result.lost).toBe(0);
   expect(deoptimised).toEqual([]);
   expect(collections).toEqual([]);
