@@ -32,7 +32,16 @@ import { parse } from './stages/parse.js';
 import { responders } from './stages/responders.js';
 import { storm } from './stages/storm.js';
 
-export const ingressStages: readonly Stage[] = [parse, classify, controlFrames, lookup, storm, learn, responders, forward];
+export const ingressStages: readonly Stage[] = [
+  parse,
+  classify,
+  controlFrames,
+  lookup,
+  storm,
+  learn,
+  responders,
+  forward,
+];
 export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, encap, transmit];
 
 /** Told of each stage as it has run; `weft trace` listens. */
