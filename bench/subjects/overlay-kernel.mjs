@@ -45,7 +45,7 @@ function startHost(testbed, side, offload) {
 /** @type {import('./subject.mjs').Subject} */
 export const kernelVxlan = {
   name: 'kernel-vxlan',
-  title: "The kernel's VXLAN, bridge, veth",
+  title: 'Linux kernel, VXLAN',
   against: 'weft-vxlan',
   absence,
   async start(testbed, { offload }) {

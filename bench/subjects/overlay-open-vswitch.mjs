@@ -39,7 +39,7 @@ async function startHost(testbed, side, type) {
 function overlayOpenVswitch(type, title) {
   return {
     name: `ovs-${type}`,
-    title: `Open vSwitch, userspace, ${title}`,
+    title: `Open vSwitch, ${title}`,
     against: `weft-${type}`,
     absence: openVswitchAbsence,
     async start(testbed) {
