@@ -326,7 +326,9 @@ describe('what this version does not do yet', () => {
   });
 
   test('every row of the table has its test', () => {
-    const patterns = Object.keys(uses).map((path) => path.replace(/^(networks|underlays|ports|subnets|routers)\.[a-z]/, '$1.*'));
+    const patterns = Object.keys(uses).map((path) =>
+      path.replace(/^(networks|underlays|ports|subnets|routers)\.[a-z]/, '$1.*'),
+    );
     expect(patterns.sort()).toEqual(unsupported.map(({ at }) => at).sort());
   });
 
