@@ -3,7 +3,32 @@ import { describe, expect, test } from 'vitest';
 import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
 import { FRAME_SIZE_MAX } from '../../src/limits.js';
 import { PORT_GUARDED } from '../../src/pipeline/snapshot.js';
-import { A, B, BROADCAST, frame, NO_FEATURES, TestSwitch, tag, vm } from './test-switch.js';
+import {
+  arriving,
+  fromX,
+  local,
+  oneOfEachKind,
+  overlayForms,
+  overlaySwitch,
+  teach,
+  toX,
+  vxlanForm,
+  wrap,
+  X,
+} from './overlay.js';
+import {
+  A,
+  addressWords,
+  B,
+  BROADCAST,
+  frame,
+  NO_FEATURES,
+  type Received,
+  TestSwitch,
+  tag,
+  vm,
+} from './test-switch.js';
+import { outerFrame } from './underlay-path.js';
 
 const red = { red: { type: 'vlan', id: 10 } } as const;
 const pair = (options = {}) =>
@@ -15,6 +40,13 @@ type Provocation = () => { tested: TestSwitch; port: string; copy?: string };
 function dropOf(octets: Uint8Array, tested = pair()): ReturnType<Provocation> {
   tested.run({ port: 'a', octets });
   return { tested, port: 'a' };
+}
+
+/** One datagram from a remote, different in what is said. */
+function datagram(different: Partial<Received>, form = vxlanForm): ReturnType<Provocation> {
+  const tested = overlaySwitch(form);
+  tested.run({ ...arriving(form, 1, fromX()), ...different });
+  return { tested, port: form.port };
 }
 
 const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
@@ -79,6 +111,36 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     tested.queue('b').room = 0;
     return { ...dropOf(frame(), tested), copy: 'b' };
   },
+  tunnel_unknown_source: () => datagram({ from: '203.0.113.9' }),
+  tunnel_unknown_id: () => datagram({ octets: wrap(vxlanForm, fromX(), { id: 1 }) }),
+  tunnel_bad_header: () => datagram({ octets: wrap(vxlanForm, fromX()).fill(0, 0, 1) }),
+  tunnel_option: () => {
+    const geneve = oneOfEachKind[1];
+    const plain = wrap(geneve, fromX());
+    const octets = Uint8Array.of(1, ...plain.slice(1, 8), 1, 2, 0x80, 0, ...plain.slice(8));
+    return datagram({ octets }, geneve);
+  },
+  tunnel_checksum: () => {
+    const summed = overlayForms.find(({ type, options }) => type === 'gre' && 'checksum' in options) ?? vxlanForm;
+    return datagram({ octets: wrap(summed, fromX()).fill(0x77, 40) }, summed);
+  },
+  tunnel_ecn: () => {
+    const ipv4 = frame({ from: X, type: 0x0800, size: 20 });
+    ipv4.set([0x45, 0, 0, 20], 14);
+    return datagram({ octets: wrap(vxlanForm, ipv4), trafficClass: 3 });
+  },
+  tunnel_inner_vlan: () => datagram({ octets: wrap(vxlanForm, frame({ from: X, tags: [tag(1)] })) }),
+  tunnel_nested: () => {
+    const own = [...addressWords(local(vxlanForm))];
+    return datagram({ octets: wrap(vxlanForm, outerFrame(vxlanForm, wrap(vxlanForm, fromX()), own, B + X)) });
+  },
+  tunnel_down: () => {
+    const tested = overlaySwitch(vxlanForm);
+    teach(tested, vxlanForm, 1);
+    tested.detach(vxlanForm.port);
+    tested.run({ port: 'a', octets: toX() });
+    return { tested, port: 'a', copy: vxlanForm.port };
+  },
   no_slot: () => {
     const trunk = vm({ trunk: ['red'] });
     const tested = new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }), b: trunk } }, { slots: 1 });
@@ -94,7 +156,8 @@ describe.each(Object.entries(provocations) as [DropReason, Provocation][])('%s',
   test('is counted once for the frame on its ingress port, and once for each copy on its egress port', () => {
     const { tested, port, copy } = provoke();
     expect(tested.dropped(port, reason)).toBe(1);
-    for (const each of tested.queues.keys()) expect(tested.copiesDropped(each, reason)).toBe(each === copy ? 1 : 0);
+    for (const each of [...tested.queues.keys(), ...tested.underlays.keys()])
+      expect(tested.copiesDropped(each, reason)).toBe(each === copy ? 1 : 0);
   });
 
   test('keeps the head of the frame that died of it', () => {

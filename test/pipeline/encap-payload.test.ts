@@ -367,6 +367,17 @@ describe('what does not fit a tunnel', () => {
     expect(tested.drops()).toEqual({ 'a mtu_exceeded': 1, 'b mtu_exceeded of copy': 1 });
   });
 
+  test('is answered through the tunnel, where the far end took the network’s MTU for more', () => {
+    const tested = overlaySwitch(vxlanForm);
+    const octets = packet(1480, { to: A });
+    octets.set(Buffer.from(X, 'hex'), 6);
+    const [answer, ...others] = tested.run(arriving(vxlanForm, 2, octets));
+    expect(others).toEqual([]);
+    expect(targets([answer], vxlanForm)).toEqual(['remote 2']);
+    const inner = datagramsOf([answer])[0].slice(8);
+    expect([inner[34], inner[35], (inner[40] << 8) | inner[41]]).toEqual([3, 4, 1450]);
+  });
+
   test('is answered no more often than the limit says', () => {
     const tested = overlaySwitch(vxlanForm, { settings: { limits: { icmpErrors: '50pps' } } });
     teach(tested, vxlanForm, 1);
