@@ -67,6 +67,8 @@ export const GENEVE_OPTION_SIZE_MAX = 124;
 export const TUNNEL_KEPT_S = 60;
 /** A tunnel is up when something came through it within this time. */
 export const TUNNEL_SILENCE_S = 60;
+/** The longest between two BFD packets that configuration may ask for, in ms: who wants less liveness wants none. */
+export const BFD_INTERVAL_MAX_MS = 60_000;
 /** Datagrams and octets of one message of equal datagrams to a UDP socket (UDP_SEGMENT: udp(7), UDP_MAX_SEGMENTS). */
 export const DATAGRAMS_PER_MESSAGE_MAX = 64;
 export const MESSAGE_SIZE_MAX = 65_507;

@@ -229,6 +229,7 @@ export class Controller {
     for (const [name, { intent }] of checked.resolved.ports) {
       if (intent.underlay !== undefined) ports.setRemotes(indexOf(grown, name), intent.underlay.remotes);
     }
+    this.dataplane.bfd.follow(checked.resolved, grown);
     await this.publish(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
     return warning;

@@ -27,6 +27,7 @@ import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
 import { type TracedInput, type TraceOutcome, Tracer } from '../pipeline/tracer.js';
 import { TUNNEL_LAYOUT, TUNNEL_TABLE_SIZE } from '../pipeline/tunnel-table.js';
+import { BfdServer } from './bfd-server.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
 import { shownName } from './shown-name.js';
@@ -61,6 +62,7 @@ export class Dataplane {
   readonly loops: LoopGuard;
   readonly memories: PortMemories;
   readonly tunnels: TunnelServer;
+  readonly bfd: BfdServer;
   readonly neighbors: NeighborControl;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
@@ -85,6 +87,7 @@ export class Dataplane {
     const tunnelFile = join(options.stateDirectory, 'tunnels');
     const tunnelMemory = fileMemory(tunnelFile, { ...TUNNEL_LAYOUT, size: TUNNEL_TABLE_SIZE });
     this.tunnels = new TunnelServer(tunnelMemory, this.fdb, () => this.workers.seats);
+    this.bfd = new BfdServer(this.tunnels, options.log);
     this.neighbors = new NeighborControl(this.neighborMemory.buffer);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
@@ -159,6 +162,7 @@ export class Dataplane {
 
   async close(): Promise<void> {
     clearInterval(this.timer);
+    this.bfd.close();
     await this.ports.close();
     await this.workers.stop();
     this.fdbMemory.close();

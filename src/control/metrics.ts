@@ -97,10 +97,11 @@ export class SwitchMetrics {
     'remote',
     'direction',
   ]);
-  private readonly tunnelUp = this.gauge('weft_tunnel_up', '1 when something came from the remote within a minute.', [
-    'network',
-    'remote',
-  ]);
+  private readonly tunnelUp = this.gauge(
+    'weft_tunnel_up',
+    '1 when BFD says so or, without BFD, something came within a minute.',
+    ['network', 'remote'],
+  );
 
   update({ status, stats, drops, tunnels }: Reading): void {
     this.registry.resetMetrics();

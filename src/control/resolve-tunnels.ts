@@ -2,7 +2,7 @@
  * Tunnels: which underlay ports the networks need, and each network's remotes and options settled. An underlay port is the
  * switch's own, one for each type of tunnel on an underlay; a network is a member of it. Pure.
  */
-import { GENEVE_OPTION_SIZE_MAX, TUNNEL_OPTIONS_SIZE_MAX, TUNNELS_MAX } from '../limits.js';
+import { BFD_INTERVAL_MAX_MS, GENEVE_OPTION_SIZE_MAX, TUNNEL_OPTIONS_SIZE_MAX, TUNNELS_MAX } from '../limits.js';
 import { tunnelKindIndex, tunnelKinds } from '../tunnels/registry.js';
 import { IPV4_SIZE, ipText, isMapped, parseIp, parsePrefix } from '../wire/address.js';
 import { type ConfigFault, type ConfigPath, own } from './config-path.js';
@@ -15,6 +15,7 @@ import {
 } from './resolved.js';
 import type { Config, NetworkConfig, UnderlayConfig } from './schema.js';
 import { underlayPortName } from './shown-name.js';
+import { quantity } from './units.js';
 
 export function isTunnelType(type: NetworkConfig['type']): type is TunnelType {
   return tunnelKindIndex(type) >= 0;
@@ -124,12 +125,18 @@ export function resolveUnderlays(
     }
   }
   checkSockets(ports, faults);
+  checkSessions(config, faults);
   checkTunnelCount(ports, networks, faults);
   return ports;
 }
 
-function checkUnderlay(name: string, { local, allowFrom }: UnderlayConfig, faults: ConfigFault[]): void {
+function checkUnderlay(name: string, { local, allowFrom, bfd }: UnderlayConfig, faults: ConfigFault[]): void {
   const path: ConfigPath = ['underlays', name];
+  if (bfd !== undefined && quantity('duration', bfd.interval) > BFD_INTERVAL_MAX_MS)
+    faults.push({
+      path: [...path, 'bfd', 'interval'],
+      message: `is too large; the most is ${BFD_INTERVAL_MAX_MS / 1000}s`,
+    });
   const address = parseIp(local);
   if (address === undefined) return;
   const fault = hostFault(address);
@@ -156,7 +163,7 @@ function resolveUnderlayPort(
   const { protocol, defaultPort } = tunnelKinds[tunnelKindIndex(type)];
   const port = protocol === 'udp' ? (underlay.port ?? defaultPort) : 0;
   const remotes = new Set(carried.flatMap(([, { tunnel }]) => tunnel?.remotes ?? []));
-  const { sourcePorts, ttl, checksum, dscp, allowFrom } = underlay;
+  const { sourcePorts, ttl, checksum, dscp, allowFrom, bfd } = underlay;
   const address = parseIp(underlay.local);
   const local = address === undefined ? underlay.local : ipText(address);
   return {
@@ -180,7 +187,14 @@ function resolveUnderlayPort(
     storm: STORM_NONE,
     controlFrames: [],
     addresses: [],
-    underlay: { name: underlayName, dscp, allowFrom: allowFrom ?? [] },
+    underlay: {
+      name: underlayName,
+      dscp,
+      allowFrom: allowFrom ?? [],
+      ...(bfd === undefined
+        ? {}
+        : { bfd: { inside: bfd.inside, multiplier: bfd.multiplier, intervalMs: quantity('duration', bfd.interval) } }),
+    },
   };
 }
 
@@ -194,6 +208,22 @@ function checkSockets(ports: ReadonlyMap<string, ResolvedPort>, faults: ConfigFa
     else if (other !== underlay.name) {
       const message = `${other} uses ${intent.device} already; two underlays need two addresses or ports`;
       faults.push({ path: ['underlays', underlay.name, 'local'], message });
+    }
+  }
+}
+
+/** Between two addresses there is one session beside the tunnels (RFC 5881 section 2), whose settings two underlays share. */
+function checkSessions(config: Config, faults: ConfigFault[]): void {
+  const users = new Map<string, { readonly name: string; readonly settings: string }>();
+  for (const [name, { local, bfd }] of Object.entries(config.underlays)) {
+    const address = parseIp(local);
+    if (bfd === undefined || bfd.inside || address === undefined) continue;
+    const user = { name, settings: `${bfd.interval} ${bfd.multiplier}` };
+    const other = users.get(ipText(address));
+    if (other === undefined) users.set(ipText(address), user);
+    else if (other.settings !== user.settings) {
+      const message = `${other.name} has the same address and other settings; there is one session to each remote`;
+      faults.push({ path: ['underlays', name, 'bfd'], message });
     }
   }
 }

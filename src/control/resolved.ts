@@ -64,6 +64,15 @@ export interface ResolvedUnderlay {
   readonly dscp: number | 'inherit';
   /** Prefixes of who may send besides the remotes. */
   readonly allowFrom: readonly string[];
+  /** How it is found out whether remotes live; absent: not at all. */
+  readonly bfd?: ResolvedBfd;
+}
+
+export interface ResolvedBfd {
+  readonly intervalMs: number;
+  readonly multiplier: number;
+  /** One session for each tunnel, in the tunnel; else one for each remote, beside the tunnels. */
+  readonly inside: boolean;
 }
 
 export type TunnelType = UnderlayIntent['type'];

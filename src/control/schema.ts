@@ -165,9 +165,12 @@ const underlaySchema = z.strictObject({
     .strictObject({
       interval: duration('10ms').default('300ms').describe('Between two BFD packets.'),
       multiplier: count(255).default(3).describe('Packets missed until the tunnel is down.'),
+      inside: flag()
+        .default(false)
+        .describe("BFD goes through the tunnels, each network's by itself, as Open vSwitch has it."),
     })
     .optional()
-    .describe('Liveness of the tunnels.'),
+    .describe('Liveness of the remotes by BFD (RFC 5880).'),
 });
 
 /** The port kinds the configuration knows, and whether a VM is behind them (else the port counts as an uplink). */

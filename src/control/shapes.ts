@@ -163,7 +163,10 @@ export interface TunnelRow {
   readonly remote: string;
   /** VNI or key; null: GRE without a key. */
   readonly id: number | null;
-  /** up: something came through it within the last minute. unknown: nothing was heard. down: there is no way. */
+  /**
+   * up: BFD says so or, without BFD, something came through it within the last minute. unknown: nothing was heard. down:
+   * there is no way, or BFD says so.
+   */
   readonly state: 'up' | 'down' | 'unknown';
   readonly reason?: string;
   readonly rxFrames: number;
@@ -176,7 +179,24 @@ export interface TunnelRow {
   readonly heardSeconds?: number;
   /** It is not in the configuration: its datagrams came from within allowFrom. */
   readonly learned?: true;
+  /** Where BFD watches the remote. */
+  readonly bfd?: BfdView;
 }
+
+/** A BFD session. */
+export interface BfdView {
+  readonly state: BfdState;
+  /** What the remote said last of its own state. */
+  readonly remoteState: BfdState;
+  /** Floods leave the remote out. */
+  readonly isDown: boolean;
+  /** One clause: why it is not up; empty when it is. */
+  readonly reason: string;
+  /** The remote is taken for dead when nothing was heard for so long; 0: nothing was heard yet. */
+  readonly detectionMs: number;
+}
+
+export type BfdState = 'admin-down' | 'down' | 'init' | 'up';
 
 /** A line of the reckoning of an MTU: octets that are there, taken away (negative), or the result. */
 export interface MtuStep {

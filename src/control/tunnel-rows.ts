@@ -12,7 +12,7 @@ import type { Dataplane } from './dataplane.js';
 import { mtuReckoning, tunnelMtu, UNDERLAY_MTU_DEFAULT } from './overlay-mtu.js';
 import type { PortStatus } from './port-server.js';
 import type { ResolvedNetwork, ResolvedTunnel } from './resolved.js';
-import type { TunnelDetail, TunnelRow } from './shapes.js';
+import type { BfdView, TunnelDetail, TunnelRow } from './shapes.js';
 import { shownName } from './shown-name.js';
 import { durationText } from './table-text.js';
 
@@ -95,6 +95,7 @@ export class TunnelRows {
     const pathMtu = path?.mtu || (underlay.status.open?.mtu ?? UNDERLAY_MTU_DEFAULT);
     const fits = tunnelMtu(network, tunnel, this.running.checked.resolved, pathMtu);
     const { rxFrames, rxBytes, txFrames, txBytes } = this.dataplane.tunnels.counts(entry.tunnel);
+    const bfd = this.dataplane.bfd.view(underlay.local, remote);
     const silence = entry.lastSeen === 0 ? undefined : Math.max(0, this.nowSeconds - entry.lastSeen);
     return {
       network: name,
@@ -102,7 +103,7 @@ export class TunnelRows {
       local: underlay.local,
       remote,
       id: network.id ?? null,
-      ...stateOf(underlay.status, path, entry, silence),
+      ...stateOf(underlay.status, path, bfd, silence),
       rxFrames,
       txFrames,
       rxBytes,
@@ -110,20 +111,22 @@ export class TunnelRows {
       mtu: Math.min(network.mtu ?? fits, fits),
       ...(silence === undefined ? {} : { heardSeconds: silence }),
       ...(entry.isConfigured ? {} : { learned: true as const }),
+      ...(bfd === undefined ? {} : { bfd }),
     };
   }
 }
 
-/** What is known to be dead is down; else what was heard lately is up. */
+/** What is known to be dead is down; what BFD says is up is; else what was heard lately is up. */
 function stateOf(
   status: PortStatus,
   path: UnderlayPath | undefined,
-  { isDown }: TunnelEntry,
+  bfd: BfdView | undefined,
   silence: number | undefined,
 ): Pick<TunnelRow, 'state' | 'reason'> {
   if (status.state !== 'up') return { state: 'down', reason: status.reason ?? 'the underlay is down' };
   if (path?.state === 'down') return { state: 'down', reason: path.reason ?? 'there is no way to it' };
-  if (isDown) return { state: 'down', reason: 'BFD hears nothing' };
+  if (bfd?.isDown === true) return { state: 'down', reason: `BFD: ${bfd.reason}` };
+  if (bfd?.state === 'up') return { state: 'up' };
   if (silence === undefined) return { state: 'unknown', reason: 'nothing heard yet' };
   if (silence <= TUNNEL_SILENCE_S) return { state: 'up' };
   return { state: 'unknown', reason: `nothing heard for ${durationText(silence)}` };

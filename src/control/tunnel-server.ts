@@ -138,7 +138,7 @@ export class TunnelServer {
 
   /** Floods leave a dead remote out. */
   setDown(tunnel: number, isDown: boolean): void {
-    this.table.setDown(tunnel, isDown);
+    if (this.table.isDown(tunnel) !== isDown) this.table.setDown(tunnel, isDown);
   }
 
   entryOf(tunnel: number): TunnelEntry | undefined {

@@ -26,7 +26,6 @@ export const unsupported: readonly Unsupported[] = [
   { at: 'settings.limits.dns', what: 'answer DNS' },
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
-  { at: 'underlays.*.bfd', what: 'watch tunnels by BFD' },
   { at: 'networks.*.acl', what: 'enforce ACLs' },
   { at: 'ports.*.antiSpoof', what: 'enforce antiSpoof' },
   { at: 'ports.*.allowedPairs', what: 'enforce allowedPairs' },

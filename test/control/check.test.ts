@@ -301,7 +301,6 @@ describe('what this version does not do yet', () => {
     'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
-    'underlays.u.bfd': 'underlays: { u: { local: 192.0.2.1, bfd: { interval: 1s } } }',
     'networks.n.acl': 'networks: { n: { type: local, acl: { ingress: a } } }\nacls: { a: { default: deny } }',
     'ports.p.antiSpoof': 'antiSpoof: true',
     'ports.p.allowedPairs': 'allowedPairs: [{ ip: 192.0.2.9 }]',
