@@ -161,14 +161,20 @@ export class MemorySwitch {
     outbox.count = 0;
   }
 
-  /** Copies that left by any port. */
-  get sentFrames() {
+  /** A counter of all ports together. @param {'TX_FRAMES' | 'NOT_LEARNED'} name */
+  sumOf(name) {
     let sum = 0;
-    for (let port = 0; port < this.portCount; port++)
-      sum += this.counters.portValue(port, this.modules.counters.TX_FRAMES);
+    for (let port = 0; port < this.portCount; port++) sum += this.counters.portValue(port, this.modules.counters[name]);
     return sum;
   }
 }
+
+/** A port of the configuration, without the limits that a VM's has. @param {object} keys */
+export const memoryPort = (keys) => ({
+  ...{ kind: 'memory', macLimit: 'none' },
+  storm: { broadcast: 'none', multicast: 'none', unknownUnicast: 'none' },
+  ...keys,
+});
 
 /** Of every port: takes all offloads and is never the one whose MTU is in the way. */
 const DEVICE = { mtu: 9000, features: { checksum: true, tcp4: true, tcp6: true, udp: true } };
@@ -194,11 +200,12 @@ export function prepare(scene, pipeline, volume) {
   // Or what is learned at time 0 has expired when the process is five minutes old.
   scene.machine.setTime(performance.now());
   scene.learnAll(pipeline);
-  const before = scene.sentFrames;
+  const before = scene.sumOf('TX_FRAMES');
   timedRun(scene, pipeline, volume.warmupFrames);
-  const sent = scene.sentFrames - before;
+  const sent = scene.sumOf('TX_FRAMES') - before;
   if (sent !== roundUp(volume.warmupFrames, scene.batch.capacity))
     throw new Error(`pipeline bench: ${sent} copies of ${volume.warmupFrames} frames left; every frame should, once`);
+  if (scene.sumOf('NOT_LEARNED') !== 0) throw new Error('pipeline bench: stations were not learned');
   if (scene.pool.available !== scene.pool.slotCount) throw new Error('pipeline bench: slots were lost');
 }
 

@@ -5,6 +5,7 @@
 import { loadSwitch, nanosecondsPerFrame } from './memory-switch.mjs';
 import { OverlayScene } from './overlay-scene.mjs';
 import { volumeOf } from './pipeline.mjs';
+import { measureStages } from './stage-clock.mjs';
 import { ratios, spread } from './statistics.mjs';
 import { overlayPipelineTargets } from './targets.mjs';
 
@@ -18,6 +19,7 @@ const SMOKE_PAIRS = 500;
 /** In the others. */
 const PAIRS_FEW = 500;
 const TYPES = /** @type {const} */ (['vxlan', 'geneve', 'gre']);
+const DIRECTIONS = /** @type {const} */ (['out', 'in']);
 
 /** @typedef {Omit<import('./overlay-scene.mjs').OverlayShape, 'seed'>} Shape */
 /** @typedef {{ name: string, shape: Shape, rounds: number[] }} Row */
@@ -41,6 +43,11 @@ export async function measureOverlayPipeline({ smoke, seed, rounds }) {
     byWork: works.map((row) => ({ work: row.name, nanoseconds: spread(row.rounds) })),
     byNetworks: sizes(byNetworks),
     byRemotes: sizes(byRemotes),
+    byStage: DIRECTIONS.map((direction) => {
+      const shape = /** @type {const} */ ({ kind: 'vxlan', direction, networks: 1, remotes: 1, pairs: PAIRS_FEW });
+      const scene = new OverlayScene(modules, { ...shape, seed });
+      return { work: `vxlan, ${direction}`, stages: measureStages(scene, volumeOf(smoke), rounds) };
+    }),
     targets: judge(works, byNetworks, byRemotes),
   };
 }

@@ -3,7 +3,7 @@
  * the tunnels of one kind, or one access port, which is what the tunnels' cost is set against. Stations come in pairs, one
  * behind a trunk and one on the far side; their frames are UDP of 64 octets, a flow for each pair.
  */
-import { MemorySwitch, nextRandom, write16, writeMac } from './memory-switch.mjs';
+import { MemorySwitch, memoryPort, nextRandom, write16, writeMac } from './memory-switch.mjs';
 
 /** @typedef {import('./memory-switch.mjs').SwitchModules} SwitchModules */
 /**
@@ -128,20 +128,20 @@ function trunksOf(networks) {
 }
 
 /** @param {SwitchModules} modules @param {OverlayShape} shape */
-function configOf({ limits }, { kind, networks, remotes }) {
+function configOf(modules, { kind, networks, remotes }) {
   const addresses = Array.from({ length: remotes }, (_, remote) => remoteOctets(remote).join('.'));
   const tunnels = (/** @type {number} */ network) => ({ underlay: 'u0', id: idOf(network), remotes: addresses });
   const network = (/** @type {number} */ index) => ({
     ...(kind === null ? { type: 'local' } : { type: kind, ...tunnels(index) }),
-    macLimit: limits.FDB_CAPACITY,
+    macLimit: modules.limits.FDB_CAPACITY,
   });
   const trunks = trunksOf(networks).map((list, index) => {
     const trunk = list.map((one) => ({ network: `n${one}`, vlan: 1 + (one % NETWORKS_PER_TRUNK) }));
-    return [`trunk${index}`, { kind: 'memory', trunk }];
+    return [`trunk${index}`, memoryPort({ trunk })];
   });
   return {
     ...(kind !== null && { underlays: { u0: { local: '198.51.100.1' } } }),
     networks: Object.fromEntries(Array.from({ length: networks }, (_, index) => [`n${index}`, network(index)])),
-    ports: { ...Object.fromEntries(trunks), ...(kind === null && { far: { kind: 'memory', network: 'n0' } }) },
+    ports: { ...Object.fromEntries(trunks), ...(kind === null && { far: memoryPort({ network: 'n0' }) }) },
   };
 }

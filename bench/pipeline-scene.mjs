@@ -2,7 +2,7 @@
  * The switch that the pipeline is measured in. Access ports in up to 64 VLAN networks and one trunk that carries them all;
  * stations come in pairs, one behind an access port and one behind the trunk, so each frame has a tag put on or taken off.
  */
-import { MemorySwitch, nextRandom, write16, writeMac } from './memory-switch.mjs';
+import { MemorySwitch, memoryPort, nextRandom, write16, writeMac } from './memory-switch.mjs';
 
 /** @typedef {import('./memory-switch.mjs').SwitchModules} SwitchModules */
 
@@ -78,17 +78,17 @@ export class PipelineScene extends MemorySwitch {
 }
 
 /** @param {SwitchModules} modules @param {number} ports */
-function configOf({ limits }, ports) {
+function configOf(modules, ports) {
   const accessPorts = ports - 1;
   const networks = Math.min(accessPorts, NETWORKS_MAX);
   const named = (/** @type {number} */ count, /** @type {(index: number) => [string, unknown]} */ entry) =>
     Object.fromEntries(Array.from({ length: count }, (_, index) => entry(index)));
   const trunk = Array.from({ length: networks }, (_, index) => ({ network: `n${index}`, vlan: VID_FIRST + index }));
   return {
-    networks: named(networks, (index) => [`n${index}`, { type: 'local', macLimit: limits.FDB_CAPACITY }]),
+    networks: named(networks, (index) => [`n${index}`, { type: 'local', macLimit: modules.limits.FDB_CAPACITY }]),
     ports: {
-      ...named(accessPorts, (index) => [`a${index}`, { kind: 'memory', network: `n${index % networks}` }]),
-      trunk: { kind: 'memory', trunk },
+      ...named(accessPorts, (index) => [`a${index}`, memoryPort({ network: `n${index % networks}` })]),
+      trunk: memoryPort({ trunk }),
     },
   };
 }

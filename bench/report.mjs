@@ -157,13 +157,15 @@ function printPipeline(pipeline, say) {
 }
 
 /** @param {any} overlayPipeline @param {(line: string) => void} say */
-function printOverlayPipeline({ byWork, byNetworks, byRemotes, targets }, say) {
+function printOverlayPipeline({ byWork, byNetworks, byRemotes, byStage, targets }, say) {
   say('\nTunnels on memory ports [ns a frame]');
   const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
     say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
   for (const { work, nanoseconds } of byWork) row(work, nanoseconds);
   for (const { size, nanoseconds } of byNetworks) row(`${shown(size)} VNIs`, nanoseconds);
   for (const { size, nanoseconds } of byRemotes) row(`${shown(size)} remotes`, nanoseconds);
+  for (const { work, stages } of byStage)
+    for (const { stage, nanoseconds } of stages) row(`${work}: ${stage}`, nanoseconds);
   for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 
