@@ -4,7 +4,7 @@
  */
 import { BFD_INTERVAL_MAX_MS, GENEVE_OPTION_SIZE_MAX, TUNNEL_OPTIONS_SIZE_MAX, TUNNELS_MAX } from '../limits.js';
 import { tunnelKindIndex, tunnelKinds } from '../tunnels/registry.js';
-import { IPV4_SIZE, ipText, isMapped, parseIp, parsePrefix } from '../wire/address.js';
+import { IPV4_SIZE, IPV6_SIZE, ipText, isMapped, parseIp, parsePrefix } from '../wire/address.js';
 import { type ConfigFault, type ConfigPath, own } from './config-path.js';
 import {
   type ResolvedNetwork,
@@ -163,8 +163,10 @@ function resolveUnderlayPort(
   const { protocol, defaultPort } = tunnelKinds[tunnelKindIndex(type)];
   const port = protocol === 'udp' ? (underlay.port ?? defaultPort) : 0;
   const remotes = new Set(carried.flatMap(([, { tunnel }]) => tunnel?.remotes ?? []));
-  const { sourcePorts, ttl, checksum, dscp, allowFrom, bfd } = underlay;
+  const { sourcePorts, ttl, dscp, allowFrom, bfd } = underlay;
   const address = parseIp(underlay.local);
+  // RFC 6936 section 4: by default receivers discard IPv6 datagrams without a checksum, as the kernel's VXLAN device does.
+  const checksum = underlay.checksum ?? address?.length === IPV6_SIZE;
   const local = address === undefined ? underlay.local : ipText(address);
   return {
     intent: {

@@ -160,7 +160,11 @@ const underlaySchema = z.strictObject({
     .union([z.literal('inherit'), whole(0, 63)], { error: 'expected inherit or a number from 0 to 63' })
     .default(0)
     .describe('DSCP of the outer header: a number, or the inner one.'),
-  checksum: flag().default(false).describe('Whether outer UDP checksums are sent.'),
+  checksum: flag()
+    .optional()
+    .describe(
+      'Whether outer UDP checksums are sent. If it is not said: over IPv6 only, where receivers expect them (RFC 6936).',
+    ),
   bfd: z
     .strictObject({
       interval: duration('10ms').default('300ms').describe('Between two BFD packets.'),

@@ -68,6 +68,16 @@ describe('an underlay port', () => {
     expect(port?.underlay).toEqual({ name: 'u', dscp: 'inherit', allowFrom: ['2001:db8::/32'] });
     expect(networks.get('n')?.tunnel?.remotes).toEqual(['2001:db8::2']);
   });
+
+  test.each([
+    ['192.0.2.1', undefined, false],
+    ['192.0.2.1', true, true],
+    ['2001:db8::1', undefined, true],
+    ['2001:db8::1', false, false],
+  ])('at %s whose checksum is %j sends checksums: %j', (local, checksum, sends) => {
+    const { ports } = resolved('n: { type: vxlan, id: 1, underlay: u }', `u: ${JSON.stringify({ local, checksum })}`);
+    expect(ports.get('u/vxlan')?.intent.underlay?.checksum).toBe(sends);
+  });
 });
 
 describe('options of tunnels', () => {
