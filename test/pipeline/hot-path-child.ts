@@ -9,7 +9,7 @@ import { compile } from '../../src/control/compile.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
 import type { Batch } from '../../src/dataplane/batch.js';
-import { Counters, RX_CONSUMED, RX_FORWARDED, RX_FRAMES } from '../../src/dataplane/counters.js';
+import { Counters, RX_CONSUMED, RX_FORWARDED, RX_FRAMES, TUNNEL_RX_FRAMES } from '../../src/dataplane/counters.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, PortQueue } from '../../src/dataplane/io-engine.js';
@@ -20,13 +20,21 @@ import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
 import { advertisement, arpFrame, ndFrame } from '../wire/neighbor-frames.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
+import {
+  type Arrival,
+  internRemotes,
+  makeTunnelTemplate,
+  SwallowingQueue,
+  tunnelDocument,
+} from './hot-path-tunnels.js';
 
 const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
-const TEMPLATES = 2048;
+const [TEMPLATES, TUNNEL_TEMPLATES] = [2048, 1024];
 const FDB_ENTRIES = 16_384;
 const offloads = { checksum: true, tcp4: true, tcp6: true, udp: true };
 const none = { checksum: false, tcp4: false, tcp6: false, udp: false };
@@ -38,7 +46,9 @@ const document = {
     red: { type: 'vlan', id: 10, arpSuppression: true },
     blue: { type: 'vlan', id: 20, macLimit: 64 },
     still: { type: 'local', learning: false },
+    ...tunnelDocument.networks,
   },
+  underlays: tunnelDocument.underlays,
   ports: {
     a: { kind: 'tap', network: 'red', controlFrames: forwarded },
     b: { kind: 'tap', network: 'red', storm: { broadcast: '50pps' } },
@@ -48,6 +58,7 @@ const document = {
     native: { kind: 'netdev', trunk: ['blue'], native: 'red' },
     tunnel: { kind: 'tap', tunnel: { network: 'blue', allowed: [0, 5, 6] } },
     still: { kind: 'tap', network: 'still' },
+    ...tunnelDocument.ports,
   },
 };
 
@@ -55,9 +66,13 @@ interface Template {
   readonly port: number;
   readonly octets: Uint8Array;
   readonly size: number;
+  readonly gsoType: number;
   readonly transport: number;
   readonly payload: number;
+  readonly arrival: Arrival | undefined;
 }
+
+const plain = { size: 0, gsoType: 0, transport: 0, payload: 0, arrival: undefined };
 
 let state = 1;
 function below(count: number): number {
@@ -86,7 +101,7 @@ function makeTemplate(ports: number): Template {
   const size = kind === 20 ? below(20) : [60, 60, 60, 60, 594, 1514, 1518, 1600][below(8)];
   const octets = new Uint8Array(Math.max(size, 40)).fill(0x11);
   octets.set(Buffer.from(`${to}${source}${tags}88b5`, 'hex'));
-  return { port, octets: octets.slice(0, size), size: 0, transport: 0, payload: 0 };
+  return { port, octets: octets.slice(0, size), ...plain };
 }
 
 /** Says where its station's address is, or asks for another's; of many stations, two have the same. */
@@ -102,7 +117,7 @@ function makeNeighbor(port: number, source: string, target: string, kind: number
         : kind === 2
           ? ndFrame({ from, source: six, target: `2001:db8::192.0.${target}` })
           : advertisement({ from, source: six });
-  return { port, octets, size: 0, transport: 0, payload: 0 };
+  return { port, octets, ...plain };
 }
 
 function makeOffloaded(port: number, to: string, from: string, tags: string): Template {
@@ -121,7 +136,9 @@ function makeOffloaded(port: number, to: string, from: string, tags: string): Te
     seed: 1,
   });
   octets.set(Buffer.from(to + from + tags, 'hex'));
-  return { port, octets, size, transport: layout.transport, payload: layout.payload };
+  const { transport, payload } = layout;
+  const gsoType = size === 0 ? 0 : layout.isIpv4 ? 1 : 4;
+  return { port, octets, size, gsoType, transport, payload, arrival: undefined };
 }
 
 /** Fills every batch from the templates. */
@@ -145,11 +162,13 @@ class Scene implements IoEngine {
       const template = templates[this.next];
       this.next = (this.next + 1) % templates.length;
       const slot = memoryFrame(pool, template.port, template.octets);
-      const { size, transport, payload } = template;
-      if (transport !== 0) {
-        const isIpv4 = payload - transport + 34 === payload || payload - transport + 38 === payload;
-        const gsoType = size === 0 ? 0 : isIpv4 ? 1 : 4;
-        pool.offload(slot, 1, gsoType, payload, size, transport, 16);
+      const { size, gsoType, transport, payload, arrival } = template;
+      if (transport !== 0) pool.offload(slot, 1, gsoType, payload, size, transport, gsoType === 5 ? 6 : 16);
+      if (arrival !== undefined) {
+        const { address } = arrival;
+        pool.datagramSize[slot] = arrival.datagramSize;
+        pool.trafficClass[slot] = arrival.trafficClass;
+        for (let word = 0; word < 4; word++) pool.sourceAddress[slot * 4 + word] = address[word];
       }
       batch.push(slot);
     }
@@ -174,8 +193,10 @@ class Scene implements IoEngine {
 function build() {
   const { resolved } = checkDocument(documentOf(document));
   const indices = new Indices().allocate(resolved);
-  const takesAll = (name: string) => name === 'a' || name === 'native';
-  const snapshot = compile(resolved, indices, (name) => ({ mtu: 1500, features: takesAll(name) ? offloads : none }), 1);
+  const takesAll = (name: string) => ['a', 'native', 'e1', 'h1'].includes(name);
+  const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
+  const upPort = (name: string) => ({ mtu: 1500, features: takesAll(name) ? offloads : none });
+  const snapshot = compile(resolved, indices, upPort, 1, internRemotes(new TunnelControl(tunnelMemory), indices));
   const pool = new FramePool(4096);
   const counters = new Counters();
   const machine = new Machine(
@@ -185,24 +206,42 @@ function build() {
       kernels: new Kernels(pool.memory),
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
-      tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
+      tunnels: new TunnelTable(tunnelMemory, 1),
       neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(1024)), 1, { capacity: 1024 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     },
     snapshot,
   );
-  for (const port of indices.ports.values()) machine.queues[port] = new MemoryQueue(port, pool, machine);
-  const templates = Array.from({ length: TEMPLATES }, () => makeTemplate(indices.ports.size));
+  const isUnderlay = (name: string) => name.includes('/');
+  const underlays: SwallowingQueue[] = [];
+  for (const [name, port] of indices.ports) {
+    if (isUnderlay(name)) underlays.push(new SwallowingQueue(port, pool, machine));
+    machine.queues[port] = underlays.find((queue) => queue.port === port) ?? new MemoryQueue(port, pool, machine);
+  }
+  const localPorts = Object.keys(document.ports).length - Object.keys(tunnelDocument.ports).length;
+  const ofTunnels = (): Template => {
+    const template = makeTunnelTemplate(below);
+    return { ...template, port: indices.port(template.port) ?? -1 };
+  };
+  const templates = [
+    ...Array.from({ length: TEMPLATES }, () => makeTemplate(localPorts)),
+    ...Array.from({ length: TUNNEL_TEMPLATES }, ofTunnels),
+  ];
+  // Mixed, with the same seed as all else.
+  for (let index = templates.length - 1; index > 0; index--) {
+    const other = below(index + 1);
+    [templates[index], templates[other]] = [templates[other], templates[index]];
+  }
   let clock = 1000;
   const loop = new WorkerLoop(machine, new Scene(pool, templates), { isPending: () => true }, () => {
     clock += 20.3;
     return clock;
   });
-  return { loop, pool, counters, ports: indices.ports.size };
+  return { loop, pool, counters, underlays, snapshot, ports: indices.ports.size };
 }
 
-const { loop, pool, counters, ports } = build();
+const { loop, pool, counters, underlays, snapshot, ports } = build();
 
 function breathe(frames: number): void {
   for (let done = 0; done < frames; ) done += loop.breathe();
@@ -242,4 +281,7 @@ for (let port = 0; port < ports; port++) {
   sent += counters.portValue(port, RX_FORWARDED);
   answered += counters.portValue(port, RX_CONSUMED);
 }
-console.log(`RESULT ${JSON.stringify({ received, sent, answered, lost: pool.slotCount - pool.available })}`);
+const encapsulated = underlays.reduce((sum, { sentDatagrams }) => sum + sentDatagrams, 0);
+const decapsulated = snapshot.remotes.reduce((sum, tunnel) => sum + counters.tunnelValue(tunnel, TUNNEL_RX_FRAMES), 0);
+const lost = pool.slotCount - pool.available;
+console.log(`RESULT ${JSON.stringify({ received, sent, answered, encapsulated, decapsulated, lost })}`);

@@ -42,7 +42,9 @@ afterAll(() => rmSync(built, { recursive: true, force: true }));
 interface Outcome {
   readonly deoptimised: string[];
   readonly collections: string[];
-  readonly result: { received: number; sent: number; answered: number; lost: number };
+  readonly result: Readonly<
+    Record<'received' | 'sent' | 'answered' | 'encapsulated' | 'decapsulated' | 'lost', number>
+  >;
 }
 
 function runChild(...args: string[]): Outcome {
@@ -65,6 +67,8 @@ test('a million frames of every kind deoptimise nothing and cause no garbage col
   expect(result.received).toBeGreaterThanOrEqual(3_000_000);
   expect(result.sent).toBeGreaterThan(result.received / 10);
   expect(result.answered).toBeGreaterThan(1000);
+  expect(result.encapsulated).toBeGreaterThan(result.received / 10);
+  expect(result.decapsulated).toBeGreaterThan(result.received / 10);
   expect(result.lost).toBe(0);
   expect(deoptimised).toEqual([]);
   expect(collections).toEqual([]);
