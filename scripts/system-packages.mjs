@@ -16,6 +16,7 @@ const testPackages = {
   iperf3: ['iperf3'],
   ethtool: ['ethtool'],
   'openvswitch-switch': ['ovs-vswitchd'],
+  frr: ['/usr/lib/frr/bfdd'],
   'qemu-system-x86': ['qemu-system-x86_64'],
   nftables: ['nft'],
   kmod: ['modinfo'],

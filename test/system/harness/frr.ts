@@ -91,8 +91,8 @@ export class FrrHost {
 
   private vtysh(...commands: string[]): string {
     const words = commands.flatMap((command) => ['-c', command]);
-    const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] } as const;
-    return execFileSync('vtysh', ['--vty_socket', this.directory, '-d', 'bfdd', ...words], options);
+    const args = ['--vty_socket', this.directory, '-d', 'bfdd', ...words];
+    return execFileSync('vtysh', args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
   }
 }
 
