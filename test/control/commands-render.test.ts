@@ -29,6 +29,39 @@ describe('text for a person', () => {
     `);
   });
 
+  it('shows tunnels with the reason of what is not up', async () => {
+    expect(await output('tunnel', 'list')).toMatchInlineSnapshot(`
+      "NETWORK  TYPE     ID  LOCAL      REMOTE                 MTU  RX  TX  STATE
+      overlay  vxlan  5010  192.0.2.1  192.0.2.2             1450  10  20  up
+      overlay  vxlan  5010  192.0.2.1  192.0.2.3             1450   0   1  down: no route
+      overlay  vxlan  5010  192.0.2.1  192.0.2.77 (learned)  1450   5   6  up"
+    `);
+  });
+
+  it('shows how a network is carried, and the reckoning of its MTU', async () => {
+    expect(await output('tunnel', 'show', 'overlay')).toMatchInlineSnapshot(`
+      "network   overlay
+      type      vxlan, id 5010
+      underlay  u0, from 192.0.2.1
+      state     up
+      MTU       1400
+
+        1500  MTU of the underlay
+         -20  IPv4 header
+          -8  UDP header
+          -8  vxlan header
+         -14  inner Ethernet header
+        1450  fits
+        1400  configured
+        1400  MTU of the network
+
+      REMOTE                 MTU  RX  TX  STATE
+      192.0.2.2             1450  10  20  up
+      192.0.2.3             1450   0   1  down: no route
+      192.0.2.77 (learned)  1450   5   6  up"
+    `);
+  });
+
   it('shows the state of the switch', async () => {
     expect(await output('status')).toMatchInlineSnapshot(`
       "weft      0.1.0, pid 4242, up 1d 2h

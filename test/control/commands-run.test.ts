@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CliOptions, type Outcome, runCli } from './cli-fixture.js';
-import { fakeDrops, fakeNetworks, fakePorts, fakeTrace } from './fake-switch.js';
+import { fakeDrops, fakeNetworks, fakePorts, fakeTrace, fakeTunnels } from './fake-switch.js';
 import { RpcFixture, until } from './rpc-fixture.js';
 
 let fixture: RpcFixture;
@@ -45,6 +45,8 @@ describe('--json', () => {
     expect(await json('stats', 'vm1')).toMatchObject({
       ports: [{ name: 'vm1', rx: { frames: 1000, forwarded: 997 } }],
     });
+    expect(await json('tunnel', 'list')).toEqual(fakeTunnels);
+    expect(await json('tunnel', 'show', 'overlay')).toEqual(await fixture.control.tunnelShow('overlay'));
     expect(await json('config', 'show')).toEqual(await fixture.control.configShow());
     expect(await json('top')).toMatchObject({ status: { pid: 4242 }, ports: fakePorts, drops: fakeDrops });
   });
@@ -186,6 +188,14 @@ describe('add and set', () => {
   it('lower the letters of a MAC address', async () => {
     await weft(['fdb', 'add', 'red', '52-54-00-AB-CD-EF', 'vm1']);
     expect(fixture.control.calls).toEqual([['fdbAdd', 'red', '52:54:00:ab:cd:ef', 'vm1']]);
+  });
+
+  it('takes the far end of a tunnel, which must be an address', async () => {
+    const pinned = await weft(['fdb', 'add', 'red', '52:54:00:ab:cd:ef', 'u0', '2001:db8::2']);
+    expect([pinned.status, pinned.out]).toEqual([0, '52:54:00:ab:cd:ef in red is pinned to u0 at 2001:db8::2']);
+    const refused = await weft(['fdb', 'add', 'red', '52:54:00:ab:cd:ef', 'u0', 'host2']);
+    expect([refused.status, refused.err]).toEqual([2, expect.stringContaining('expected an IP address')]);
+    expect(fixture.control.calls).toEqual([['fdbAdd', 'red', '52:54:00:ab:cd:ef', 'u0', '2001:db8::2']]);
   });
 });
 

@@ -26,6 +26,21 @@ describe('the metrics', () => {
     expect(await scrape()).toContain('weft_drops_total{port="vm1",reason="vlan_not_allowed",of="frame"} 3\n');
   });
 
+  it('count what passes through tunnels by network and remote, those of learned remotes in one', async () => {
+    const text = await scrape();
+    for (const line of [
+      'weft_tunnel_frames_total{network="overlay",remote="192.0.2.2",direction="rx"} 10',
+      'weft_tunnel_frames_total{network="overlay",remote="192.0.2.2",direction="tx"} 20',
+      'weft_tunnel_bytes_total{network="overlay",remote="192.0.2.2",direction="tx"} 2000',
+      'weft_tunnel_frames_total{network="overlay",remote="learned",direction="rx"} 5',
+      'weft_tunnel_up{network="overlay",remote="192.0.2.2"} 1',
+      'weft_tunnel_up{network="overlay",remote="192.0.2.3"} 0',
+    ]) {
+      expect(text).toContain(`${line}\n`);
+    }
+    expect(text).not.toContain('192.0.2.77');
+  });
+
   it('tell of the FDB, the workers and the daemon', async () => {
     const text = await scrape();
     for (const line of [
