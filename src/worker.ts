@@ -107,7 +107,12 @@ class DataplaneWorker {
     const { engine, reason } = chooseEngine(start.io, pool, this.machine, failed);
     this.engine = engine;
     this.showWhatToClose(engine);
-    this.loop = new WorkerLoop(this.machine, engine, { isPending: () => this.isPending() }, monotonicMs);
+    this.loop = new WorkerLoop(
+      this.machine,
+      engine,
+      { isPending: () => this.isPending(), yieldCpu: native.yieldCpu },
+      monotonicMs,
+    );
     Atomics.store(this.state, STATE_EPOCH, start.snapshot.epoch);
     this.tell({ type: 'started', io: engine.kind, ioReason: reason });
   }

@@ -16,6 +16,7 @@ const libc = koffi.load('libc.so.6');
 
 // libc's syscall() is declared without "...": on the System V ABIs of x86-64 and arm64 six integers are passed alike.
 const syscall6 = libc.func('long syscall(long nr, long a, long b, long c, long d, long e, long f)');
+const yieldTo = libc.func('int sched_yield()');
 const openPath = libc.func('int open(const char *path, int flags, int mode)');
 const closeFd = libc.func('int close(int fd)');
 const readInto = libc.func('long read(int fd, long address, size_t size)');
@@ -151,6 +152,11 @@ export function duplicate(fd: number): number {
   return fcntlInt(fd, F_DUPFD_CLOEXEC, 0);
 }
 const eventIncrement = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
+/** Lets another thread that is ready to run have the CPU; returns at once (some 150 ns) when there is none. */
+export function yieldCpu(): void {
+  yieldTo();
+}
+
 const writeBytes = libc.func('long write(int fd, void *bytes, size_t size)');
 /** Wakes whoever waits for the eventfd. */
 export function signalEvent(fd: number): void {

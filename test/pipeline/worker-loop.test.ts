@@ -83,7 +83,7 @@ function floodingQueue(pool: FramePool, port: number): WatchedQueue {
 
 test('devices and nine streams that all flood get their frames in, and no slot is lost', () => {
   const m = machine();
-  const loop = new WorkerLoop(m, floodingEngine(m.pool, 0), { isPending: () => false }, () => 0);
+  const loop = new WorkerLoop(m, floodingEngine(m.pool, 0), { isPending: () => false, yieldCpu: () => {} }, () => 0);
   const streams = Array.from({ length: 9 }, (_, index) => floodingQueue(m.pool, index + 1));
   loop.watched.push(...streams);
   for (let breath = 0; breath < 36; breath++) loop.breathe();

@@ -79,7 +79,7 @@ export class SimWorker implements IoEngine {
     const { pool, kernels } = cleanPool(index, slots);
     this.pool = pool;
     this.machine = new Machine({ ...parts, pool, kernels }, snapshot);
-    this.loop = new WorkerLoop(this.machine, this, { isPending: () => true }, clock);
+    this.loop = new WorkerLoop(this.machine, this, { isPending: () => true, yieldCpu: () => {} }, clock);
   }
 
   breathe(): void {
