@@ -15,6 +15,8 @@ import { NO_OFFLOAD } from '../../src/dataplane/port.js';
 import { memory, memoryStation } from '../../src/dataplane/ports/memory.js';
 import { underlay as realUnderlay } from '../../src/dataplane/ports/underlay.js';
 import { UserError } from '../../src/errors.js';
+import { parseIp } from '../../src/wire/address.js';
+import { buildEthernet, buildIp, buildUdp } from '../../src/wire/frame-build.js';
 import { until } from '../suites/bench-worker.js';
 import { testFrame } from '../suites/port-suite.js';
 import { type BuiltCli, buildCli } from './built-cli.js';
@@ -319,6 +321,91 @@ describe('a station at the far end of a tunnel', () => {
     dataplane.fdb.learn(network, 0x5254, 2, member, now, dataplane.snapshot, numberOf('red', '192.0.2.10'));
     await apply(config({ red: ', remotes: [192.0.2.10]' }));
     expect((await service.fdbList({})).map(({ mac }) => mac)).toEqual(['52:54:00:00:00:02']);
+  });
+});
+
+describe('a trace', () => {
+  const inner = (to: number, from: number) => {
+    const octets = testFrame(60);
+    octets.set([2, 0, 0, 0, 0, to], 0);
+    octets.set([2, 0, 0, 0, 0, from], 6);
+    return octets;
+  };
+  /** As it would come over the wire of the underlay, in hexadecimal. */
+  const outer = (from: string, id: number, ecn = 0) => {
+    const udp = buildUdp(55_555, 4789, 8 + 60);
+    udp.set([8, 0, 0, 0, id >> 16, (id >> 8) & 255, id & 255, 0], 8);
+    udp.set(inner(0x11, 0x22), 16);
+    const fields = { protocol: 17, ttl: 64, source: parseIp(from)!, destination: parseIp('192.0.2.1')! };
+    const packet = buildIp(fields, udp);
+    packet[1] = ecn;
+    const macs = {
+      source: new Uint8Array([2, 0, 0, 0, 1, 2]),
+      destination: new Uint8Array([2, 0, 0, 0, 1, 1]),
+      tags: [],
+    };
+    return Buffer.from(buildEthernet(macs, 0x0800, packet)).toString('hex');
+  };
+  const hex = (octets: Uint8Array) => Buffer.from(octets).toString('hex');
+
+  test('into a tunnel names every remote that a flood goes to', async () => {
+    await start(config({ red: REMOTES }));
+    const result = await service.trace('a', hex(inner(0xff, 0x11)));
+    expect(result.verdict).toBe('flood');
+    expect(result.outputs).toEqual([
+      { port: 'u0', tags: [], remote: '192.0.2.2' },
+      { port: 'u0', tags: [], remote: '192.0.2.10' },
+    ]);
+    const encap = result.stages.filter(({ stage }) => stage === 'encap').map(({ text }) => text);
+    expect(encap).toEqual(['u0 to 192.0.2.2: to 192.0.2.2 in vxlan', 'u0 to 192.0.2.10: to 192.0.2.10 in vxlan']);
+    expect(result.stages.some(({ stage }) => stage === 'transmit')).toBe(false);
+    expect(await service.fdbList({})).toEqual([]);
+  });
+
+  test('of what comes by an underlay shows the outer packet, what is unpacked from it, and where that goes', async () => {
+    await start(config({ red: REMOTES }));
+    const result = await service.trace('u0', outer('192.0.2.10', 5010));
+    expect(result).toMatchObject({ verdict: 'flood', outputs: [{ port: 'a', tags: [] }] });
+    const [decap] = result.stages;
+    expect(decap).toMatchObject({ stage: 'decap', decision: 'continue' });
+    expect(decap?.text).toMatch(/^for network red, from the datagram .*udp 192\.0\.2\.10:55555 > 192\.0\.2\.1:4789/);
+    expect(decap?.changes?.[0]).toMatch(
+      /^takes the vxlan header off \(8 octets\); inside is 02:00:00:00:00:22 > 02:00:00:00:00:11/,
+    );
+    expect(await service.tunnelList()).toMatchObject([{ rxFrames: 0 }, { rxFrames: 0 }]);
+  });
+
+  test.each([
+    ['an unlisted sender', '192.0.2.66', 5010, 'tunnel_unknown_source'],
+    ['an id that no network has', '192.0.2.10', 5011, 'tunnel_unknown_id'],
+  ])('of %s says why it is dropped', async (_what, from, id, reason) => {
+    await start(config({ red: REMOTES }));
+    const result = await service.trace('u0', outer(from, id));
+    expect(result).toMatchObject({ verdict: 'drop', reason, outputs: [] });
+    expect(result.stages).toHaveLength(1);
+    expect(result.stages[0]).toMatchObject({ stage: 'decap', decision: 'drop' });
+  });
+
+  test('of a packet that fits no tunnel shows the answer to its sender beside the drop', async () => {
+    await start(config({ red: REMOTES }));
+    const packet = buildIp(
+      { protocol: 17, ttl: 64, source: parseIp('10.0.0.1')!, destination: parseIp('10.0.0.2')! },
+      buildUdp(1, 2, 1452),
+    );
+    packet[6] = 0x40;
+    const macs = { source: inner(0x22, 0x11).slice(6, 12), destination: inner(0x22, 0x11).slice(0, 6), tags: [] };
+    const result = await service.trace('a', hex(buildEthernet(macs, 0x0800, packet)));
+    expect(result).toMatchObject({ verdict: 'drop', reason: 'mtu_exceeded', outputs: [{ port: 'a' }] });
+    expect(result.stages.at(-1)).toMatchObject({ stage: 'answer', text: 'a: the switch answers' });
+  });
+
+  test.each([
+    ['aabb', 'u0 hears whole IPv4 and IPv6 packets only'],
+    [outer('192.0.2.10', 5010).replace('c0000201', 'c0000202'), '192.0.2.2 is not the address of u0'],
+    [outer('192.0.2.10', 5010).replace('12b5', '12b6'), 'the packet is for none of the sockets of u0'],
+  ])('of what the kernel would not give to the switch is refused', async (frame, message) => {
+    await start(config({ red: REMOTES }));
+    await expect(service.trace('u0', frame)).rejects.toThrow(message);
   });
 });
 
