@@ -3,8 +3,12 @@
  * network of this switch, or when somebody forges them. Wrapped again they would go round and round, so they neither enter
  * a tunnel nor come out of one. All underlays are asked, since the way round may lead through two of them in turn. @hot
  */
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { isOwnTunnel } from '../wire/nested-tunnel.js';
 import type { Machine } from './machine.js';
+
+/** The third word of an IPv4 address in IPv6's form (::ffff:0:0/96), as it lies in memory. */
+const MAPPED_WORD = 0xffff_0000 | 0;
 
 /** Whether the frame, which parse has read, is from or to an underlay's address and is what its tunnels send. */
 export function isOfOwnTunnels(machine: Machine, slot: number): boolean {
@@ -12,10 +16,14 @@ export function isOfOwnTunnels(machine: Machine, slot: number): boolean {
   const { underlays, portTunnelPort, portLocal } = snapshot;
   const { octets } = pool;
   const ethertype = pool.ethertype[slot];
+  if (ethertype !== ETHERTYPE_IPV4 && ethertype !== ETHERTYPE_IPV6) return false;
   const network = pool.networkHeader[slot];
   const end = pool.offset[slot] + pool.length[slot];
   for (let index = 0; index < underlays.length; index++) {
     const port = underlays[index];
+    // A walk over IPv6's headers is spared where the underlay is IPv4's. No IPv6 underlay has a mapped address.
+    if ((ethertype === ETHERTYPE_IPV4) !== (portLocal[(port << 2) + 2] === MAPPED_WORD && portLocal[port << 2] === 0))
+      continue;
     if (isOwnTunnel(octets, ethertype, network, end, portTunnelPort[port], portLocal, port << 2)) return true;
   }
   return false;

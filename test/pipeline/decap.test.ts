@@ -461,5 +461,9 @@ describe('an underlay port', () => {
       'g',
     ]);
     expect(targets(tested.run({ port: 'g', octets: frame({ from: A, to: X }) }), keyed)).toEqual(['remote 1']);
+    // Remote 2 is one of vxlan's only, also right behind a datagram of its own.
+    const broken = { ...arriving(keyed, 2, fromX()), octets: new Uint8Array(20) };
+    tested.run(arriving(vxlanForm, 2, fromX()), broken, arriving(keyed, 2, fromX()));
+    expect(tested.drops()).toEqual({ 'u0/gre tunnel_unknown_source': 2 });
   });
 });

@@ -1,7 +1,7 @@
 /** Two switches and a tunnel between them: what a station gets through it is what it would get without. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Counters, RX_FRAMES, TUNNEL_RX_FRAMES, TUNNEL_TX_FRAMES } from '../../src/dataplane/counters.js';
+import { Counters, RX_BYTES, RX_FRAMES, TUNNEL_RX_FRAMES, TUNNEL_TX_FRAMES } from '../../src/dataplane/counters.js';
 import { BATCH_SIZE } from '../../src/limits.js';
 import { difference, referenceSegments, writeNetwork, writePartialChecksum } from '../wire/reference.js';
 import { buildSuperFrame, type SuperFrame } from '../wire/super-frame.js';
