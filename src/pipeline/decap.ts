@@ -115,10 +115,8 @@ export class Decapsulator {
       where = pool.frameStart(own);
       machine.kernels.copy(frame, where, length);
     }
-    const trafficClass = pool.trafficClass[slot];
     pool.receive(own, port, length);
     pool.offset[own] = where;
-    pool.trafficClass[own] = trafficClass;
     pool.ingressMember[own] = this.member;
     pool.tunnel[own] = this.tunnel;
     frames.push(own);

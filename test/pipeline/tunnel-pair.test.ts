@@ -109,14 +109,18 @@ describe.each(oneOfEachKind)('through $name', (form) => {
     'a super-frame that leaves as one message arrives as the super-frame it was (IPv4: %s)',
     (isIpv4) => {
       const { near, far } = pair(form, true);
+      let octets = 60;
       for (const payloadSize of [2001, 5000, 48_000, 63_999]) {
         const built = train({ isIpv4, payloadSize, size: 1000 });
         const [got, ...others] = carry(near, far, form, [sending(built)], 'whole');
         expect(others).toEqual([]);
         expect(difference([got.octets], [built.octets])).toBeUndefined();
         expect([got.gsoSize, got.checksumStart]).toEqual([1000, built.layout.transport]);
+        octets += referenceSegments(built.octets, built.layout, 1000).reduce((sum, { length }) => sum + length, 0);
       }
       expect(far.value(form.port, RX_FRAMES)).toBe(1 + 4);
+      // Octets are counted as they came, each segment with its headers.
+      expect(far.value(form.port, RX_BYTES)).toBe(octets);
     },
   );
 
