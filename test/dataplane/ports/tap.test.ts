@@ -113,6 +113,27 @@ describe('a TAP port', () => {
     expect(queryInterface(device)?.mtu).toBe(9000);
   });
 
+  test('has the MTU that its network lets pass, wherever its end is, until its owner or the configuration says another', async () => {
+    const { port, device, namespace } = scene();
+    await port.start(tap, { intent: { device } });
+    port.handle?.setMtu?.(1450);
+    expect(queryInterface(device)?.mtu).toBe(1450);
+    ip('link', 'set', device, 'netns', namespace.name);
+    port.handle?.setMtu?.(1430);
+    expect(queryInterface(device, namespace.fd)?.mtu).toBe(1430);
+    await until('the port has noticed', () => port.open?.mtu === 1430, 3000);
+    namespace.ip('link', 'set', device, 'mtu', '1300');
+    await until('the port has noticed that', () => port.open?.mtu === 1300, 3000);
+    port.handle?.setMtu?.(1430);
+    expect(queryInterface(device, namespace.fd)?.mtu).toBe(1300);
+    port.handle?.setMtu?.(undefined);
+    expect(queryInterface(device, namespace.fd)?.mtu).toBe(1500);
+    await port.close();
+    await port.start(tap, { intent: { device, mtu: 1400 } });
+    port.handle?.setMtu?.(1450);
+    expect(queryInterface(device)?.mtu).toBe(1400);
+  });
+
   test('takes offloads unless told not to, and says so to the kernel', async () => {
     const { port, device } = scene();
     await port.start(tap, { intent: { device } });
