@@ -34,6 +34,7 @@ import { type FdbMemory, openFdb } from './pipeline/fdb.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
 import { openNeighborTable } from './pipeline/neighbor-table.js';
+import { PuntRing } from './pipeline/punt-ring.js';
 import type { Snapshot } from './pipeline/snapshot.js';
 import { TokenBuckets } from './pipeline/token-bucket.js';
 import { openTunnelTable } from './pipeline/tunnel-table.js';
@@ -52,6 +53,8 @@ export interface WorkerStart {
   readonly fdb: FdbMemory;
   readonly tunnels: MemoryDescriptor;
   readonly neighbors: MemoryDescriptor;
+  /** By worker: frames for the main thread. */
+  readonly punts: readonly SharedArrayBuffer[];
   readonly snapshot: Snapshot;
 }
 
@@ -63,6 +66,11 @@ export function runWorker(start: WorkerStart): void {
   } finally {
     worker.close();
   }
+}
+
+function puntOf({ punts, index }: WorkerStart): { punt?: PuntRing } {
+  const memory = punts[index];
+  return memory === undefined ? {} : { punt: new PuntRing(memory) };
 }
 
 /** A port that is being detached and its queues that the kernel may still use. */
@@ -100,6 +108,7 @@ class DataplaneWorker {
         neighbors: openNeighborTable(start.neighbors, start.index),
         storm: new TokenBuckets(start.storm),
         loops: new LoopGuard(start.loops),
+        ...puntOf(start),
       },
       start.snapshot,
     );

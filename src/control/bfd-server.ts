@@ -2,16 +2,17 @@
  * Which remotes live: keeps a BFD session with each remote of the underlays that ask for it, and marks the tunnels to those
  * that are down, which floods then leave out. Main thread.
  *
- * Beside the tunnels (RFC 5881) there is one session between two addresses, whatever tunnels there are between them. Traffic
+ * Beside the tunnels (RFC 5881) there is one session between two addresses, whatever tunnels there are between them. Inside
+ * (`bfd.inside`), each tunnel has one of its own, whose packets workers hand over (pipeline/punt-ring.ts). Traffic
  * avoids a remote from the moment it is configured until its session is up for the first time, and whenever it is not up
  * afterwards; not when the remote says that it has switched BFD off.
  */
 
 import type { BfdSession } from '../dataplane/bfd-session.js';
-import { BfdListener, BfdSender } from '../dataplane/bfd-socket.js';
+import { BfdListener } from '../dataplane/bfd-socket.js';
 import { type BfdChannel, BfdSpeaker } from '../dataplane/bfd-speaker.js';
 import { monotonicMs } from '../dataplane/clock.js';
-import { ipText, parseIp } from '../wire/address.js';
+import { ipText } from '../wire/address.js';
 import {
   BFD_ADMIN_DOWN,
   BFD_DETECTION_EXPIRED,
@@ -21,9 +22,11 @@ import {
   BFD_NO_DIAGNOSTIC,
   BFD_UP,
 } from '../wire/bfd.js';
-import type { Log } from './dataplane.js';
+import { bfdPacketEnd, bfdPacketStart } from '../wire/bfd-frame.js';
+import { channelBeside, channelInside, octetsOf } from './bfd-channel.js';
 import type { Indices } from './indices.js';
-import type { ResolvedBfd, ResolvedConfig, ResolvedPort } from './resolved.js';
+import type { Log } from './log.js';
+import type { ResolvedBfd, ResolvedConfig, ResolvedNetwork, ResolvedPort } from './resolved.js';
 import type { BfdView } from './shapes.js';
 
 /** What is done with what sessions find out. */
@@ -40,6 +43,12 @@ interface Wanted {
   readonly remote: string;
   readonly settings: ResolvedBfd;
   readonly tunnels: number[];
+  /** Of a session inside a tunnel: of which network. */
+  readonly network?: string;
+  /** Made when the session begins. */
+  readonly channel: () => BfdChannel;
+  /** What the channel was made from: another means another session. */
+  readonly way: string;
 }
 
 interface Watched {
@@ -59,6 +68,8 @@ export class BfdServer {
   private readonly speaker: BfdSpeaker;
   private readonly watched = new Map<string, Watched>();
   private readonly listeners = new Map<string, BfdListener>();
+  /** Sessions inside tunnels, by tunnel. */
+  private readonly insiders = new Map<number, string>();
 
   constructor(tunnels: WatchedTunnels, log: Log) {
     this.tunnels = tunnels;
@@ -69,15 +80,26 @@ export class BfdServer {
   /** Watches the remotes of this configuration, whose tunnels all have numbers. Call before workers flood by it. */
   follow(config: ResolvedConfig, indices: Indices): void {
     const wanted = wantedSessions(config, indices, this.tunnels);
-    for (const key of this.watched.keys()) if (!wanted.has(key)) this.end(key);
+    for (const [key, { wanted: old }] of this.watched) if (wanted.get(key)?.way !== old.way) this.end(key);
     for (const tunnel of unwatchedTunnels(config, indices, this.tunnels)) this.tunnels.setDown(tunnel, false);
-    this.listenAt(new Set([...wanted.values()].map(({ local }) => local)));
+    const beside = [...wanted.values()].filter(({ settings }) => !settings.inside);
+    this.listenAt(new Set(beside.map(({ local }) => local)));
+    this.insiders.clear();
+    for (const [key, { settings, tunnels }] of wanted)
+      if (settings.inside) for (const tunnel of tunnels) this.insiders.set(tunnel, key);
     for (const [key, session] of wanted) this.begin(key, session);
   }
 
-  /** What is known of the remote; undefined: nobody watches it. */
-  view(local: string, remote: string): BfdView | undefined {
-    const watched = this.watched.get(keyOf(local, remote));
+  /** A frame that a tunnel to a configured remote brought for this. */
+  hearInside(frame: Uint8Array, tunnel: number): void {
+    const key = this.insiders.get(tunnel);
+    const start = key === undefined ? -1 : bfdPacketStart(frame, 0, frame.length);
+    if (key !== undefined && start >= 0) this.speaker.receive(key, frame.subarray(start, bfdPacketEnd(frame, start)));
+  }
+
+  /** What is known of a network's tunnel to the remote; undefined: nobody watches it. */
+  view(local: string, remote: string, network: string): BfdView | undefined {
+    const watched = this.watched.get(keyOf(local, remote)) ?? this.watched.get(keyOf(local, remote, network));
     if (watched === undefined) return undefined;
     const { session } = watched;
     return {
@@ -103,7 +125,7 @@ export class BfdServer {
       this.mark(watched);
       return;
     }
-    const session = this.speaker.open(key, wanted.settings, channelTo(wanted), () => this.hasChanged(key));
+    const session = this.speaker.open(key, wanted.settings, wanted.channel(), () => this.hasChanged(key));
     const begun: Watched = { wanted, session, told: stateNames[session.state] ?? '' };
     this.watched.set(key, begun);
     this.mark(begun);
@@ -142,7 +164,8 @@ export class BfdServer {
     const told = session.state === BFD_UP ? state : `${state} ${session.remoteState === BFD_ADMIN_DOWN}`;
     if (session.state === BFD_INIT || told === watched.told) return;
     watched.told = told;
-    const detail = { underlay: wanted.underlay, local: wanted.local, remote: wanted.remote, state, reason };
+    const { underlay, local, remote, network } = wanted;
+    const detail = { underlay, local, remote, ...(network === undefined ? {} : { network }), state, reason };
     if (session.state === BFD_UP) this.log.info(detail, 'BFD: the remote is up');
     else this.log.warn(detail, session.isDown ? 'BFD: the remote is down' : 'BFD: the remote has switched BFD off');
   }
@@ -169,34 +192,37 @@ export class BfdServer {
   }
 }
 
-function channelTo({ local, remote }: Wanted): BfdChannel {
-  return new BfdSender(octetsOf(local), octetsOf(remote));
-}
-
-function keyOf(local: string, remote: string): string {
-  return `${local} ${remote}`;
-}
-
-function octetsOf(address: string): Uint8Array {
-  const octets = parseIp(address);
-  if (octets === undefined) throw new TypeError(`${address} is no address`);
-  return octets;
+/** Names and addresses have no blanks. */
+function keyOf(...words: string[]): string {
+  return words.join(' ');
 }
 
 function wantedSessions(config: ResolvedConfig, indices: Indices, tunnels: WatchedTunnels): Map<string, Wanted> {
   const sessions = new Map<string, Wanted>();
   for (const [name, port] of config.ports) {
-    const { underlay, intent } = port;
-    if (underlay?.bfd === undefined || intent.underlay === undefined) continue;
-    const { local } = intent.underlay;
-    for (const { remote, tunnel } of tunnelsOf(config, name, port, indices, tunnels)) {
-      const key = keyOf(local, remote);
+    for (const found of tunnelsOf(config, name, port, indices, tunnels)) {
+      const [key, session] = wantedSession(port, found) ?? [];
+      if (key === undefined || session === undefined) continue;
       const known = sessions.get(key);
-      if (known !== undefined) known.tunnels.push(tunnel);
-      else sessions.set(key, { underlay: underlay.name, local, remote, settings: underlay.bfd, tunnels: [tunnel] });
+      if (known === undefined) sessions.set(key, session);
+      else known.tunnels.push(found.tunnel);
     }
   }
   return sessions;
+}
+
+function wantedSession(port: ResolvedPort, found: FoundTunnel): [string, Wanted] | undefined {
+  const { intent, underlay } = port;
+  if (underlay?.bfd === undefined || intent.underlay === undefined) return undefined;
+  const { local } = intent.underlay;
+  const { remote, tunnel, name, network } = found;
+  const common = { underlay: underlay.name, local, remote, settings: underlay.bfd, tunnels: [tunnel] };
+  if (!underlay.bfd.inside)
+    return [keyOf(local, remote), { ...common, way: '', channel: () => channelBeside(local, remote) }];
+  const { remotes: _, options = [], ...header } = network.tunnel ?? {};
+  const way = JSON.stringify([network.id, header, [...options], intent.underlay.port, intent.underlay.ttl]);
+  const channel = () => channelInside(port, network, remote);
+  return [keyOf(local, remote, name), { ...common, network: name, way, channel }];
 }
 
 /** Tunnels that an earlier configuration, or an earlier daemon, may have had watched. */
@@ -207,22 +233,33 @@ function* unwatchedTunnels(config: ResolvedConfig, indices: Indices, tunnels: Wa
   }
 }
 
+interface FoundTunnel {
+  readonly remote: string;
+  readonly tunnel: number;
+  /** Of its network. */
+  readonly name: string;
+  readonly network: ResolvedNetwork;
+}
+
 /** Every tunnel of an underlay port to a remote of the configuration. */
 function* tunnelsOf(
   config: ResolvedConfig,
   name: string,
-  { members }: ResolvedPort,
+  { members, underlay }: ResolvedPort,
   indices: Indices,
   tunnels: WatchedTunnels,
-): Generator<{ readonly remote: string; readonly tunnel: number }> {
-  for (const { network } of members) {
-    const remotes = config.networks.get(network)?.tunnel?.remotes ?? [];
-    const member = indices.member(name, network);
-    if (member === undefined) throw new TypeError(`no index was allocated for ${name} in ${network}`);
+): Generator<FoundTunnel> {
+  if (underlay === undefined) return;
+  for (const { network: networkName } of members) {
+    const network = config.networks.get(networkName);
+    const member = indices.member(name, networkName);
+    if (network === undefined || member === undefined)
+      throw new TypeError(`no index was allocated for ${name} in ${networkName}`);
+    const remotes = network.tunnel?.remotes ?? [];
     const numbers = tunnels.numbers(member, remotes);
     for (const [index, remote] of remotes.entries()) {
       const tunnel = numbers[index];
-      if (tunnel !== undefined && tunnel !== 0) yield { remote, tunnel };
+      if (tunnel !== undefined && tunnel !== 0) yield { remote, tunnel, name: networkName, network };
     }
   }
 }

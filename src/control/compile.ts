@@ -19,6 +19,7 @@ import {
   NETWORK_LEARNS,
   NETWORK_SUPPRESSES_ARP,
   PORT_ACCESS,
+  PORT_BFD_INSIDE,
   PORT_CLOSED,
   PORT_GUARDED,
   PORT_INNER_VIDS,
@@ -209,6 +210,7 @@ function portFlags(port: ResolvedPort, up: UpPort | undefined): number {
   if (port.isolated) flags |= PORT_ISOLATED;
   if (port.guarded) flags |= PORT_GUARDED;
   if (port.innerVids !== undefined) flags |= PORT_INNER_VIDS;
+  if (port.underlay?.bfd?.inside === true) flags |= PORT_BFD_INSIDE;
   if (port.mode === 'trunk' && port.members.some((member) => member.untagged && member.tag === undefined))
     flags |= PORT_NATIVE_UNTAGGED;
   if (up?.features.checksum) flags |= PORT_TAKES_CHECKSUM;

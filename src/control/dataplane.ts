@@ -5,6 +5,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { monotonicMs } from '../dataplane/clock.js';
+import { allocateFrameRing } from '../dataplane/frame-ring.js';
 import { errnoName } from '../dataplane/native.js';
 import type { PortKind } from '../dataplane/port.js';
 import { anonymousMemory, fileMemory, type SharedMemory } from '../dataplane/shared-memory.js';
@@ -15,6 +16,7 @@ import {
   FDB_SWEEP_ENTRIES,
   FDB_TRIM_ENTRIES,
   NEIGHBOR_SWEEP_ENTRIES,
+  PUNT_RING_SIZE,
   SAMPLE_PERIOD_MS,
 } from '../limits.js';
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
@@ -22,24 +24,19 @@ import { FdbControl } from '../pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import { NeighborControl, type StaticNeighbor } from '../pipeline/neighbor-control.js';
 import { neighborTableSize } from '../pipeline/neighbor-table.js';
+import { PuntRing } from '../pipeline/punt-ring.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
 import { type TracedInput, type TraceOutcome, Tracer } from '../pipeline/tracer.js';
 import { TUNNEL_LAYOUT, TUNNEL_TABLE_SIZE } from '../pipeline/tunnel-table.js';
 import { BfdServer } from './bfd-server.js';
+import type { Log } from './log.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
 import { shownName } from './shown-name.js';
 import { Statistics } from './statistics.js';
 import { TunnelServer } from './tunnel-server.js';
-
-/** As much of a logger as the control plane uses: pino's shape. */
-export interface Log {
-  info(detail: object, message: string): void;
-  warn(detail: object, message: string): void;
-  error(detail: object, message: string): void;
-}
 
 export interface DataplaneOptions {
   readonly workers: number;
@@ -71,6 +68,7 @@ export class Dataplane {
   private readonly storm = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
   private readonly loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
   private readonly log: Log;
+  private readonly ending = new AbortController();
   private readonly timer: NodeJS.Timeout;
   private tracer: Tracer | undefined;
   private current: Snapshot;
@@ -105,6 +103,7 @@ export class Dataplane {
         loops: this.loopMemory,
         fdb: { memory: this.fdbMemory.descriptor, capacity: FDB_CAPACITY },
         tunnels: this.tunnels.descriptor,
+        punts: this.readPunts(options.workers),
         neighbors: this.neighborMemory.descriptor,
       },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
@@ -162,11 +161,20 @@ export class Dataplane {
 
   async close(): Promise<void> {
     clearInterval(this.timer);
+    this.ending.abort();
     this.bfd.close();
     await this.ports.close();
     await this.workers.stop();
     this.fdbMemory.close();
     this.tunnels.close();
+  }
+
+  /** A ring for each worker, which its successor goes on with. */
+  private readPunts(workers: number): SharedArrayBuffer[] {
+    const memories = Array.from({ length: workers }, () => allocateFrameRing(PUNT_RING_SIZE));
+    const hear = (frame: Uint8Array, tunnel: number) => this.bfd.hearInside(frame, tunnel);
+    for (const memory of memories) void new PuntRing(memory).read(hear, this.ending.signal);
+    return memories;
   }
 
   private hear(index: number, report: WorkerReport): void {

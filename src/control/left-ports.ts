@@ -5,7 +5,7 @@
  */
 import type { PortIntent, PortKind } from '../dataplane/port.js';
 import { OperatingError } from '../errors.js';
-import type { Log } from './dataplane.js';
+import type { Log } from './log.js';
 import type { PortMemories } from './port-memories.js';
 
 /** To be called before any port is opened. What can't be undone is logged, stays remembered, and is tried at the next start. */

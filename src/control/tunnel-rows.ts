@@ -95,7 +95,7 @@ export class TunnelRows {
     const pathMtu = path?.mtu || (underlay.status.open?.mtu ?? UNDERLAY_MTU_DEFAULT);
     const fits = tunnelMtu(network, tunnel, this.running.checked.resolved, pathMtu);
     const { rxFrames, rxBytes, txFrames, txBytes } = this.dataplane.tunnels.counts(entry.tunnel);
-    const bfd = this.dataplane.bfd.view(underlay.local, remote);
+    const bfd = this.dataplane.bfd.view(underlay.local, remote, name);
     const silence = entry.lastSeen === 0 ? undefined : Math.max(0, this.nowSeconds - entry.lastSeen);
     return {
       network: name,

@@ -1,33 +1,23 @@
 /**
- * BFD packets in UDP over a single hop (RFC 5881): one socket that hears at a local address for all sessions there, and one
- * socket a session to send by, since each session is to have a source port of its own (section 4). Main thread.
+ * BFD packets in UDP over a single hop (RFC 5881): hears at a local address for all sessions there. What sends is a socket
+ * a session (datagram-sender.ts), since each is to have a source port of its own (section 4). Main thread.
  *
  * "Received packets MUST be discarded if the TTL is not 255" (section 5): the kernel does that, by a filter on the socket, so
  * whoever is further away than one hop can't even fill the socket's buffer.
  *
- * Nothing here fails for good: an address that is not there yet, a port that is taken, a route that is missing are tried
- * again. A packet that can't be sent is lost, which is what BFD is made for.
+ * Nothing here fails for good: an address that is not there yet, a port that is taken are tried again.
  */
-import { randomInt } from 'node:crypto';
 import { IPV4_SIZE, ipText } from '../wire/address.js';
-import { BFD_PORT, BFD_SOURCE_PORT_MIN, BFD_TTL } from '../wire/bfd.js';
+import { BFD_PORT, BFD_TTL } from '../wire/bfd.js';
 import { type DescriptorWatch, watchDescriptor } from './descriptor-watch.js';
 import * as native from './native.js';
 import { AF_INET, AF_INET6, SOCKET_ADDRESS_SIZE, socketAddress, socketIp } from './socket-address.js';
-import { attachDeafFilter, attachFilter, BPF_RETURN } from './socket-options.js';
+import { attachFilter, BPF_RETURN } from './socket-options.js';
 
 const SOCK_DGRAM = 2;
-const SOL_IP = 0;
-const IP_TOS = 1;
-const IP_TTL = 2;
 const SOL_IPV6 = 41;
-const IPV6_UNICAST_HOPS = 16;
 const IPV6_V6ONLY = 26;
-const IPV6_TCLASS = 67;
-const ECONNREFUSED = 111;
 const EADDRINUSE = 98;
-/** Internetwork control (DSCP CS6), as other BFD speakers mark it: it must not wait behind what it watches over. */
-const TRAFFIC_CLASS = 0xc0;
 
 const BPF_LOAD_OCTET = 0x30;
 const BPF_JUMP_IF_EQUAL = 0x15;
@@ -41,8 +31,6 @@ const DATAGRAM_SIZE = 512;
 /** Datagrams read before the event loop gets its turn. */
 const DATAGRAMS_MAX = 256;
 const RETRY_MS = 1000;
-/** Source ports tried before a session waits for its next packet. */
-const PORT_TRIES = 16;
 
 /** Octets are good until the call returns. */
 export type BfdHearer = (remote: Uint8Array, octets: Uint8Array) => void;
@@ -115,62 +103,12 @@ export class BfdListener {
   }
 }
 
-/** Sends one session's packets. */
-export class BfdSender {
-  private readonly local: Uint8Array;
-  private readonly remote: Uint8Array;
-  private fd = -1;
-
-  constructor(local: Uint8Array, remote: Uint8Array) {
-    this.local = local;
-    this.remote = remote;
-  }
-
-  send(octets: Uint8Array): void {
-    if (this.fd < 0) this.open();
-    if (this.fd < 0) return;
-    // That the packet before was refused is told instead of sending this one.
-    if (native.send(this.fd, octets) < 0 && native.errno() === ECONNREFUSED) native.send(this.fd, octets);
-  }
-
-  close(): void {
-    if (this.fd >= 0) native.close(this.fd);
-    this.fd = -1;
-  }
-
-  /** Connected, so that the kernel looks for the route only when routes have changed. */
-  private open(): void {
-    const fd = openSocket(this.local);
-    if (fd < 0) return;
-    attachDeafFilter(fd);
-    setOptions(fd, this.local.length === IPV4_SIZE);
-    if (bindToSourcePort(fd, this.local) && native.connect(fd, socketAddress(this.remote, BFD_PORT)) >= 0) this.fd = fd;
-    else native.close(fd);
-  }
-}
-
 function openSocket(local: Uint8Array): number {
   const isIpv4 = local.length === IPV4_SIZE;
   const type = SOCK_DGRAM | native.O_NONBLOCK | native.O_CLOEXEC;
   const fd = native.socket(isIpv4 ? AF_INET : AF_INET6, type, 0);
   if (fd >= 0 && !isIpv4) native.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, new Int32Array([1]));
   return fd;
-}
-
-function setOptions(fd: number, isIpv4: boolean): void {
-  const level = isIpv4 ? SOL_IP : SOL_IPV6;
-  native.setsockopt(fd, level, isIpv4 ? IP_TTL : IPV6_UNICAST_HOPS, new Int32Array([BFD_TTL]));
-  native.setsockopt(fd, level, isIpv4 ? IP_TOS : IPV6_TCLASS, new Int32Array([TRAFFIC_CLASS]));
-}
-
-/** "The source port MUST be in the range 49152 through 65535." */
-function bindToSourcePort(fd: number, local: Uint8Array): boolean {
-  for (let attempt = 0; attempt < PORT_TRIES; attempt++) {
-    const port = randomInt(BFD_SOURCE_PORT_MIN, 65_536);
-    if (native.bind(fd, socketAddress(local, port)) >= 0) return true;
-    if (native.errno() !== EADDRINUSE) return false;
-  }
-  return false;
 }
 
 function attachTtlFilter(fd: number, isIpv4: boolean): void {

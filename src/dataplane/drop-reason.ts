@@ -13,7 +13,8 @@ const table = {
   group_source: 'The source address is a group address.',
   zero_source: 'The source address is all zeros.',
   reserved_group: 'The destination is a reserved group address that bridges do not forward.',
-  control_frame: 'A link-control protocol (STP, LACP, LLDP, CFM, pause) that this port does not let through.',
+  control_frame:
+    'A control protocol (STP, LACP, LLDP, CFM, pause; BFD on watched tunnels) that this port does not let through.',
   hairpin: 'The destination is known to be behind the port the frame came from.',
   isolated: 'Both ports are isolated; isolated ports do not talk to each other.',
   storm: 'The port sent more broadcast, multicast or unknown-unicast frames than its storm limit.',
@@ -31,7 +32,9 @@ const table = {
   tunnel_ecn: 'The outer header says congestion, but the inner packet is not capable of saying so (RFC 6040).',
   tunnel_inner_vlan: 'The frame in the tunnel has a VLAN tag, which this network does not carry.',
   tunnel_nested: "The frame is a datagram of the underlay's own tunnels: its route leads through a tunnel.",
-  tunnel_down: 'There is no way to the remote: no route, no local address, or the underlay is down.',
+  tunnel_down:
+    'There is no way to the remote: no route, no local address, the underlay is down, or BFD says the remote is.',
+  punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;
 

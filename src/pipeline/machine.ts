@@ -32,6 +32,7 @@ import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { LoopGuard } from './loop-guard.js';
 import type { NeighborTable } from './neighbor-table.js';
+import type { PuntRing } from './punt-ring.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
 import type { TunnelTable } from './tunnel-table.js';
@@ -47,6 +48,8 @@ export interface MachineParts {
   readonly neighbors: NeighborTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
+  /** To the main thread; absent where there is none: what is for it is taken and forgotten. */
+  readonly punt?: PuntRing;
 }
 
 export class Machine implements SendReport, RelayCounts {
@@ -59,6 +62,7 @@ export class Machine implements SendReport, RelayCounts {
   readonly neighbors: NeighborTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
+  readonly punt: PuntRing | undefined;
   readonly segmenter: Segmenter;
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
@@ -94,6 +98,7 @@ export class Machine implements SendReport, RelayCounts {
     this.neighbors = parts.neighbors;
     this.storm = parts.storm;
     this.loops = parts.loops;
+    this.punt = parts.punt;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
     this.snapshot = snapshot;
   }

@@ -27,6 +27,7 @@ import { classify } from './stages/classify.js';
 import { controlFrames } from './stages/control-frames.js';
 import { FLOOD, forward } from './stages/forward.js';
 import { learn } from './stages/learn.js';
+import { liveness } from './stages/liveness.js';
 import { lookup } from './stages/lookup.js';
 import { parse } from './stages/parse.js';
 import { responders } from './stages/responders.js';
@@ -36,6 +37,7 @@ export const ingressStages: readonly Stage[] = [
   parse,
   classify,
   controlFrames,
+  liveness,
   lookup,
   storm,
   learn,

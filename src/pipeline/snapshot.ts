@@ -31,6 +31,8 @@ export const PORT_TAKES_TCP6 = 1 << 5;
 export const PORT_TAKES_UDP = 1 << 6;
 /** A trunk with a native network that leaves untagged: what its frames' payload begins with is looked at. */
 export const PORT_NATIVE_UNTAGGED = 1 << 7;
+/** An underlay port whose tunnels are watched by BFD inside them: such frames belong to the switch, in both directions. */
+export const PORT_BFD_INSIDE = 1 << 8;
 
 /** Bits of portControlFrames: link-control protocols that the port lets into the switch. */
 export const CONTROL_STP = 1 << 0;

@@ -1,8 +1,11 @@
 /** Every reason of the table can happen, is counted where it belongs, and keeps a sample of the frame that died. */
 import { describe, expect, test } from 'vitest';
 import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
-import { FRAME_SIZE_MAX } from '../../src/limits.js';
+import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
+import { FRAME_SIZE_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
+import { PuntRing } from '../../src/pipeline/punt-ring.js';
 import { PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { bfdFrame } from '../wire/bfd-frames.js';
 import {
   arriving,
   fromX,
@@ -140,6 +143,13 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     tested.detach(vxlanForm.port);
     tested.run({ port: 'a', octets: toX() });
     return { tested, port: 'a', copy: vxlanForm.port };
+  },
+  punt_limit: () => {
+    const full = new PuntRing(allocateFrameRing(PUNT_RING_SIZE));
+    while (full.put(new Uint8Array(512), 0, 512, 1));
+    const tested = overlaySwitch(vxlanForm, { underlay: { bfd: { inside: true } }, test: { punt: full } });
+    tested.run(arriving(vxlanForm, 1, bfdFrame({ packet: new Array<number>(400).fill(0) })));
+    return { tested, port: vxlanForm.port };
   },
   no_slot: () => {
     const trunk = vm({ trunk: ['red'] });

@@ -33,6 +33,7 @@ import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborControl } from '../../src/pipeline/neighbor-control.js';
 import { neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { Pipeline } from '../../src/pipeline/pipeline.js';
+import type { PuntRing } from '../../src/pipeline/punt-ring.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
@@ -75,6 +76,7 @@ export interface UnderlayDocument {
   readonly port?: number;
   readonly allowFrom?: readonly string[];
   readonly dscp?: number | 'inherit';
+  readonly bfd?: { readonly inside?: boolean };
 }
 
 export interface TestDocument {
@@ -104,6 +106,8 @@ export interface TestSwitchOptions {
   readonly neighborEntries?: number;
   /** Of a switch that lives beside another one, which must not count into the same memory. */
   readonly counters?: Counters;
+  /** Where frames for the main thread go. */
+  readonly punt?: PuntRing;
 }
 
 /** Arenas are expensive to map: tests one after the other share them. */
@@ -157,6 +161,7 @@ export class TestSwitch {
       neighbors: this.neighbors,
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
+      ...(options.punt === undefined ? {} : { punt: options.punt }),
     };
     this.machine = new Machine(parts, this.snapshot);
     this.pipeline = new Pipeline(this.machine);

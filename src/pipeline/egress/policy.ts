@@ -1,17 +1,18 @@
 /**
  * Whether a copy may leave by its member at all: port up and not blocked, isolation, a tunnel port's list of VIDs, no hop
- * from a trunk's native network into another. @hot
+ * from a trunk's native network into another, no BFD of machines into tunnels that are watched by it. @hot
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { isBfdPacket } from '../../wire/bfd-frame.js';
 import { isTpid, VID_MASK } from '../../wire/vlan.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
-import { PORT_CLOSED, PORT_INNER_VIDS, PORT_ISOLATED, PORT_NATIVE_UNTAGGED } from '../snapshot.js';
+import { PORT_BFD_INSIDE, PORT_CLOSED, PORT_INNER_VIDS, PORT_ISOLATED, PORT_NATIVE_UNTAGGED } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
 import { isInnerVidAllowed } from '../stages/classify.js';
 
 /** Flags of ports with a restriction of their own. */
-const RESTRICTS = PORT_ISOLATED | PORT_INNER_VIDS | PORT_NATIVE_UNTAGGED;
+const RESTRICTS = PORT_ISOLATED | PORT_INNER_VIDS | PORT_NATIVE_UNTAGGED | PORT_BFD_INSIDE;
 
 export const egressPolicy: EgressStage = {
   name: 'egress-policy',
@@ -40,10 +41,17 @@ function restriction(machine: Machine, port: number, member: number, slot: numbe
   // The switch's own answers are from no port.
   const ingressFlags = pool.isGenerated[slot] === 0 ? portFlags[pool.ingressPort[slot]] : 0;
   if ((portFlags[port] & ingressFlags & PORT_ISOLATED) !== 0) return dropReasonNumber.isolated;
+  if ((portFlags[port] & PORT_BFD_INSIDE) !== 0 && isBfd(machine, slot)) return dropReasonNumber.control_frame;
   const isRefused =
     !isInnerVidAllowed(machine, port, payloadVid(machine, slot)) ||
     ((portFlags[port] & PORT_NATIVE_UNTAGGED) !== 0 && entersOtherNetwork(machine, port, member, slot));
   return isRefused ? dropReasonNumber.vlan_not_allowed : 0;
+}
+
+/** The far end would take it for the switch's word (CVE-2024-2182). */
+function isBfd({ pool }: Machine, slot: number): boolean {
+  const end = pool.offset[slot] + pool.length[slot];
+  return isBfdPacket(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end);
 }
 
 /**
