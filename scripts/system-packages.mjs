@@ -15,6 +15,7 @@ const testPackages = {
   tcpdump: ['tcpdump'],
   iperf3: ['iperf3'],
   ethtool: ['ethtool'],
+  tshark: ['tshark'],
   'openvswitch-switch': ['ovs-vswitchd'],
   frr: ['/usr/lib/frr/bfdd'],
   'qemu-system-x86': ['qemu-system-x86_64'],

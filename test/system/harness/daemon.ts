@@ -1,6 +1,6 @@
 /** `weft daemon` under test: as an operator runs it, built, in the switch's namespace, steered through its socket. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { RpcClient } from '../../../src/control/rpc-client.js';
 import type {
   ChangeResult,
@@ -19,6 +19,8 @@ export interface DaemonFlags {
   readonly io?: 'auto' | 'uring' | 'poll';
   readonly workers?: number;
   readonly metrics?: string;
+  /** Label of the namespace it runs in, where a test has several hosts; its directory is called the same. */
+  readonly host?: string;
 }
 
 export class Daemon {
@@ -33,9 +35,11 @@ export class Daemon {
   private constructor(testbed: Testbed, flags: DaemonFlags) {
     this.testbed = testbed;
     this.flags = flags;
-    this.socket = join(testbed.directory, 'run', 'control.sock');
-    this.stateDirectory = join(testbed.directory, 'state');
-    this.configFile = join(testbed.directory, 'weft.json');
+    const directory = join(testbed.directory, flags.host ?? '');
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    this.socket = join(directory, 'run', 'control.sock');
+    this.stateDirectory = join(directory, 'state');
+    this.configFile = join(directory, 'weft.json');
   }
 
   /** Starts it on a configuration and waits until it is ready. */
@@ -62,7 +66,7 @@ export class Daemon {
 
   /** Starts it (again) on the same file, socket and state. */
   async start(): Promise<void> {
-    mkdirSync(join(this.testbed.directory, 'run'), { recursive: true, mode: 0o700 });
+    mkdirSync(dirname(this.socket), { recursive: true, mode: 0o700 });
     this.child = this.launch([]);
     await until('the daemon is ready', async () => {
       if (!this.isRunning) return true;
@@ -144,7 +148,7 @@ export class Daemon {
     const places = ['--config', configFile, '--socket', socket, '--state-dir', stateDirectory];
     const workers = String(flags.workers ?? 1);
     const options = ['--metrics', flags.metrics ?? 'off', '--workers', workers, '--io', flags.io ?? 'auto', ...extra];
-    return this.testbed.start('s', [process.execPath, WEFT_ENTRY, 'daemon', ...places, ...options]);
+    return this.testbed.start(flags.host ?? 's', [process.execPath, WEFT_ENTRY, 'daemon', ...places, ...options]);
   }
 
   private get process(): Child {

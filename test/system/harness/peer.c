@@ -12,6 +12,8 @@
  *   peer transfer ADDRESS PORT SIZE  TCP: sends SIZE octets of the pattern and checks what comes back
  *   peer listen ADDRESS PORT         UDP: counts datagrams until SIGTERM
  *   peer shout ADDRESS PORT COUNT    UDP: sends numbered datagrams to a group or broadcast address
+ *   peer flows ADDRESS PORT COUNT EACH   UDP: that many datagrams from each of COUNT source ports, in turns
+ *   peer spray ADDRESS PORT HEX COUNT    UDP: the same datagram again and again, about 100,000 a second
  *   peer freeze THREAD               stops one thread of another process (as a debugger would) until SIGTERM
  *
  * Who starts something that takes time to be ready says "ready"; results are one line of JSON.
@@ -36,6 +38,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -430,10 +433,11 @@ static int transfer(const char *address, const char *port, uint64_t size) {
 static int listen_udp(const char *address, const char *port) {
   socklen_t length;
   struct sockaddr_storage at = resolve(address, port, &length);
-  int fd = socket(at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1;
+  int fd = socket(at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), on = 1, size = SOCKET_BUFFER;
   unsigned count = 0;
   char buffer[2048];
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
   if (bind(fd, (struct sockaddr *)&at, length) != 0) die("bind");
   struct sockaddr_in *v4 = (struct sockaddr_in *)&at;
   if (at.ss_family == AF_INET && IN_MULTICAST(ntohl(v4->sin_addr.s_addr))) {
@@ -443,7 +447,8 @@ static int listen_udp(const char *address, const char *port) {
   say("ready");
   while (!stopped) {
     struct pollfd one = {.fd = fd, .events = POLLIN};
-    if (poll(&one, 1, 50) > 0 && recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) >= 0) count++;
+    if (poll(&one, 1, 50) > 0)
+      while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) >= 0) count++;
   }
   printf("{\"datagrams\":%u}\n", count);
   return 0;
@@ -460,6 +465,49 @@ static int shout(const char *address, const char *port, unsigned count) {
     if (sendto(fd, &i, sizeof i, 0, (struct sockaddr *)&to, length) < 0) die("sendto");
     usleep(2000);
   }
+  return 0;
+}
+
+#define FLOWS_MAX 4096
+
+static int flows(const char *address, const char *port, unsigned count, unsigned each) {
+  static int fds[FLOWS_MAX];
+  socklen_t length;
+  struct sockaddr_storage to = resolve(address, port, &length);
+  if (count > FLOWS_MAX) count = FLOWS_MAX;
+  struct rlimit files = {FLOWS_MAX + 64, FLOWS_MAX + 64};
+  setrlimit(RLIMIT_NOFILE, &files);
+  for (unsigned flow = 0; flow < count; flow++) {
+    fds[flow] = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fds[flow] < 0 || connect(fds[flow], (struct sockaddr *)&to, length) != 0) die("connect");
+  }
+  for (unsigned round = 0; round < each; round++)
+    for (unsigned flow = 0; flow < count; flow++) {
+      /* Whoever is not there answers with "port unreachable", which the next call tells. */
+      if (send(fds[flow], &flow, sizeof flow, 0) < 0 && errno != ECONNREFUSED) die("send");
+      if (flow % 16 == 0) usleep(200);
+    }
+  printf("{\"sent\":%u}\n", count * each);
+  return 0;
+}
+
+#define SPRAY_BURST 64
+#define SPRAY_PERIOD_NS 640000
+
+static int spray(const char *address, const char *port, const char *hex, unsigned count) {
+  static uint8_t payload[FRAME_MAX];
+  size_t size = strlen(hex) / 2;
+  socklen_t length;
+  struct sockaddr_storage to = resolve(address, port, &length);
+  int fd = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0 || connect(fd, (struct sockaddr *)&to, length) != 0) die("connect");
+  for (size_t i = 0; i < size; i++) payload[i] = nibble(hex[2 * i]) << 4 | nibble(hex[2 * i + 1]);
+  uint64_t start = now_ns();
+  for (unsigned sent = 0; sent < count; sent++) {
+    while (sent % SPRAY_BURST == 0 && now_ns() - start < (uint64_t)sent / SPRAY_BURST * SPRAY_PERIOD_NS) usleep(50);
+    if (send(fd, payload, size, 0) < 0 && errno != ECONNREFUSED) die("send");
+  }
+  printf("{\"sent\":%u}\n", count);
   return 0;
 }
 
@@ -484,6 +532,8 @@ int main(int count, char **words) {
   if (!strcmp(what, "transfer") && count == 5) return transfer(words[2], words[3], strtoull(words[4], NULL, 10));
   if (!strcmp(what, "listen") && count == 4) return listen_udp(words[2], words[3]);
   if (!strcmp(what, "shout") && count == 5) return shout(words[2], words[3], atoi(words[4]));
+  if (!strcmp(what, "flows") && count == 6) return flows(words[2], words[3], atoi(words[4]), atoi(words[5]));
+  if (!strcmp(what, "spray") && count == 6) return spray(words[2], words[3], words[4], atoi(words[5]));
   if (!strcmp(what, "freeze") && count == 3) return freeze(atoi(words[2]));
   fprintf(stderr, "see the head of peer.c\n");
   return 2;
