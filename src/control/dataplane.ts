@@ -70,6 +70,8 @@ export class Dataplane {
   private readonly log: Log;
   private readonly ending = new AbortController();
   private readonly timer: NodeJS.Timeout;
+  /** Until when each port was blocked when that was logged. */
+  private readonly loggedBlocks = new Map<number, number>();
   private tracer: Tracer | undefined;
   private current: Snapshot;
 
@@ -141,6 +143,7 @@ export class Dataplane {
   forgetPort(port: number): void {
     this.workers.orderAll({ type: 'forget', port });
     this.loops.unblock(port);
+    this.loggedBlocks.delete(port);
     new TokenBuckets(this.storm).forgetPort(port);
   }
 
@@ -194,7 +197,23 @@ export class Dataplane {
     this.ports.workerDied(index);
   }
 
+  /** Once for each block. */
+  private logLoops(): void {
+    const now = monotonicMs();
+    for (let port = 0; port < this.current.portMode.length; port++) {
+      const until = this.loops.blockedUntil(port);
+      if (until <= now || this.loggedBlocks.get(port) === until) continue;
+      this.loggedBlocks.set(port, until);
+      const seconds = Math.ceil((until - now) / 1000);
+      this.log.warn(
+        { port: this.ports.intent(port)?.name, seconds },
+        'a station keeps moving: the port is blocked (loop)',
+      );
+    }
+  }
+
   private tick(): void {
+    this.logLoops();
     this.statistics.sample();
     const nowSeconds = Math.floor(monotonicMs() / 1000);
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);

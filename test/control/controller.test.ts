@@ -5,9 +5,11 @@ import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Controller, type ControllerOptions } from '../../src/control/controller.js';
 import { diskFiles } from '../../src/control/store.js';
+import { monotonicMs } from '../../src/dataplane/clock.js';
 import type { PortHandle, PortKind } from '../../src/dataplane/port.js';
 import { memory, memoryStation } from '../../src/dataplane/ports/memory.js';
 import { OperatingError } from '../../src/errors.js';
+import { SAMPLE_PERIOD_MS } from '../../src/limits.js';
 import { sleep, until } from '../suites/bench-worker.js';
 import { testFrame } from '../suites/port-suite.js';
 import { type BuiltCli, buildCli } from './built-cli.js';
@@ -50,11 +52,13 @@ let directory: string;
 let kind: RecordingKind;
 let controller: Controller | undefined;
 const errors: string[] = [];
+const warnings: string[] = [];
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'weft-controller-'));
   kind = new RecordingKind();
   errors.length = 0;
+  warnings.length = 0;
 });
 afterEach(async () => {
   await controller?.close();
@@ -74,7 +78,11 @@ function options(text: string, more: Partial<ControllerOptions> = {}): Controlle
     workerFile,
     documentFile: join(dirname(workerFile), 'control/document-thread.js'),
     kinds: new Map([['memory', kind]]),
-    log: { info: () => {}, warn: () => {}, error: (_, message) => errors.push(message) },
+    log: {
+      info: () => {},
+      warn: (context, message) => warnings.push(`${(context as { port?: string }).port}: ${message}`),
+      error: (_, message) => errors.push(message),
+    },
     ...more,
   };
 }
@@ -235,6 +243,18 @@ describe('a port that takes over an index', () => {
     expect(dataplane.loops.isBlocked(index, 1000)).toBe(false);
     expect(dataplane.statistics.port(index, 'new').rx.frames).toBe(0);
     expect(await passes('new', 'a')).toBe(true);
+  });
+});
+
+describe('a port that is blocked for a loop', () => {
+  test('is logged once for each block', async () => {
+    const { dataplane } = await start(config(port('a'), port('b')));
+    const now = monotonicMs();
+    for (let move = 0; move < 21; move++) dataplane.loops.noteMove(1, 2, indexOf('a'), indexOf('b'), now);
+    await until('logged', () => warnings.length > 0);
+    expect(warnings).toEqual(['b: a station keeps moving: the port is blocked (loop)']);
+    await sleep(SAMPLE_PERIOD_MS * 1.5);
+    expect(warnings).toHaveLength(1);
   });
 });
 
