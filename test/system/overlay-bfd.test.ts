@@ -1,11 +1,15 @@
-/** BFD with real peers: FRR's bfdd beside the tunnels, weft itself, and a router between that must not be believed. */
+/**
+ * BFD with real peers: FRR's bfdd beside the tunnels, Open vSwitch inside them, weft itself, and a router between that must
+ * not be believed.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test } from 'vitest';
 import type { BfdView, TunnelRow } from '../../src/control/shapes.js';
 import type { Daemon } from './harness/daemon.js';
 import { FrrHost } from './harness/frr.js';
+import { startOpenVswitchHost } from './harness/open-vswitch.js';
 import { Testbed } from './harness/testbed.js';
-import { tunnelTo } from './harness/tunnel-checks.js';
+import { dropCount, tunnelTo } from './harness/tunnel-checks.js';
 import { startKernelHost, startWeftHost, type Tunnels, type WeftHost, weftConfig } from './harness/tunnel-hosts.js';
 import { type Family, Underlay } from './harness/underlay.js';
 import { until } from './harness/wait.js';
@@ -170,4 +174,69 @@ describe('two wefts', () => {
     },
     60_000,
   );
+});
+
+describe('Open vSwitch, inside the tunnel', () => {
+  const inside = { ...bfd, inside: true };
+  const options = ['bfd:enable=true', 'bfd:min_tx=100', 'bfd:min_rx=100'];
+
+  const peerings: readonly (Tunnels & { readonly title: string; readonly io: 'uring' | 'poll' })[] = [
+    { title: 'VXLAN', type: 'vxlan', family: 4, io: 'uring' },
+    { title: 'Geneve over IPv6', type: 'geneve', family: 6, io: 'poll' },
+    { title: 'GRE with a key', type: 'gre', family: 4, io: 'uring' },
+    { title: 'GRE without a key', type: 'gre', family: 4, keyless: true, io: 'poll' },
+    { title: 'GRE over IPv6', type: 'gre', family: 6, io: 'uring' },
+  ];
+
+  test.each(peerings)(
+    '$title: comes up, a cut is seen within the detection time, floods stop, all mends',
+    async (peering) => {
+      testbed = new Testbed();
+      const underlay = new Underlay(testbed);
+      const ovs = await startOpenVswitchHost(testbed, underlay, peering, 2, 1, options);
+      const weft = await startWeftHost(testbed, underlay, peering, 1, [2], {
+        underlay: { bfd: inside },
+        flags: { io: peering.io, workers: 2 },
+      });
+      const { daemon } = weft;
+      const remote = underlay.address(2, peering.family);
+      await untilState(daemon, remote, 'up');
+      await until('Open vSwitch is up', () => ovs.appctl('bfd/show', 'tun').includes('Local Session State: up'));
+      await until('intervals are agreed on', async () => (await bfdOf(daemon, remote)).detectionMs === 300);
+      expect(await tunnelTo(daemon, remote)).toMatchObject({ state: 'up' });
+      expect(await daemon.fdb()).not.toContainEqual(expect.objectContaining({ mac: '00:23:20:00:00:01' }));
+
+      testbed.ip(underlay.middle, 'link', 'set', underlay.portOf('h2'), 'down');
+      const cut = performance.now();
+      await untilState(daemon, remote, 'down');
+      expect(performance.now() - cut).toBeLessThan(300 + 500);
+      expect(await bfdOf(daemon, remote)).toMatchObject({ isDown: true, reason: 'control detection time expired' });
+      expect((await flooded(weft)).get(remote)).toBe(0);
+      testbed.ip(underlay.middle, 'link', 'set', underlay.portOf('h2'), 'up');
+      await untilState(daemon, remote, 'up');
+      await weft.machine.expectPings(ovs.machine.ipv4, '64');
+      await daemon.expectConservation();
+    },
+    60_000,
+  );
+
+  test('a machine that sends BFD reaches neither end of the session', async () => {
+    testbed = new Testbed();
+    const underlay = new Underlay(testbed);
+    const ovs = await startOpenVswitchHost(testbed, underlay, vxlan(4), 2, 1, options);
+    const { daemon, machine } = await startWeftHost(testbed, underlay, vxlan(4), 1, [2], { underlay: { bfd: inside } });
+    await untilState(daemon, underlay.address(2), 'up');
+    await machine.expectPings(ovs.machine.ipv4, '64');
+    const down = '20400318010203040000000000000064000000640000000000000000';
+    const forge = [
+      'import socket, time',
+      's = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(0, 2, 255)',
+      `for i in range(20): s.sendto(bytes.fromhex('${down}')[:24], ('${ovs.machine.ipv4}', 3784)); time.sleep(0.05)`,
+    ];
+    testbed.run(machine.label, 'python3', '-c', forge.join('\n'));
+    // Each as the copy that was not sent, and as the frame of which no copy was.
+    expect(await dropCount(daemon, 'control_frame')).toBe(40);
+    expect(daemon.log).not.toContain('BFD: the remote is down');
+    expect(ovs.appctl('bfd/show', 'tun')).toContain('Local Session State: up');
+  }, 60_000);
 });
