@@ -169,8 +169,7 @@ function compileNetworks(
       (network.tunnel?.innerVlan ? NETWORK_INNER_VLAN : 0);
     snapshot.networkMacAge[index] = network.macAgeSeconds;
     snapshot.networkMacLimit[index] = network.macLimit;
-    const cap = capOf(name);
-    snapshot.networkMtu[index] = Number.isFinite(cap) ? cap : 0;
+    if (network.tunnel !== undefined) snapshot.networkMtu[index] = capOf(name);
   }
 }
 

@@ -150,6 +150,6 @@ export interface Snapshot {
   readonly networkMacAge: Int32Array;
   /** Most addresses learned in the network. */
   readonly networkMacLimit: Int32Array;
-  /** Largest payload that the network lets pass, whatever its ports could; 0: it has no bound of its own. */
+  /** Of a network in tunnels: largest payload that it lets pass, whatever its ports could. 0: it has no tunnels. */
   readonly networkMtu: Int32Array;
 }

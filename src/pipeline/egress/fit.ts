@@ -35,9 +35,9 @@ export const fit: EgressStage = {
 };
 
 /**
- * What is too long for the network, because of its tunnels or by configuration, is told its sender, whoever it was for:
- * nobody on the way could fragment it, and a guest that took its network's MTU for 1500 would see connections hang. Where
- * the port itself takes less, the link behind it has an MTU of its own, so silence is right.
+ * What is too long for a network in tunnels is told its sender, whoever it was for: nobody on the way could fragment it, and
+ * a guest that took its network's MTU for 1500 would see connections hang, with neighbours on this host, too. Where the port
+ * itself takes less, or in other networks, the link has an MTU that all its stations know, so silence is right.
  */
 function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: number): void {
   copies.reasons[index] = dropReasonNumber.mtu_exceeded;
