@@ -84,6 +84,7 @@ export const tunnelCommands = [
     summary: 'List the tunnels: network, remote, MTU, frames, state.',
     description: [
       "One line for each network's way to each remote. STATE is up when something came through it within the last minute, unknown when nothing did, and down when there is no way: no route, an ICMP unreachable, an underlay without its address. It says why.",
+      'Where the underlay has bfd, the BFD session decides: up when it is up, down when it is not. Floods leave out a remote whose session is down. One that has switched BFD off is judged as if there were none.',
       'A learned remote is not in the configuration: it sent from within allowFrom. It goes when its stations have expired.',
     ],
     examples: [
