@@ -234,10 +234,15 @@ function build() {
     [templates[index], templates[other]] = [templates[other], templates[index]];
   }
   let clock = 1000;
-  const loop = new WorkerLoop(machine, new Scene(pool, templates), { isPending: () => true, yieldCpu: () => {} }, () => {
-    clock += 20.3;
-    return clock;
-  });
+  const loop = new WorkerLoop(
+    machine,
+    new Scene(pool, templates),
+    { isPending: () => true, yieldCpu: () => {} },
+    () => {
+      clock += 20.3;
+      return clock;
+    },
+  );
   return { loop, pool, counters, underlays, snapshot, ports: indices.ports.size };
 }
 
