@@ -8,15 +8,8 @@ import type { DaemonFlags } from './harness/daemon.js';
 import { DEVICE, type Machine } from './harness/machine.js';
 import { Testbed } from './harness/testbed.js';
 import { expectTooBig, expectTraffic, PING_SIZES, TRANSFER, tunnelTo } from './harness/tunnel-checks.js';
-import {
-  machineMtu,
-  setMachineMtu,
-  setOffloads,
-  startKernelHost,
-  startWeftHost,
-  type WeftHost,
-} from './harness/tunnel-hosts.js';
-import { type Family, UNDERLAY_DEVICE, Underlay } from './harness/underlay.js';
+import { machineMtu, setMachineMtu, startKernelHost, startWeftHost, type WeftHost } from './harness/tunnel-hosts.js';
+import { type Family, setOffloads, UNDERLAY_DEVICE, Underlay } from './harness/underlay.js';
 import { expectSound, tshark, WireCapture } from './harness/wire-judge.js';
 
 const VXLAN = 'udp port 4789';

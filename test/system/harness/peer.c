@@ -485,7 +485,7 @@ static int flows(const char *address, const char *port, unsigned count, unsigned
     for (unsigned flow = 0; flow < count; flow++) {
       /* Whoever is not there answers with "port unreachable", which the next call tells. */
       if (send(fds[flow], &flow, sizeof flow, 0) < 0 && errno != ECONNREFUSED) die("send");
-      if (flow % 16 == 0) usleep(200);
+      if (flow % 16 == 0) usleep(1000);
     }
   printf("{\"sent\":%u}\n", count * each);
   return 0;

@@ -120,11 +120,3 @@ export function machineMtu(machine: Machine): number {
 export function setMachineMtu(machine: Machine, mtu: number): void {
   ip('-n', machine.namespace, 'link', 'set', DEVICE, 'mtu', String(mtu));
 }
-
-/** Switches offloads of a host's interface to the underlay or of a machine's own. */
-export function setOffloads(testbed: Testbed, label: string, device: string, state: 'on' | 'off'): void {
-  const features = ['tx', 'sg', 'tso', 'gso', 'gro'].flatMap((feature) => [feature, state]);
-  testbed.run(label, 'ethtool', '-K', device, ...features);
-}
-
-export { DEVICE, UNDERLAY_DEVICE };

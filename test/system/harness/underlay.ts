@@ -13,6 +13,11 @@ const MIDDLE = 'u';
 
 export type Family = 4 | 6;
 
+export function setOffloads(testbed: Testbed, label: string, device: string, state: 'on' | 'off'): void {
+  const features = ['tx', 'rx', 'sg', 'tso', 'gso', 'gro'].flatMap((feature) => [feature, state]);
+  testbed.run(label, 'ethtool', '-K', device, ...features);
+}
+
 export interface UnderlayKind {
   readonly routed?: boolean;
   /** The veths keep their offloads. */
@@ -22,6 +27,7 @@ export interface UnderlayKind {
 export class Underlay {
   private readonly testbed: Testbed;
   private readonly kind: UnderlayKind;
+  private readonly hosts: string[] = [];
 
   constructor(testbed: Testbed, kind: UnderlayKind = {}) {
     this.testbed = testbed;
@@ -41,13 +47,13 @@ export class Underlay {
   attach(host: string, number: number, addressed = true): void {
     const { testbed, kind } = this;
     const near = this.portOf(host);
+    this.hosts.push(host);
     const far = ['peer', 'name', UNDERLAY_DEVICE, 'netns', testbed.namespace(host)];
     testbed.ip(MIDDLE, 'link', 'add', near, 'type', 'veth', ...far);
     for (const [label, device] of [
       [MIDDLE, near],
       [host, UNDERLAY_DEVICE],
     ] as const) {
-      if (!kind.offloads) this.withoutOffloads(label, device);
       if (kind.routed || label === host)
         testbed.run(
           label,
@@ -58,6 +64,7 @@ export class Underlay {
         );
       testbed.ip(label, 'link', 'set', device, 'up');
     }
+    if (!kind.offloads) this.setOffloads('off', [host]);
     if (kind.routed) this.addRoutes(host, number);
     else {
       testbed.ip(MIDDLE, 'link', 'set', near, 'master', 'br0');
@@ -75,6 +82,14 @@ export class Underlay {
     for (const family of [4, 6] as const) {
       const way = [`-${family}`, 'route', 'change', this.address(number, family), 'dev', this.portOf(`h${number}`)];
       this.testbed.ip(MIDDLE, ...way, 'mtu', String(mtu));
+    }
+  }
+
+  /** Of the veths of these hosts, at both ends. */
+  setOffloads(state: 'on' | 'off', hosts: readonly string[] = this.hosts): void {
+    for (const host of hosts) {
+      setOffloads(this.testbed, MIDDLE, this.portOf(host), state);
+      setOffloads(this.testbed, host, UNDERLAY_DEVICE, state);
     }
   }
 
@@ -105,10 +120,5 @@ export class Underlay {
       testbed.ip(host, version, 'route', 'add', `${router}/${length}`, 'dev', UNDERLAY_DEVICE);
       testbed.ip(host, version, 'route', 'add', 'default', 'via', router, 'dev', UNDERLAY_DEVICE);
     }
-  }
-
-  private withoutOffloads(label: string, device: string): void {
-    const features = ['tx', 'rx', 'sg', 'tso', 'gso', 'gro'].flatMap((feature) => [feature, 'off']);
-    this.testbed.run(label, 'ethtool', '-K', device, ...features);
   }
 }
