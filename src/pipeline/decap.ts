@@ -12,6 +12,7 @@
 import type { Batch } from '../dataplane/batch.js';
 import { TUNNEL_RX_BYTES, TUNNEL_RX_FRAMES } from '../dataplane/counters.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import type { FramePool } from '../dataplane/frame-pool.js';
 import { FRAME_SIZE_MIN } from '../limits.js';
 import { tunnelKinds } from '../tunnels/registry.js';
 import type { TunnelHeader } from '../tunnels/tunnel.js';
@@ -39,6 +40,9 @@ export class Decapsulator {
   private lastMember = -1;
   private readonly lastAddress = new Int32Array(4);
   private lastTunnel = 0;
+  private countedTunnel = 0;
+  private countedFrames = 0;
+  private countedOctets = 0;
 
   constructor(machine: Machine) {
     this.machine = machine;
@@ -53,10 +57,12 @@ export class Decapsulator {
     while (this.done < received.count && !frames.full) {
       const slot = received.slots[this.done];
       if (!isUnderlay(machine.snapshot, machine.pool.ingressPort[slot])) frames.push(slot);
+      else if (this.at === 0 && isLone(machine.pool, slot)) this.takeLone(slot, frames);
       else if (!this.unpack(slot, frames)) break;
       this.done++;
     }
     merger.finish();
+    this.settleCounts();
     if (this.done < received.count) return true;
     this.done = 0;
     received.count = 0;
@@ -69,34 +75,61 @@ export class Decapsulator {
     if (this.at === 0) {
       this.at = pool.offset[slot];
       this.end = this.at + pool.length[slot];
-      this.size = pool.datagramSize[slot] === 0 ? pool.length[slot] : pool.datagramSize[slot];
+      this.size = pool.datagramSize[slot];
       pool.holds[slot]++;
     }
     const start = pool.frameStart(slot);
-    while (this.at < this.end || this.at === start) {
+    while (this.at < this.end) {
       if (frames.full) return false;
       const at = this.at;
-      const end = Math.min(at + this.size, this.end);
-      // An empty datagram is one, too.
-      this.at = end === at ? end + 1 : end;
-      this.take(slot, at, end, at === start, frames);
+      this.at = Math.min(at + this.size, this.end);
+      this.take(slot, at, this.at, at === start, frames);
     }
     this.at = 0;
     this.machine.letGo(slot);
     return true;
   }
 
-  /** One datagram: its frame joins the super-frame it continues, or becomes a frame of the batch. */
+  /** The only datagram of its message: what reception has set of the slot stays, and there is room for it in `frames`. */
+  private takeLone(slot: number, frames: Batch): void {
+    const { machine, merger } = this;
+    const { pool } = machine;
+    const at = pool.offset[slot];
+    const end = at + pool.length[slot];
+    const opened = this.open(slot, pool.ingressPort[slot], at, end);
+    pool.ingressMember[slot] = this.member;
+    if (opened < 0) {
+      pool.reason[slot] = -opened;
+      frames.push(slot);
+      return;
+    }
+    const length = end - at - opened;
+    this.count(length);
+    const into = merger.append(at + opened, length, this.tunnel);
+    if (into >= 0) {
+      pool.receivedLength[into] += length;
+      this.giveUp(slot);
+      return;
+    }
+    pool.offset[slot] = at + opened;
+    pool.length[slot] = length;
+    pool.receivedLength[slot] = length;
+    pool.tunnel[slot] = this.tunnel;
+    pool.network[slot] = machine.snapshot.memberNetwork[this.member];
+    frames.push(slot);
+    if (!adoptOffload(pool, slot, machine.snapshot.memberMtu[this.member])) merger.open(slot, this.tunnel);
+  }
+
+  /** One of a message's datagrams: its frame joins the super-frame it continues, or becomes a frame of the batch. */
   private take(slot: number, at: number, end: number, isFirst: boolean, frames: Batch): void {
     const { machine, merger } = this;
-    const { pool, counters } = machine;
+    const { pool } = machine;
     const port = pool.ingressPort[slot];
     const opened = this.open(slot, port, at, end);
     const frame = opened < 0 ? at : at + opened;
     const length = end - frame;
     if (opened >= 0) {
-      counters.addTunnel(this.tunnel, TUNNEL_RX_FRAMES, 1);
-      counters.addTunnel(this.tunnel, TUNNEL_RX_BYTES, length);
+      this.count(length);
       const into = merger.append(frame, length, this.tunnel);
       if (into >= 0) {
         pool.receivedLength[into] += length;
@@ -123,10 +156,25 @@ export class Decapsulator {
     if (opened < 0) pool.reason[own] = -opened;
     else {
       pool.network[own] = machine.snapshot.memberNetwork[this.member];
-      const isLone = isFirst && end === this.end;
-      if (isLone && adoptOffload(pool, own, machine.snapshot.memberMtu[this.member])) return;
       merger.open(own, this.tunnel);
     }
+  }
+
+  /** Datagrams come in runs, so a tunnel's are added up before they are written down. */
+  private count(octets: number): void {
+    if (this.tunnel !== this.countedTunnel) this.settleCounts();
+    this.countedTunnel = this.tunnel;
+    this.countedFrames++;
+    this.countedOctets += octets;
+  }
+
+  private settleCounts(): void {
+    const { counters } = this.machine;
+    if (this.countedFrames === 0) return;
+    counters.addTunnel(this.countedTunnel, TUNNEL_RX_FRAMES, this.countedFrames);
+    counters.addTunnel(this.countedTunnel, TUNNEL_RX_BYTES, this.countedOctets);
+    this.countedFrames = 0;
+    this.countedOctets = 0;
   }
 
   /** A datagram in the middle of the slot ends here. The slot may be a frame of the batch already, and stays as it is. */
@@ -220,6 +268,12 @@ export class Decapsulator {
       words[from] === last[0]
     );
   }
+}
+
+/** Whether the slot holds one datagram, be it empty. */
+function isLone(pool: FramePool, slot: number): boolean {
+  const size = pool.datagramSize[slot];
+  return size === 0 || pool.length[slot] <= size;
 }
 
 function isUnderlay(snapshot: Snapshot, port: number): boolean {
