@@ -24,7 +24,7 @@ import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
 import { undoLeftPorts } from './left-ports.js';
 import type { Log } from './log.js';
-import { networkMtu } from './overlay-mtu.js';
+import { deviceMtu } from './overlay-mtu.js';
 import { planPorts } from './port-plan.js';
 import type { ResolvedConfig, ResolvedPort } from './resolved.js';
 import type { ChangeResult, ConfigChange, JsonObject, JsonValue } from './shapes.js';
@@ -364,7 +364,7 @@ export class Controller {
     const [member] = port.members;
     const network = port.mode === 'access' && member !== undefined ? config.networks.get(member.network) : undefined;
     const underlayMtu = (underlay: string) => this.upPort(underlay, indices)?.mtu;
-    const mtu = network?.tunnel === undefined ? undefined : networkMtu(network, config, underlayMtu);
+    const mtu = network?.tunnel === undefined ? undefined : deviceMtu(network, config, underlayMtu);
     ports.setMtu(indices.port(name) ?? -1, mtu);
   }
 

@@ -5,7 +5,7 @@
 import { tunnelKindIndex, tunnelKinds } from '../tunnels/registry.js';
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
 import { IPV4_HEADER_SIZE_MIN } from '../wire/ipv4.js';
-import { IPV6_HEADER_SIZE } from '../wire/ipv6.js';
+import { IPV6_HEADER_SIZE, IPV6_MTU_MIN } from '../wire/ipv6.js';
 import { UDP_HEADER_SIZE } from '../wire/udp.js';
 import { VLAN_TAG_SIZE } from '../wire/vlan.js';
 import { tunnelFlags } from './compile-overlay.js';
@@ -49,6 +49,21 @@ export function networkMtu(
   if (tunnel === undefined) return network.mtu;
   const fits = tunnelMtu(network, tunnel, config, underlayMtu(tunnel.port) ?? UNDERLAY_MTU_DEFAULT);
   return Math.min(network.mtu ?? fits, fits);
+}
+
+/**
+ * The MTU that devices of a network's machines are given: the network's, but not less than IPv6 demands of a link, unless the
+ * configuration asks for less. Below it Linux takes a device's IPv6 addresses away and does not give them back, and a single
+ * ICMP message to the underlay would do. What does not fit the tunnels then is told its sender.
+ */
+export function deviceMtu(
+  network: ResolvedNetwork,
+  config: ResolvedConfig,
+  underlayMtu: (port: string) => number | undefined,
+): number | undefined {
+  const mtu = networkMtu(network, config, underlayMtu);
+  if (mtu === undefined || mtu >= IPV6_MTU_MIN) return mtu;
+  return Math.min(network.mtu ?? IPV6_MTU_MIN, IPV6_MTU_MIN);
 }
 
 /** The reckoning, line by line; the last is the result. */

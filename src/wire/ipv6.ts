@@ -25,6 +25,8 @@ export const IPV6_SOURCE = 8;
 export const IPV6_DESTINATION = 24;
 export const IPV6_HEADER_SIZE = 40;
 export const IPV6_FRAGMENT_HEADER_SIZE = 8;
+/** What every link must carry (RFC 8200 section 5); below it a node doesn't go, whatever it is told (RFC 8201 section 4). */
+export const IPV6_MTU_MIN = 1280;
 
 /** What came of a walk. */
 export const CHAIN_WHOLE = 0;

@@ -49,6 +49,7 @@ import {
   IPV6_DESTINATION,
   IPV6_HEADER_SIZE,
   IPV6_HOP_LIMIT,
+  IPV6_MTU_MIN,
   IPV6_NEXT_HEADER,
   IPV6_PAYLOAD_LENGTH,
   IPV6_SOURCE,
@@ -60,8 +61,6 @@ import { write16, write32 } from './octets.js';
 /** The longest answers, in octets of IP packet: RFC 1812 4.3.2.3, RFC 4443 3.2. */
 const ANSWER4_SIZE_MAX = 576;
 const ANSWER6_SIZE_MAX = 1280;
-/** Below it a node doesn't go, whatever it is told (RFC 8201 section 4). */
-const IPV6_MTU_MIN = 1280;
 const FRAGMENTATION_NEEDED = 4;
 /** The MTU, from the start of the message: 32 bits in ICMPv6; 16 in ICMP, behind 16 that are zero (RFC 1191 section 4). */
 const TOO_BIG_MTU = 4;

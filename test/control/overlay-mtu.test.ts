@@ -1,6 +1,6 @@
 /** The MTU of networks that tunnels carry, by type and IP version. */
 import { describe, expect, test } from 'vitest';
-import { mtuReckoning, networkMtu } from '../../src/control/overlay-mtu.js';
+import { deviceMtu, mtuReckoning, networkMtu } from '../../src/control/overlay-mtu.js';
 import type { ResolvedConfig, ResolvedNetwork } from '../../src/control/resolved.js';
 import { check } from './configs.js';
 
@@ -55,6 +55,22 @@ describe('the MTU of a network', () => {
     expect(of('b')).toBe(1234);
   });
 });
+
+test.each([
+  ['', 1500, 1450],
+  ['', 1330, 1280],
+  ['', 1329, 1280],
+  ['', 600, 1280],
+  [', mtu: 1400', 600, 1280],
+  [', mtu: 1200', 1500, 1200],
+  [', mtu: 1200', 600, 1200],
+])(
+  'devices of a network with%s over an underlay of %i get %i: less than IPv6 needs only where it is asked for',
+  (more, underlay, expected) => {
+    const made = config(`type: vxlan, id: 1${more}`, V4);
+    expect(deviceMtu(made.network, made.config, () => underlay)).toBe(expected);
+  },
+);
 
 describe('the reckoning', () => {
   const lines = (network: string, underlayMtu: number | undefined) => {

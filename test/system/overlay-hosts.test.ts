@@ -9,10 +9,19 @@ import { DEVICE, Machine } from './harness/machine.js';
 import { BROADCAST, probeFrame, readProbe } from './harness/probe.js';
 import { Station } from './harness/station.js';
 import { Testbed } from './harness/testbed.js';
-import { dropCount, expectTooBig, expectTraffic, TRANSFER, tunnelFilter, tunnelTo } from './harness/tunnel-checks.js';
+import {
+  dropCount,
+  expectTooBig,
+  expectTraffic,
+  pingWhole,
+  TRANSFER,
+  tunnelFilter,
+  tunnelTo,
+} from './harness/tunnel-checks.js';
 import {
   hostLabel,
   machineLabel,
+  machineMtu,
   setMachineMtu,
   startWeftHost,
   type Tunnels,
@@ -210,6 +219,16 @@ describe.each([4, 6] as const)('over a router, IPv%i', (family) => {
     await expectTooBig(testbed, one.machine, two.machine.ipv4, 1450, 1400 - headers);
     await expectTooBig(testbed, one.machine, two.machine.ipv6, 1450, 1400 - headers);
     await one.machine.expectPings(two.machine.ipv4, '56,1400,4000');
+    // Less than IPv6 demands of a link, machines are not told: their kernels would do without IPv6 from then on.
+    underlay.narrow(2, 1300);
+    await pingWhole(testbed, one.machine, two.machine.ipv4, 1330);
+    await until(
+      'the tunnel shows how little fits',
+      async () => (await tunnelTo(one.daemon, underlay.address(2, family))).mtu === 1300 - headers,
+    );
+    await until('the machine is told', () => machineMtu(one.machine) === 1280);
+    await one.machine.expectPings(two.machine.ipv6, '56,1100');
+    await one.machine.expectPings(two.machine.ipv4, '56,1100');
     await expectConservation([one, two]);
   }, 60_000);
 
