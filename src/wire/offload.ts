@@ -16,10 +16,10 @@
  */
 import { OFFLOAD_TAGS_MAX, SEGMENTS_MAX, TCP_SEGMENT_SIZE_MIN, UDP_SEGMENT_SIZE_MIN } from '../limits.js';
 import { pseudoHeaderSum4, pseudoHeaderSum6 } from './checksum.js';
-import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
+import { ETHERNET_HEADER_SIZE, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
 import type { FrameStore } from './frame-store.js';
 import { PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip-protocol.js';
-import { IPV4_PROTOCOL, ipv4IsFragment, ipv4PayloadStart, ipv4TotalLength } from './ipv4.js';
+import { IPV4_HEADER_SIZE_MIN, IPV4_PROTOCOL, ipv4IsFragment, ipv4PayloadStart, ipv4TotalLength } from './ipv4.js';
 import { CHAIN_WHOLE, Ipv6Chain } from './ipv6.js';
 import { read16 } from './octets.js';
 import { TCP_CHECKSUM, TCP_CWR, TCP_FLAGS, TCP_RST, TCP_SYN, tcpPayloadStart } from './tcp.js';
@@ -72,7 +72,7 @@ export function adoptOffload(frames: FrameStore, slot: number, mtu: number): boo
   const octets = frames.octets;
   const start = frames.offset[slot];
   const end = start + frames.length[slot];
-  if (!locate(octets, start, end)) return false;
+  if (isUsualPacketComplete(octets, start + ETHERNET_HEADER_SIZE, end) || !locate(octets, start, end)) return false;
   const offset = protocol === PROTOCOL_TCP ? TCP_CHECKSUM : protocol === PROTOCOL_UDP ? UDP_CHECKSUM : -1;
   if (offset < 0 || !isOwnChecksum(octets, offset)) return false;
   const size = packetEnd - transport;
@@ -90,6 +90,20 @@ export function adoptOffload(frames: FrameStore, slot: number, mtu: number): boo
     if (!checkSegmentation(frames, slot, isIpv4 ? GSO_TCP4 : GSO_TCP6, end)) frames.gsoType[slot] = GSO_NONE;
   }
   return true;
+}
+
+/**
+ * True for an untagged IPv4 packet without options whose TCP or UDP checksum is not the pseudo-header's sum: nearly every
+ * frame that comes through a tunnel is done with this. `at`: where an untagged frame's packet lies.
+ */
+function isUsualPacketComplete(octets: Uint8Array, at: number, end: number): boolean {
+  if (at + IPV4_HEADER_SIZE_MIN + TCP_CHECKSUM + 2 > end || octets[at] !== 0x45) return false;
+  if (read16(octets, at - 2) !== ETHERTYPE_IPV4) return false;
+  const carried = octets[at + IPV4_PROTOCOL];
+  const offset = carried === PROTOCOL_TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+  if (carried !== PROTOCOL_TCP && carried !== PROTOCOL_UDP) return true;
+  const size = ipv4TotalLength(octets, at) - IPV4_HEADER_SIZE_MIN;
+  return read16(octets, at + IPV4_HEADER_SIZE_MIN + offset) !== pseudoHeaderSum4(octets, at, carried, size);
 }
 
 /** Finds the packet and its transport header; false unless it is a whole IP packet and no fragment. */
