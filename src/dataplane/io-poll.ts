@@ -128,11 +128,14 @@ export class PollEngine implements IoEngine, PollSender {
     this.ready = 0;
     const events = this.pollFds;
     if (events[1] >> 16 !== 0) native.read(this.wakeFd, this.scratch.address + SCRATCH_WAKE, 8);
-    const count = this.queues.length;
+    // A device that is gone is detached while its queue is read, which makes a new list.
+    const { queues } = this;
+    const count = queues.length;
     this.first = count === 0 ? 0 : (this.first + 1) % count;
     for (let turn = 0; turn < count; turn++) {
       const index = (this.first + turn) % count;
-      if (events[(1 + index) * POLLFD_WORDS + 1] >> 16 !== 0) this.readQueue(this.queues[index], batch);
+      const queue = queues[index];
+      if (events[(1 + index) * POLLFD_WORDS + 1] >> 16 !== 0 && !queue.detached) this.readQueue(queue, batch);
     }
     for (let index = 0; index < this.watched.length; index++) {
       if (events[(1 + count + index) * POLLFD_WORDS + 1] >> 16 !== 0) this.watched[index].readable = true;

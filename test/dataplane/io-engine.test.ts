@@ -177,6 +177,23 @@ describe.each(engineKinds)('the %s engine', (kind) => {
     expect(worker.pool.available).toBe(slots);
   });
 
+  test('devices that are deleted all at once are told one by one', async () => {
+    const more = [2, 3].map((port) => {
+      const name = ownInterface('wpe');
+      const [other] = openTapQueues(name, 1, namespace.fd);
+      setInterfaceUp(name, true, namespace.fd);
+      return { name, other, queue: worker.attach(port, { type: 'tap', fd: other, vnetHeader: true }) };
+    });
+    worker.breathe();
+    for (const name of [device, ...more.map(({ name }) => name)]) namespace.ip('link', 'del', name);
+    await until('all are told', () => worker.breathe(1) >= 0 && worker.failed.length === 3);
+    expect(worker.failed.map(({ port }) => port).sort()).toEqual([1, 2, 3]);
+    for (const { other, queue: one } of more) {
+      await worker.detach(one);
+      native.close(other);
+    }
+  });
+
   test('a send to a device that is down is a copy drop, and the queue goes on when it is up', async () => {
     setInterfaceUp(device, false, namespace.fd);
     expect(worker.send(queue, testFrame(60))).toBe(true);
