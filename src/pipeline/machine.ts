@@ -25,7 +25,7 @@ import { type FramePool, OWN } from '../dataplane/frame-pool.js';
 import type { PortQueue, SendReport } from '../dataplane/io-engine.js';
 import type { RelayCounts } from '../dataplane/relay-queue.js';
 import type { Kernels } from '../kernels/kernels.js';
-import { PORTS_MAX, REPLIES_PER_BATCH_MAX, TUNNELS_MAX } from '../limits.js';
+import { PORTS_MAX, REPLIES_PER_BATCH_MAX } from '../limits.js';
 import type { TunnelSettings } from '../tunnels/tunnel.js';
 import { Segmenter } from '../wire/gso.js';
 import { EgressBatch } from './egress-batch.js';
@@ -66,7 +66,7 @@ export class Machine implements SendReport, RelayCounts {
   readonly segmenter: Segmenter;
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
-  /** What the header of the message in hand says, and the next sequence number by tunnel, for tunnels that have one. */
+  /** What the header of the message in hand says. */
   readonly tunnelSettings: TunnelSettings = {
     id: 0,
     flags: 0,
@@ -75,7 +75,6 @@ export class Machine implements SendReport, RelayCounts {
     optionsStart: 0,
     optionsSize: 0,
   };
-  readonly sequences = new Int32Array(TUNNELS_MAX + 1);
   /** Replaced as one between two batches. */
   snapshot: Snapshot;
   /** By port index; undefined while the port has no queue in this worker. */

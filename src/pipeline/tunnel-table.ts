@@ -28,10 +28,10 @@ const KEY_WORDS = 5;
 
 export const tunnelShape: TableShape = { capacity: TUNNELS_MAX, keyWords: KEY_WORDS, valueWords: 1, groupCount: 2 };
 /** What a file with the table in it is marked as; the version changes with the layout. */
-export const TUNNEL_LAYOUT = { kind: 'tun1', version: 1 } as const;
+export const TUNNEL_LAYOUT = { kind: 'tun1', version: 2 } as const;
 
-/** Octets of memory the table takes. */
-export const TUNNEL_TABLE_SIZE = sharedTableSize(tunnelShape);
+/** Octets of memory the table takes, and behind it the sequence numbers. */
+export const TUNNEL_TABLE_SIZE = sharedTableSize(tunnelShape) + (TUNNELS_MAX + 1) * 4;
 
 /** In place of a member: any network of the underlay port. */
 export function anyNetwork(port: number): number {
@@ -46,6 +46,8 @@ export function openTunnelTable(memory: MemoryDescriptor, workerIndex: number): 
 export class TunnelTable {
   protected readonly table: SharedTable;
   protected readonly owner: number;
+  /** By tunnel: the next sequence number, where tunnels have such. All workers', and kept: a receiver takes none twice. */
+  private readonly sequences: Int32Array;
   protected readonly key = new Int32Array(KEY_WORDS);
   protected readonly value = new Int32Array(1);
   /** By some bits of a key: the tunnel found for it last, asked before the hash is made (17 ns and a cache line less). */
@@ -54,6 +56,7 @@ export class TunnelTable {
   /** Over zeroed memory of TUNNEL_TABLE_SIZE octets, or one that is a table already. `owner`: one per thread, positive. */
   constructor(memory: ArrayBufferLike, owner: number, byteOffset = 0, seed?: readonly [number, number]) {
     this.table = new SharedTable(memory, byteOffset, tunnelShape, seed);
+    this.sequences = new Int32Array(memory, byteOffset + sharedTableSize(tunnelShape), TUNNELS_MAX + 1);
     this.owner = owner;
   }
 
@@ -103,6 +106,11 @@ export class TunnelTable {
     if (entry === -1) entry = this.table.insert(hash, this.key, this.value, GROUP_LEARNED, nowSeconds);
     this.table.unlock(this.owner);
     return entry === -1 ? 0 : entry;
+  }
+
+  /** Takes `count` sequence numbers in a row and returns the first. */
+  takeSequences(tunnel: number, count: number): number {
+    return Atomics.add(this.sequences, tunnel, count);
   }
 
   /** A datagram came through it. */

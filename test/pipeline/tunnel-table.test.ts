@@ -162,3 +162,12 @@ describe('the table of tunnels', () => {
     expect(learn(after, 8, 8)).toBeGreaterThan(0);
   });
 });
+
+test('sequence numbers are one row for all threads, and go on in memory that outlived them', () => {
+  const memory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
+  const first = new TunnelTable(memory, 1);
+  const second = new TunnelTable(memory, 2);
+  expect([first.takeSequences(5, 3), second.takeSequences(5, 1), first.takeSequences(5, 2)]).toEqual([0, 3, 4]);
+  expect(new TunnelTable(memory, 3).takeSequences(5, 1)).toBe(6);
+  expect(first.takeSequences(6, 1)).toBe(0);
+});

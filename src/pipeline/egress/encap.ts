@@ -95,8 +95,7 @@ function setHeader(machine: Machine, member: number): void {
 /** Takes as many sequence numbers as there are datagrams, where the tunnel has such. */
 function takeSequence(machine: Machine, tunnel: number, count: number): void {
   if ((machine.tunnelSettings.flags & TUNNEL_SENDS_SEQUENCE) === 0) return;
-  machine.tunnelSettings.sequence = machine.sequences[tunnel];
-  machine.sequences[tunnel] += count;
+  machine.tunnelSettings.sequence = machine.tunnels.takeSequences(tunnel, count);
 }
 
 function sendFrame(
