@@ -11,6 +11,7 @@ import type { PortKind } from '../dataplane/port.js';
 import { anonymousMemory, fileMemory, type SharedMemory } from '../dataplane/shared-memory.js';
 import { WorkerPool } from '../dataplane/worker-pool.js';
 import type { IoChoice, WorkerReport } from '../dataplane/worker-protocol.js';
+import { OperatingError } from '../errors.js';
 import {
   FDB_CAPACITY,
   FDB_SWEEP_ENTRIES,
@@ -218,9 +219,19 @@ export class Dataplane {
     const nowSeconds = Math.floor(monotonicMs() / 1000);
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
-    this.tunnels.tick(nowSeconds, this.current.networkMacAge);
+    this.expireTunnels(nowSeconds);
     for (const port of this.current.underlays) this.contradict(port, nowSeconds);
     this.neighbors.sweep(nowSeconds, this.current.networkMacAge, NEIGHBOR_SWEEP_ENTRIES);
+  }
+
+  /** A worker that died with a lock, or was stopped for long, is no reason to end the daemon: the next second tries again. */
+  private expireTunnels(nowSeconds: number): void {
+    try {
+      this.tunnels.tick(nowSeconds, this.current.networkMacAge);
+    } catch (error) {
+      if (!(error instanceof OperatingError)) throw error;
+      this.log.warn({ error: error.message }, 'tunnels were not looked through');
+    }
   }
 
   /** A remote that something came from just now is not unreachable, whatever a router has said. */

@@ -20,10 +20,11 @@ import { OperatingError } from '../../errors.js';
 import { UNDERLAY_RECEIVE_BUFFER, UNDERLAY_SEND_BUFFER } from '../../limits.js';
 import { IPV4_SIZE, ipText } from '../../wire/address.js';
 import { PROTOCOL_GRE } from '../../wire/ip-protocol.js';
+import { UDP_HEADER_SIZE } from '../../wire/udp.js';
 import * as native from '../native.js';
 import type { DatagramTransport, UnderlayIntent } from '../port.js';
 import { AF_INET, AF_INET6, SOCKET_ADDRESS_SIZE, socketAddress, socketPort } from '../socket-address.js';
-import { attachDeafFilter, setReceiveBuffer, setSendBuffer } from '../socket-options.js';
+import { attachDeafFilter, attachFilter, BPF_RETURN, setReceiveBuffer, setSendBuffer } from '../socket-options.js';
 
 const SOCK_DGRAM = 2;
 const SOCK_RAW = 3;
@@ -46,6 +47,8 @@ const IPV6_DONTFRAG = 62;
 const IPV6_RECVTCLASS = 66;
 const PMTUDISC_DO = 2;
 const EADDRINUSE = 98;
+const BPF_LOAD_LENGTH = 0x80;
+const BPF_JUMP_IF_GREATER = 0x25;
 
 type UnderlayOptions = Pick<UnderlayIntent, 'type' | 'port' | 'sourcePorts' | 'ttl' | 'checksum'>;
 
@@ -120,6 +123,19 @@ function openUdp(
   }));
 }
 
+/**
+ * An empty datagram, which no tunnel sends, would end the multishot reception and cost a breath each. A filter's length is
+ * the datagram's with its UDP header.
+ */
+function attachEmptyFilter(fd: number): void {
+  attachFilter(fd, [
+    { code: BPF_LOAD_LENGTH, value: 0 },
+    { code: BPF_JUMP_IF_GREATER, value: UDP_HEADER_SIZE, whenFalse: 1 },
+    { code: BPF_RETURN, value: -1 },
+    { code: BPF_RETURN, value: 0 },
+  ]);
+}
+
 /** Bound last, so that nothing arrives before every option holds. */
 function openReceiver(fd: number, local: Uint8Array, port: number): number {
   setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -127,6 +143,7 @@ function openReceiver(fd: number, local: Uint8Array, port: number): number {
   // Without it (before Linux 5.0) datagrams come one by one.
   native.setsockopt(fd, SOL_UDP, UDP_GRO, new Int32Array([1]));
   if (!isIpv4(local)) setOption(fd, SOL_UDP, UDP_NO_CHECK6_RX, 1);
+  attachEmptyFilter(fd);
   setReceiveBuffer(fd, UNDERLAY_RECEIVE_BUFFER);
   bindTo(fd, local, port);
   return fd;

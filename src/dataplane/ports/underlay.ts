@@ -32,6 +32,8 @@ import { watchUnreachable } from './unreachable-watch.js';
 /** How often the kernel is asked again without having said that anything changed: what it learned of MTUs it forgets silently. */
 const LOOK_PERIOD_MS = 10_000;
 const RETRY_MS = 1000;
+/** From sockets that were given back to new ones, when no event comes before. */
+const REOPEN_MS = 300;
 /** How soon after an ICMP message the kernel is asked: it acts on the message after we hear of it. */
 const TOO_BIG_DELAY_MS = 50;
 /** How long a remote is called unreachable after a message said so. */
@@ -128,7 +130,8 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
   released(): void {
     if (this.isClosed) return;
     this.closeSockets();
-    this.tryLook();
+    // Not at once: a worker that could not take the sockets would be given new ones as fast as it refuses them.
+    this.lookSoon(REOPEN_MS);
   }
 
   async close(): Promise<void> {
