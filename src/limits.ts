@@ -57,6 +57,8 @@ export const UDP_SEGMENT_SIZE_MIN = 8;
 /** Frames one super-frame may become: 65,495 octets of TCP payload in the smallest segments. */
 export const SEGMENTS_MAX = 1365;
 
+/** Stations a second that may move to remotes of one underlay: VMs migrate, but a host that forges addresses takes few. */
+export const TUNNEL_MOVES_PER_SECOND = 200;
 /** Tunnels: ways of a network to a remote. At most half of them are learned from what arrives. */
 export const TUNNELS_MAX = 65_536;
 /** Octets of options a network's tunnel headers may have: with the longest header they fit SLOT_HEADROOM. */

@@ -21,6 +21,7 @@ import {
   PORT_ACCESS,
   PORT_BFD_INSIDE,
   PORT_CLOSED,
+  PORT_FACES_VM,
   PORT_GUARDED,
   PORT_INNER_VIDS,
   PORT_ISOLATED,
@@ -206,6 +207,7 @@ function compilePort(
 
 function portFlags(port: ResolvedPort, up: UpPort | undefined): number {
   let flags = 0;
+  if (port.facesVm) flags |= PORT_FACES_VM;
   if (port.isolated) flags |= PORT_ISOLATED;
   if (port.guarded) flags |= PORT_GUARDED;
   if (port.innerVids !== undefined) flags |= PORT_INNER_VIDS;

@@ -180,6 +180,7 @@ function resolveUnderlayPort(
     },
     enabled: true,
     mode: 'underlay',
+    facesVm: false,
     uplink: true,
     // "Untagged" is what has no id: GRE without a key.
     members: carried.map(([network, { id }]) => ({ network, untagged: id === undefined })),

@@ -99,17 +99,19 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
   const mode = resolveMode(name, port, context.faults);
   if (mode === undefined) return undefined;
   const uplink = port.trunk === 'auto' || context.byUplink.has(name);
+  const facesVm = portKinds[port.kind].facesVm && !uplink;
   return {
     intent: intentOf(name, port),
     enabled: port.enabled,
     mode,
     uplink,
+    facesVm,
     members: resolveMembers(name, port, mode, uplink, context),
     ...(port.tunnel?.allowed !== undefined && { innerVids: [...new Set(port.tunnel.allowed)] }),
     isolated: port.isolated,
     guarded: port.antiSpoof,
     macLimit: port.macLimit === 'none' ? 0 : (port.macLimit ?? (uplink ? 0 : PORT_MAC_LIMIT_DEFAULT)),
-    storm: stormRates(port, portKinds[port.kind].facesVm && !uplink ? STORM_DEFAULT : STORM_NONE),
+    storm: stormRates(port, facesVm ? STORM_DEFAULT : STORM_NONE),
     controlFrames: (Object.keys(port.controlFrames) as ControlProtocol[]).filter(
       (protocol) => port.controlFrames[protocol] === 'forward',
     ),

@@ -39,6 +39,8 @@ export interface ResolvedPort {
   readonly mode: PortMode;
   /** The far side is the physical network: a network names the port as uplink, or it is `trunk: auto`. */
   readonly uplink: boolean;
+  /** A machine is behind it, by its kind and because it is no uplink. */
+  readonly facesVm: boolean;
   /** Each network at most once. */
   readonly members: readonly ResolvedMember[];
   /** Inner VIDs a tunnel port lets through, 0 for untagged; absent: all. */

@@ -31,7 +31,8 @@ const table = {
   tunnel_checksum: 'The tunnel header says a checksum that is wrong.',
   tunnel_ecn: 'The outer header says congestion, but the inner packet is not capable of saying so (RFC 6040).',
   tunnel_inner_vlan: 'The frame in the tunnel has a VLAN tag, which this network does not carry.',
-  tunnel_nested: "The frame is a datagram of the underlay's own tunnels: its route leads through a tunnel.",
+  tunnel_nested:
+    "The frame is a datagram of the underlay's own tunnels: its route leads through a tunnel, or a machine forged it.",
   tunnel_down:
     'There is no way to the remote: no route, no local address, the underlay is down, or BFD says the remote is.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',

@@ -33,6 +33,8 @@ export const PORT_TAKES_UDP = 1 << 6;
 export const PORT_NATIVE_UNTAGGED = 1 << 7;
 /** An underlay port whose tunnels are watched by BFD inside them: such frames belong to the switch, in both directions. */
 export const PORT_BFD_INSIDE = 1 << 8;
+/** A machine is behind it, not the physical network: nothing that comes in by it can be a remote's datagram. */
+export const PORT_FACES_VM = 1 << 9;
 
 /** Bits of portControlFrames: link-control protocols that the port lets into the switch. */
 export const CONTROL_STP = 1 << 0;

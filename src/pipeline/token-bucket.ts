@@ -24,6 +24,8 @@ export const BUCKET_ICMP_ERRORS = 3;
 export const BUCKET_ARP = 4;
 /** Bindings of addresses that the port teaches (neighbor-table.ts). */
 export const BUCKET_NEIGHBORS = 5;
+/** Stations that are said to be behind a remote now and were known elsewhere. */
+export const BUCKET_MOVES = 6;
 /** Octets of memory for the buckets of all ports. */
 export const TOKEN_BUCKETS_SIZE = PORTS_MAX * BUCKETS_PER_PORT * BUCKET_WORDS * 4;
 

@@ -87,6 +87,6 @@ function isAddress(octets: Uint8Array, position: number, local: Int32Array, loca
 }
 
 /** Four octets as a little-endian machine reads them as one word, wherever they lie. */
-function wordAt(octets: Uint8Array, position: number): number {
+export function wordAt(octets: Uint8Array, position: number): number {
   return (octets[position + 3] << 24) | (octets[position + 2] << 16) | (octets[position + 1] << 8) | octets[position];
 }

@@ -9,6 +9,7 @@ import {
   NETWORK_LEARNS,
   PORT_ACCESS,
   PORT_CLOSED,
+  PORT_FACES_VM,
   PORT_INNER_VIDS,
   PORT_ISOLATED,
   PORT_TAKES_CHECKSUM,
@@ -71,7 +72,7 @@ describe('a snapshot', () => {
   test('has the mode and the policy of an access port', () => {
     const index = port('vm1');
     expect(snapshot.portMode[index]).toBe(PORT_ACCESS);
-    expect(snapshot.portFlags[index]).toBe(PORT_ISOLATED);
+    expect(snapshot.portFlags[index]).toBe(PORT_ISOLATED | PORT_FACES_VM);
     expect(snapshot.portUntaggedMember[index]).toBe(member('vm1', 'red'));
     expect(snapshot.portVidTable[index]).toBe(-1);
     expect(snapshot.portInnerVids[index]).toBe(-1);
@@ -145,7 +146,7 @@ describe('compiling', () => {
       check('version: 1\nnetworks: { n: { type: local } }\nports: { a: { kind: tap, network: n } }').resolved,
       () => up,
     );
-    expect(snapshot.portFlags[0]).toBe(PORT_TAKES_CHECKSUM | PORT_TAKES_TCP4);
+    expect(snapshot.portFlags[0]).toBe(PORT_FACES_VM | PORT_TAKES_CHECKSUM | PORT_TAKES_TCP4);
     expect(snapshot.portMtu[0]).toBe(9000);
   });
 

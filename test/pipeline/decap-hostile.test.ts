@@ -1,7 +1,7 @@
 /** Whatever arrives gets a verdict and is accounted for; what goes round ends. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { RX_DROPPED, RX_FRAMES } from '../../src/dataplane/counters.js';
+import { NOT_LEARNED, RX_DROPPED, RX_FRAMES, STATION_MOVES } from '../../src/dataplane/counters.js';
 import { BATCH_SIZE } from '../../src/limits.js';
 import { referenceSegments } from '../wire/reference.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
@@ -223,4 +223,27 @@ test('two underlays whose routes lead through each other’s networks end, too',
   expect(goRound(tested, { port: 'g', octets: frame({ to: BROADCAST }) }, ways)).toBe(2);
   expect(tested.copiesDropped('u0/gre', 'tunnel_nested')).toBe(3);
   expect(tested.copiesDropped('u0/vxlan', 'tunnel_nested')).toBeGreaterThan(0);
+});
+
+describe.each(oneOfEachKind)('a machine that poses as a remote: $name', (form) => {
+  test('towards the underlay’s own address is tunnel_nested at once, whatever network it is in', () => {
+    const tested = overlaySwitch(form, {
+      networks: { plain: { type: 'local' } },
+      ports: { p: vm({ network: 'plain' }), q: vm({ network: 'plain' }) },
+    });
+    const own = [...addressWords(local(form))];
+    const forged = outerFrame(form, wrap(form, fromX()), own, `${B}${X}`);
+    expect(tested.run({ port: 'p', octets: forged })).toEqual([]);
+    expect(tested.drops()).toEqual({ 'p tunnel_nested': 1 });
+  });
+
+  test('by stations that move to it takes over no more than a few at a time', () => {
+    const tested = overlaySwitch(form);
+    teach(tested, form, 1);
+    const victim = frame({ from: A, to: B });
+    for (let round = 0; round < 200; round++) tested.run({ port: 'a', octets: victim }, arriving(form, 1, victim));
+    expect(tested.value(form.port, STATION_MOVES)).toBeGreaterThan(0);
+    expect(tested.value(form.port, STATION_MOVES)).toBeLessThanOrEqual(25);
+    expect(tested.value(form.port, NOT_LEARNED)).toBeGreaterThanOrEqual(175);
+  });
 });

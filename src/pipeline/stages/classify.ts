@@ -6,11 +6,12 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isTpid, PRIORITY_MASK, popTag, VID_MASK, VID_RESERVED, VLAN_TAG_SIZE } from '../../wire/vlan.js';
 import type { Machine } from '../machine.js';
-import { isOfOwnTunnels } from '../own-tunnels.js';
+import { isForUnderlay, isOfOwnTunnels } from '../own-tunnels.js';
 import {
   NETWORK_INNER_VLAN,
   PORT_ACCESS,
   PORT_CLOSED,
+  PORT_FACES_VM,
   PORT_INNER_VIDS,
   PORT_TUNNEL,
   PORT_UNDERLAY,
@@ -66,6 +67,8 @@ function classifyFrame(machine: Machine, slot: number): number {
     }
   } else if (member < 0 || (mode === PORT_TUNNEL && !isInnerVidAllowed(machine, port, 0)))
     return dropReasonNumber.vlan_not_allowed;
+  if (snapshot.underlayPorts !== 0 && (snapshot.portFlags[port] & PORT_FACES_VM) !== 0 && isForUnderlay(machine, slot))
+    return dropReasonNumber.tunnel_nested;
   pool.priority[slot] = control & PRIORITY_MASK;
   pool.ingressMember[slot] = member;
   pool.network[slot] = snapshot.memberNetwork[member];

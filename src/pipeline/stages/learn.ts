@@ -6,11 +6,13 @@
 import type { Batch } from '../../dataplane/batch.js';
 import { NOT_LEARNED, STATION_MOVES } from '../../dataplane/counters.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { TUNNEL_MOVES_PER_SECOND } from '../../limits.js';
 import { macHighAt, macLowAt } from '../../wire/ethernet.js';
 import { BUSY, LEARNED, MOVED, REFUSED_STATIC } from '../fdb.js';
 import type { Machine } from '../machine.js';
 import { NETWORK_LEARNS, PORT_GUARDED, PORT_UNDERLAY } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
+import { BUCKET_MOVES, BUCKETS_PER_PORT } from '../token-bucket.js';
 
 export const learn: Stage = {
   name: 'learn',
@@ -49,6 +51,15 @@ export const learn: Stage = {
   },
 };
 
+/**
+ * An underlay is never blocked for a loop, or one forging host would cut off all others. What keeps it from taking stations
+ * over at the rate of its frames is this.
+ */
+function mayMove(machine: Machine, port: number): boolean {
+  const bucket = port * BUCKETS_PER_PORT + BUCKET_MOVES;
+  return machine.storm.take(bucket, TUNNEL_MOVES_PER_SECOND, machine.nowTick);
+}
+
 /** Whether the source is behind the remote that its entry says, where it may be behind one at all. */
 function isSameTunnel(machine: Machine, slot: number): boolean {
   const { pool } = machine;
@@ -68,6 +79,10 @@ function learnSource(machine: Machine, slot: number): void {
   const isUnderlay = snapshot.portMode[port] === PORT_UNDERLAY;
   // A remote that there was no room for: frames back must be flooded.
   if (isUnderlay && pool.tunnel[slot] === 0) return;
+  if (isUnderlay && pool.sourceMember[slot] >= 0 && !mayMove(machine, port)) {
+    counters.addPort(port, NOT_LEARNED, 1);
+    return;
+  }
   const result = fdb.learn(network, macHigh, macLow, member, machine.nowSeconds, snapshot, pool.tunnel[slot]);
   if (result === LEARNED) return;
   if (result === MOVED) {
