@@ -32,6 +32,7 @@
  * What an attacker can do: fill its own group's quota, nothing to others (quotas are the owner's business). Keys can't
  * be chosen to collide (seeded-hash.ts). A chain that is CHAIN_MAX long all the same refuses the insertion.
  */
+import { OperatingError } from '../errors.js';
 import {
   BUCKET_WORDS,
   CHAIN_HEAD,
@@ -66,12 +67,27 @@ export const OLDEST_STEPS_MAX = 64;
 /** Places an entry that was seen again is moved forward from the list's end to keep the list in order. */
 const RELIST_STEPS_MAX = 8;
 
+/** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
+const LOCK_TRIES = 1_000_000;
+
 export class SharedTable extends TableReader {
   // ---- the lock ------------------------------------------------------------------------------------------------
 
   /** Takes the lock for `owner` (a positive number, one per thread). False: not now. Never waits. */
   tryLock(owner: number): boolean {
     return Atomics.compareExchange(this.header, H_LOCK, 0, owner) === 0;
+  }
+
+  /**
+   * Takes the lock as `tryLock` does, but tries for a while: for the main thread, never a worker. Throws an OperatingError
+   * when its holder does not finish; `what` begins the message: `the FDB is`.
+   */
+  lock(owner: number, what: string): void {
+    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) if (this.tryLock(owner)) return;
+    throw new OperatingError(`${what} being written by thread ${this.lockOwner}, which does not finish`, {
+      code: 'busy',
+      fix: 'try again in a second; a worker that hangs is replaced by then',
+    });
   }
 
   unlock(owner: number): void {

@@ -4,7 +4,6 @@
  * their turn; unlike them it tries again for a while when it does not get it.
  */
 import { NEVER_AGES } from '../dataplane/shared-table.js';
-import { OperatingError } from '../errors.js';
 import { FDB_CAPACITY, MEMBERS_MAX, NETWORKS_MAX, WORKERS_MAX } from '../limits.js';
 import {
   Fdb,
@@ -65,8 +64,6 @@ export interface FdbCounts {
 const FLUSH_ROUND = 256;
 /** Members of a port that are asked for their oldest entry when one has to go. */
 const TRIM_MEMBERS_MAX = 64;
-/** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
-const LOCK_TRIES = 1_000_000;
 
 export class FdbControl extends Fdb {
   private readonly memory: ArrayBufferLike;
@@ -79,11 +76,7 @@ export class FdbControl extends Fdb {
   }
 
   private lock(): void {
-    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) if (this.table.tryLock(this.owner)) return;
-    throw new OperatingError(`the FDB is being written by thread ${this.table.lockOwner}, which does not finish`, {
-      code: 'busy',
-      fix: 'try again in a second; a worker that hangs is replaced by then',
-    });
+    this.table.lock(this.owner, 'the FDB is');
   }
 
   /**

@@ -5,7 +5,6 @@
  */
 
 import { NEVER_AGES } from '../dataplane/shared-table.js';
-import { OperatingError } from '../errors.js';
 import { NEIGHBOR_CAPACITY, PORTS_MAX } from '../limits.js';
 import { MAIN_OWNER } from './fdb-control.js';
 import {
@@ -42,8 +41,6 @@ export interface NeighborEntry extends StaticNeighbor {
 }
 
 const FLUSH_ROUND = 256;
-/** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
-const LOCK_TRIES = 1_000_000;
 
 export class NeighborControl extends NeighborTable {
   private readonly memory: ArrayBufferLike;
@@ -56,12 +53,7 @@ export class NeighborControl extends NeighborTable {
   }
 
   private lock(): void {
-    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) if (this.table.tryLock(this.owner)) return;
-    const message = `the neighbours are being written by thread ${this.table.lockOwner}, which does not finish`;
-    throw new OperatingError(message, {
-      code: 'busy',
-      fix: 'try again in a second; a worker that hangs is replaced by then',
-    });
+    this.table.lock(this.owner, 'the neighbours are');
   }
 
   /** Bindings, static ones included; perhaps some expired ones that were not swept yet. */

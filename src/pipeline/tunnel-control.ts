@@ -6,7 +6,7 @@
  * A number that is taken away may be given to another remote at once: who takes one away makes the FDB forget it before and
  * after (FdbControl.forgetRemotes).
  */
-import { OperatingError, UserError } from '../errors.js';
+import { UserError } from '../errors.js';
 import { MAIN_OWNER } from './fdb-control.js';
 import { GROUP_CONFIGURED, GROUP_LEARNED, TUNNEL_DOWN, TUNNEL_TABLE_SIZE, TunnelTable } from './tunnel-table.js';
 
@@ -22,9 +22,6 @@ export interface TunnelEntry {
   readonly lastSeen: number;
 }
 
-/** Tries to get the lock: some 50 ms, a thousand times what a worker holds it for. */
-const LOCK_TRIES = 1_000_000;
-
 export class TunnelControl extends TunnelTable {
   private readonly memory: ArrayBufferLike;
   private readonly byteOffset: number;
@@ -36,11 +33,7 @@ export class TunnelControl extends TunnelTable {
   }
 
   private lock(): void {
-    for (let attempt = 0; attempt < LOCK_TRIES; attempt++) if (this.table.tryLock(this.owner)) return;
-    throw new OperatingError(`the tunnels are being written by thread ${this.table.lockOwner}, which does not finish`, {
-      code: 'busy',
-      fix: 'try again in a second; a worker that hangs is replaced by then',
-    });
+    this.table.lock(this.owner, 'the tunnels are');
   }
 
   /** The number of the tunnel, which stays until it is removed: that of the one there is, or a new one. */

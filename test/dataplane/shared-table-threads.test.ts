@@ -12,7 +12,10 @@ import { compiled } from './compiled.js';
 const SHAPE = { capacity: 48, keyWords: 2, valueWords: 2, groupCount: 4 };
 const KEYS = 128;
 const TURNS = 150_000;
-const FILES = ['seeded-hash', 'shared-table-reader', 'shared-table'].map((name) => `dataplane/${name}.ts`);
+const FILES = [
+  'errors.ts',
+  ...['seeded-hash', 'shared-table-reader', 'shared-table'].map((name) => `dataplane/${name}.ts`),
+];
 
 const script = `
 import { parentPort, workerData } from 'node:worker_threads';
