@@ -18,6 +18,7 @@ import { tunnelKinds } from '../tunnels/registry.js';
 import type { TunnelHeader } from '../tunnels/tunnel.js';
 import { combineEcn, ECN_MASK } from '../wire/ecn.js';
 import { Merger } from '../wire/gro.js';
+import { swap32 } from '../wire/octets.js';
 import { adoptOffload } from '../wire/offload.js';
 import type { Machine } from './machine.js';
 import { ALLOW_WORDS, ID_NODE_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
@@ -317,9 +318,7 @@ function isInPrefix(rows: Int32Array, row: number, words: Int32Array, from: numb
     const difference = rows[row + word] ^ words[from + word];
     if (difference === 0) continue;
     if (bits >= 32) return false;
-    const networkOrder =
-      (difference << 24) | ((difference & 0xff00) << 8) | ((difference >>> 8) & 0xff00) | (difference >>> 24);
-    if (networkOrder >>> (32 - bits) !== 0) return false;
+    if (swap32(difference) >>> (32 - bits) !== 0) return false;
   }
   return true;
 }

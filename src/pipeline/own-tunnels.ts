@@ -6,11 +6,8 @@
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { IPV4_DESTINATION } from '../wire/ipv4.js';
 import { IPV6_DESTINATION } from '../wire/ipv6.js';
-import { isOwnTunnel, wordAt } from '../wire/nested-tunnel.js';
+import { isOwnTunnel, MAPPED_WORD, wordAt } from '../wire/nested-tunnel.js';
 import type { Machine } from './machine.js';
-
-/** The third word of an IPv4 address in IPv6's form (::ffff:0:0/96), as it lies in memory. */
-const MAPPED_WORD = 0xffff_0000 | 0;
 
 /** Whether the frame, which parse has read, is from or to an underlay's address and is what its tunnels send. */
 export function isOfOwnTunnels(machine: Machine, slot: number): boolean {

@@ -19,7 +19,7 @@ import { read16 } from './octets.js';
 import { UDP_DESTINATION_PORT, UDP_HEADER_SIZE } from './udp.js';
 
 /** The third word of an IPv4 address in IPv6's form (::ffff:0:0/96), as it lies in memory. */
-const MAPPED_WORD = 0xffff_0000 | 0;
+export const MAPPED_WORD = 0xffff_0000 | 0;
 
 /** One worker is one thread, and no call is nested. */
 const chain = new Ipv6Chain();
