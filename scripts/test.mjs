@@ -11,6 +11,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { installNodePackages } from './node-packages.mjs';
@@ -19,6 +20,8 @@ import { installSystemPackages, isRoot, systemPackages } from './system-packages
 const root = fileURLToPath(new URL('..', import.meta.url));
 const cache = `${root}.cache`;
 const total = { passed: 0, failed: 0, leftOut: 0 };
+/** What failed, one line each. Told once more at the end: who sees only the end of a long log has to know it. @type {string[]} */
+const failures = [];
 
 /** @param {string} line */
 const say = (line) => process.stdout.write(`${line}\n`);
@@ -47,6 +50,7 @@ function run(title, program, args, environment = {}) {
 function expect(title, passed) {
   if (passed) return true;
   say(`FAILED: ${title}`);
+  failures.push(title);
   total.failed++;
   return false;
 }
@@ -71,13 +75,23 @@ function runTests(title, node, args, environment) {
   }
   const counts = JSON.parse(readFileSync(report, 'utf8'));
   rmSync(report);
-  const isBroken = (/** @type {any} */ file) =>
-    file.status === 'failed' && !file.assertionResults.some((/** @type {any} */ test) => test.status === 'failed');
-  const failed = counts.numFailedTests + counts.testResults.filter(isBroken).length;
+  const failed = counts.testResults.flatMap(failuresOf);
+  if (failed.length === 0 && !passed) failed.push('an error outside of every test');
+  failures.push(...failed.map((/** @type {string} */ failure) => `${title}: ${failure}`));
   total.passed += counts.numPassedTests;
   total.leftOut += counts.numPendingTests + counts.numTodoTests;
-  total.failed += failed === 0 && !passed ? 1 : failed;
+  total.failed += failed.length;
 }
+
+/** Of one test file in vitest's report. A failure of the file that is no test's counts once. @param {any} file @returns {string[]} */
+function failuresOf(file) {
+  const name = relative(root, file.name);
+  const tests = file.assertionResults.filter((/** @type {any} */ test) => test.status === 'failed');
+  if (tests.length === 0) return file.status === 'failed' ? [`${name}: ${firstLine(file.message)}`] : [];
+  return tests.map((/** @type {any} */ test) => `${name}: ${test.fullName}: ${firstLine(test.failureMessages[0])}`);
+}
+
+const firstLine = (/** @type {string | undefined} */ text) => (text ?? '').split('\n', 1)[0];
 
 /** The newest Node release from the package registry; undefined if it can't be had. */
 function installNewestNode() {
@@ -122,6 +136,7 @@ if (install() && check('build', 'build')) {
   runTests(`tests on Node ${process.version}`, process.execPath, [...project, ...options.filters]);
   if (options.wantsNewest) runOnNewestNode();
 }
+for (const failure of failures) say(`\nFAILED: ${failure}`);
 if (total.leftOut > 0) say(`\n${total.leftOut} tests were left out; their names above say why`);
 process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
 say(`\n${total.passed} passed, ${total.failed} failed`);
