@@ -107,7 +107,7 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, 
     if (port.innerVids !== undefined) innerVidSets++;
     memberships += port.members.length;
   }
-  const words = ports * 11 + vidTables * VIDS + innerVidSets * VID_SET_WORDS + members * 4 + networks * 6 + memberships;
+  const words = ports * 12 + vidTables * VIDS + innerVidSets * VID_SET_WORDS + members * 4 + networks * 7 + memberships;
   const take = carve(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
   return {
     epoch,
@@ -124,6 +124,9 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, 
     portStormRate: take(ports * 3, 0),
     portMacLimit: take(ports, 0),
     portInnerVids: take(ports, -1),
+    policies: 0,
+    portPolicy: take(ports, 0),
+    networkPolicy: take(networks, 0),
     vidMembers: take(vidTables * VIDS, -1),
     innerVids: take(innerVidSets * VID_SET_WORDS, 0),
     memberPort: take(members, -1),

@@ -6,6 +6,8 @@ export class Batch {
   /** Not 0: some frame's destination is a group address (set by parse), or is known behind no member (set by lookup). */
   hasGroup = 0;
   hasUnknown = 0;
+  /** POLICY_... bits of all frames together (set by dissect): stages that none of them concerns are skipped. */
+  policy = 0;
 
   constructor(capacity: number) {
     this.slots = new Int32Array(capacity);

@@ -35,6 +35,11 @@ const table = {
     "The frame is a datagram of the underlay's own tunnels: its route leads through a tunnel, or a machine forged it.",
   tunnel_down:
     'There is no way to the remote: no route, no local address, the underlay is down, or BFD says the remote is.',
+  not_parsed: 'The guarded port sent what cannot be parsed to its end, so nobody can tell whether it is allowed.',
+  bad_ip_header: 'The IP header, or the chain of extension headers behind it, is cut off or contradicts itself.',
+  bad_tcp_header: 'The TCP header is cut off or contradicts its packet, or a fragment would write over it.',
+  bad_udp_header: 'The UDP header is cut off, or its length is not that of the datagram.',
+  bad_icmp: 'The ICMP message is cut off, or of the other IP version.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;

@@ -93,6 +93,30 @@ export class FramePool {
   /** Octets received, for the ingress port's counters (length changes with tags). */
   readonly receivedLength: Int32Array;
 
+  /**
+   * POLICY_... bits (pipeline/snapshot.ts) of what the frame has to pass; set by dissect where any port or network has
+   * policy. The fields behind it are only set for frames with a bit.
+   */
+  readonly policy: Int32Array;
+  /** PACKET_... (wire/packet.ts): what lies behind the ethertype. */
+  readonly packetKind: Int32Array;
+  /** Drop reason's number for what is wrong with the packet's headers; 0: nothing. Who insists on sound packets drops for it. */
+  readonly packetFault: Int32Array;
+  /** IP protocol of the upper layer, behind extension headers. */
+  readonly protocol: Int32Array;
+  /** FRAGMENT_... (wire/packet.ts). */
+  readonly fragment: Int32Array;
+  /** Arena position of the upper layer's header; 0: there is none (a later fragment, ARP, no IP). */
+  readonly transport: Int32Array;
+  /** Arena position behind the packet's last octet, as its IP header says it: padding lies beyond. */
+  readonly packetEnd: Int32Array;
+  /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier (0 where it has none). Of a later fragment: the first one's. */
+  readonly ports: Int32Array;
+  /** Number of the frame's connection (pipeline/connection-table.ts); 0: not tracked, -1: it would be a new one. */
+  readonly connection: Int32Array;
+  /** CONNECTION_... bits of how the frame stands to its connection. */
+  readonly connectionState: Int32Array;
+
   private readonly free: Int32Array;
   private freeCount: number;
 
@@ -134,6 +158,16 @@ export class FramePool {
     this.trafficClass = field();
     this.sourceAddress = new Int32Array(slotCount * 4);
     this.receivedLength = field();
+    this.policy = field();
+    this.packetKind = field();
+    this.packetFault = field();
+    this.protocol = field();
+    this.fragment = field();
+    this.transport = field();
+    this.packetEnd = field();
+    this.ports = field();
+    this.connection = field();
+    this.connectionState = field();
     this.free = field();
     for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;
     this.freeCount = slotCount;
@@ -177,6 +211,7 @@ export class FramePool {
     this.ingressPort[slot] = port;
     this.tunnel[slot] = 0;
     this.datagramSize[slot] = 0;
+    this.policy[slot] = 0;
     this.offloadUnchecked[slot] = 0;
     this.gsoType[slot] = 0;
     this.checksumStart[slot] = 0;
@@ -243,6 +278,16 @@ export class FramePool {
     this.checksumStart[copy] = this.checksumStart[slot] === 0 ? 0 : this.checksumStart[slot] + shift;
     this.checksumOffset[copy] = this.checksumOffset[slot];
     this.headersEnd[copy] = this.headersEnd[slot] + shift;
+    this.policy[copy] = this.policy[slot];
+    this.packetKind[copy] = this.packetKind[slot];
+    this.packetFault[copy] = this.packetFault[slot];
+    this.protocol[copy] = this.protocol[slot];
+    this.fragment[copy] = this.fragment[slot];
+    this.transport[copy] = this.transport[slot] === 0 ? 0 : this.transport[slot] + shift;
+    this.packetEnd[copy] = this.packetEnd[slot] + shift;
+    this.ports[copy] = this.ports[slot];
+    this.connection[copy] = this.connection[slot];
+    this.connectionState[copy] = this.connectionState[slot];
     this.reason[copy] = 0;
     this.original[copy] = this.original[slot];
     this.holds[this.original[slot]]++;

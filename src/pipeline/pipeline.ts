@@ -25,6 +25,7 @@ import { PORT_UNDERLAY } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
 import { classify } from './stages/classify.js';
 import { controlFrames } from './stages/control-frames.js';
+import { dissect } from './stages/dissect.js';
 import { FLOOD, forward } from './stages/forward.js';
 import { learn } from './stages/learn.js';
 import { liveness } from './stages/liveness.js';
@@ -38,6 +39,7 @@ export const ingressStages: readonly Stage[] = [
   classify,
   controlFrames,
   liveness,
+  dissect,
   lookup,
   storm,
   learn,

@@ -51,6 +51,26 @@ export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 /** Frames through the network's tunnels may begin with a VLAN tag. */
 export const NETWORK_INNER_VLAN = 1 << 2;
 
+/**
+ * Bits of portPolicy and networkPolicy, and together of a frame's `policy`: what it has to pass. READ alone: the packet is
+ * read because somebody behind it in the pipeline, an egress port say, asks.
+ */
+export const POLICY_READ = 1 << 0;
+/** The ingress port is guarded (antiSpoof). */
+export const POLICY_GUARD = 1 << 1;
+/** The ingress port, the network has an ingress ACL. */
+export const POLICY_PORT_ACL = 1 << 2;
+export const POLICY_NETWORK_ACL = 1 << 3;
+/** The network has ports with stateful groups: its connections are tracked. */
+export const POLICY_TRACKED = 1 << 4;
+/** The port has security groups, which judge both what comes from it and what goes to it. */
+export const POLICY_GROUPS = 1 << 5;
+/** Somebody's rules ask for ports: later fragments are judged by their first one. */
+export const POLICY_FRAGMENTS = 1 << 6;
+/** The port (as egress), the network has an egress ACL. */
+export const POLICY_PORT_EGRESS_ACL = 1 << 7;
+export const POLICY_NETWORK_EGRESS_ACL = 1 << 8;
+
 /** Bits of memberTunnelFlags. */
 export { TUNNEL_HAS_ID, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
 
@@ -98,6 +118,12 @@ export interface Snapshot {
    * network's. A trunk may carry a network of 1500 beside one of 9000.
    */
   readonly memberMtu: Int32Array;
+
+  /** Ports and networks with any policy; 0: nothing of that need be looked at. */
+  readonly policies: number;
+  /** POLICY_... bits by port, and by network. */
+  readonly portPolicy: Int32Array;
+  readonly networkPolicy: Int32Array;
 
   /** ICMP errors made for a port, and ARP and ND questions answered for one, a second at most. */
   readonly icmpErrorRate: number;

@@ -1,0 +1,100 @@
+/**
+ * What a rule can ask of a frame, as numbers: the form in which rules of ACLs and security groups are matched
+ * (classifier.ts). Made from a slot's fields, or for groups from a connection that is judged anew without any frame at hand.
+ * One a thread; whoever judges fills it. @hot
+ */
+import type { FramePool } from '../dataplane/frame-pool.js';
+import { ARP_OPERATION, ARP_SENDER_IP, ARP_TARGET_IP } from '../wire/arp.js';
+import { ETHERNET_DESTINATION, ETHERNET_SOURCE, macHighAt, macLowAt } from '../wire/ethernet.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protocol.js';
+import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TOS } from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
+import { read16, read32 } from '../wire/octets.js';
+import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
+import { TCP_FLAGS } from '../wire/tcp.js';
+
+/** Places in a key. Addresses are four words of network order (signed), IPv4 mapped: 0, 0, 0xffff, address. -1: has none. */
+export const KEY_DESTINATION_MAC_HIGH = 0;
+export const KEY_DESTINATION_MAC_LOW = 1;
+export const KEY_SOURCE_MAC_HIGH = 2;
+export const KEY_SOURCE_MAC_LOW = 3;
+export const KEY_ETHERTYPE = 4;
+/** VID and PCP of the tag the frame came with. */
+export const KEY_VLAN = 5;
+export const KEY_PCP = 6;
+/** PACKET_... of wire/packet.ts. */
+export const KEY_KIND = 7;
+export const KEY_PROTOCOL = 8;
+export const KEY_DSCP = 9;
+/** FRAGMENT_... of wire/packet.ts. */
+export const KEY_FRAGMENT = 10;
+export const KEY_SOURCE = 11;
+export const KEY_DESTINATION = 15;
+export const KEY_SOURCE_PORT = 19;
+export const KEY_DESTINATION_PORT = 20;
+export const KEY_ICMP_TYPE = 21;
+export const KEY_ICMP_CODE = 22;
+export const KEY_TCP_FLAGS = 23;
+export const KEY_ARP_OPERATION = 24;
+/** One word each: ARP is IPv4's. */
+export const KEY_ARP_SENDER = 25;
+export const KEY_ARP_TARGET = 26;
+export const KEY_WORDS = 27;
+
+export const MAPPED_PREFIX_WORD = 0xffff;
+
+/** Fills `key` from a slot that dissect has read. `vid` is that of the frame's network where it came in; 0: untagged. */
+export function keyOfSlot(key: Int32Array, pool: FramePool, slot: number, vid: number): void {
+  const { octets } = pool;
+  const frame = pool.offset[slot];
+  const kind = pool.packetKind[slot];
+  const packet = pool.networkHeader[slot];
+  key[KEY_DESTINATION_MAC_HIGH] = macHighAt(octets, frame + ETHERNET_DESTINATION);
+  key[KEY_DESTINATION_MAC_LOW] = macLowAt(octets, frame + ETHERNET_DESTINATION);
+  key[KEY_SOURCE_MAC_HIGH] = macHighAt(octets, frame + ETHERNET_SOURCE);
+  key[KEY_SOURCE_MAC_LOW] = macLowAt(octets, frame + ETHERNET_SOURCE);
+  key[KEY_ETHERTYPE] = pool.ethertype[slot];
+  key[KEY_VLAN] = vid;
+  key[KEY_PCP] = pool.priority[slot] >>> 13;
+  key[KEY_KIND] = kind;
+  key[KEY_PROTOCOL] = pool.protocol[slot];
+  key[KEY_FRAGMENT] = pool.fragment[slot];
+  key[KEY_DSCP] = -1;
+  key[KEY_TCP_FLAGS] = -1;
+  key[KEY_ARP_OPERATION] = -1;
+  if (kind === PACKET_IPV4) {
+    key[KEY_DSCP] = octets[packet + IPV4_TOS] >>> 2;
+    setIpv4(key, KEY_SOURCE, read32(octets, packet + IPV4_SOURCE));
+    setIpv4(key, KEY_DESTINATION, read32(octets, packet + IPV4_DESTINATION));
+  } else if (kind === PACKET_IPV6) {
+    key[KEY_DSCP] = (read16(octets, packet) >>> 6) & 0x3f;
+    for (let word = 0; word < 4; word++) {
+      key[KEY_SOURCE + word] = read32(octets, packet + IPV6_SOURCE + word * 4);
+      key[KEY_DESTINATION + word] = read32(octets, packet + IPV6_DESTINATION + word * 4);
+    }
+  } else if (kind === PACKET_ARP && pool.packetFault[slot] === 0) {
+    key[KEY_ARP_OPERATION] = read16(octets, packet + ARP_OPERATION);
+    key[KEY_ARP_SENDER] = read32(octets, packet + ARP_SENDER_IP);
+    key[KEY_ARP_TARGET] = read32(octets, packet + ARP_TARGET_IP);
+  }
+  setPorts(key, pool.protocol[slot], pool.ports[slot]);
+  if (pool.protocol[slot] === PROTOCOL_TCP && pool.transport[slot] !== 0)
+    key[KEY_TCP_FLAGS] = octets[pool.transport[slot] + TCP_FLAGS];
+}
+
+/** The four words from `at` become an IPv4 address. */
+export function setIpv4(key: Int32Array, at: number, address: number): void {
+  key[at] = 0;
+  key[at + 1] = 0;
+  key[at + 2] = MAPPED_PREFIX_WORD;
+  key[at + 3] = address;
+}
+
+/** `ports` as a slot has them: two ports, or type, code and identifier of ICMP. */
+export function setPorts(key: Int32Array, protocol: number, ports: number): void {
+  const isIcmp = protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
+  key[KEY_SOURCE_PORT] = isIcmp ? -1 : ports >>> 16;
+  key[KEY_DESTINATION_PORT] = isIcmp ? -1 : ports & 0xffff;
+  key[KEY_ICMP_TYPE] = isIcmp ? ports >>> 24 : -1;
+  key[KEY_ICMP_CODE] = isIcmp ? (ports >>> 16) & 0xff : -1;
+}

@@ -1,0 +1,77 @@
+/**
+ * Reads the packet in each frame that has to pass some policy, once, for all stages that judge it. Where no port or network
+ * of the configuration has policy, nothing is read. @hot
+ */
+import type { Batch } from '../../dataplane/batch.js';
+import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import type { FramePool } from '../../dataplane/frame-pool.js';
+import {
+  FRAGMENT_FIRST,
+  FRAGMENT_LATER,
+  PACKET_ARP,
+  PACKET_IPV4,
+  PACKET_IPV6,
+  PACKET_OTHER,
+  PacketReader,
+} from '../../wire/packet.js';
+import type { Machine } from '../machine.js';
+import type { Stage } from '../stage.js';
+
+/** One worker is one thread, and no packet is read while another is. */
+const reader = new PacketReader();
+
+/** By FAULT_... of wire/packet.ts. */
+const faultReasons = [
+  0,
+  dropReasonNumber.not_parsed,
+  dropReasonNumber.bad_ip_header,
+  dropReasonNumber.bad_tcp_header,
+  dropReasonNumber.bad_udp_header,
+  dropReasonNumber.bad_icmp,
+  dropReasonNumber.bad_tcp_header,
+];
+
+const kindNames = { [PACKET_OTHER]: 'no IP', [PACKET_ARP]: 'ARP', [PACKET_IPV4]: 'IPv4', [PACKET_IPV6]: 'IPv6' };
+const fragmentNames = { [FRAGMENT_FIRST]: ', the first fragment', [FRAGMENT_LATER]: ', a later fragment' };
+
+export const dissect: Stage = {
+  name: 'dissect',
+
+  run(machine: Machine, batch: Batch): void {
+    const { pool, snapshot } = machine;
+    batch.policy = 0;
+    if (snapshot.policies === 0) return;
+    const { portPolicy, networkPolicy } = snapshot;
+    for (let index = 0; index < batch.count; index++) {
+      const slot = batch.slots[index];
+      if (pool.reason[slot] !== 0) continue;
+      const policy = portPolicy[pool.ingressPort[slot]] | networkPolicy[pool.network[slot]];
+      if (policy === 0) continue;
+      batch.policy |= policy;
+      dissectFrame(pool, slot);
+      pool.policy[slot] = policy;
+    }
+  },
+
+  explain(machine: Machine, slot: number): string {
+    const { pool } = machine;
+    if (pool.policy[slot] === 0) return 'nothing has a say in this frame';
+    const kind = kindNames[pool.packetKind[slot] as keyof typeof kindNames];
+    const fragment = fragmentNames[pool.fragment[slot] as keyof typeof fragmentNames] ?? '';
+    return `${kind}${pool.packetKind[slot] >= PACKET_IPV4 ? `, protocol ${pool.protocol[slot]}` : ''}${fragment}`;
+  },
+};
+
+/** Sets the slot's packet fields. Also for frames that the switch makes itself, where somebody's policy is asked about them. */
+export function dissectFrame(pool: FramePool, slot: number): void {
+  reader.read(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], pool.offset[slot] + pool.length[slot]);
+  pool.packetKind[slot] = reader.kind;
+  pool.packetFault[slot] = faultReasons[reader.fault];
+  pool.protocol[slot] = reader.protocol;
+  pool.fragment[slot] = reader.fragment;
+  pool.transport[slot] = reader.transport;
+  pool.packetEnd[slot] = reader.end;
+  pool.ports[slot] = reader.ports;
+  pool.connection[slot] = 0;
+  pool.connectionState[slot] = 0;
+}

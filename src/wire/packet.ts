@@ -1,0 +1,186 @@
+/**
+ * What a frame carries, as policy sees it: which packet, where its upper layer's header lies, its ports, whether it is a
+ * fragment, and the first thing that is wrong with its headers. Read once for a frame; who asks afterwards reads fields.
+ * Nothing is looked at behind the packet's end (what lies there is padding), and every walk is bounded. @hot
+ *
+ * A later fragment has no upper-layer header, whatever its octets look like: `transport` is 0 and `ports` 0 for it.
+ */
+import { ARP_SIZE, isArp } from './arp.js';
+import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
+import {
+  ICMP_CODE,
+  ICMP_ECHO_REPLY,
+  ICMP_ECHO_REQUEST,
+  ICMP_HEADER_SIZE,
+  ICMP_ID,
+  ICMP_TYPE,
+  ICMPV6_ECHO_REPLY,
+  ICMPV6_ECHO_REQUEST,
+} from './icmp.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from './ip-protocol.js';
+import {
+  IPV4_FRAGMENT,
+  IPV4_FRAGMENT_OFFSET_MASK,
+  IPV4_MORE_FRAGMENTS,
+  IPV4_PROTOCOL,
+  ipv4PayloadStart,
+  ipv4TotalLength,
+} from './ipv4.js';
+import { CHAIN_WHOLE, Ipv6Chain } from './ipv6.js';
+import { read16, read32 } from './octets.js';
+import { tcpPayloadStart } from './tcp.js';
+import { isUdpHeader, UDP_HEADER_SIZE } from './udp.js';
+
+/** Kinds of packets. OTHER: neither of the three, also what is behind an LLC header. */
+export const PACKET_OTHER = 0;
+export const PACKET_ARP = 1;
+export const PACKET_IPV4 = 2;
+export const PACKET_IPV6 = 3;
+
+/** Whether a packet is whole, the first fragment of one (it has the upper layer's header), or a later one. */
+export const FRAGMENT_NONE = 0;
+export const FRAGMENT_FIRST = 1;
+export const FRAGMENT_LATER = 2;
+
+/** What can be wrong with a packet's headers; the first that is found counts. */
+export const FAULT_NONE = 0;
+/** No ARP for IPv4 over Ethernet, or cut off. */
+export const FAULT_ARP = 1;
+/** No IP header, one that contradicts itself or the frame, or a chain of extension headers that can't be walked to its end. */
+export const FAULT_IP = 2;
+/** An upper-layer header that is cut off or contradicts its packet. Of a first fragment too (RFC 7112; RFC 3128: the tiny fragment). */
+export const FAULT_TCP = 3;
+export const FAULT_UDP = 4;
+export const FAULT_ICMP = 5;
+/** A later fragment of TCP at offset 1 (eight octets) would write over the flags of the first (RFC 3128 section 2.1). */
+export const FAULT_TCP_FRAGMENT = 6;
+
+/** Upper layers whose headers begin with a source and a destination port, besides TCP, UDP and SCTP. */
+const PROTOCOL_DCCP = 33;
+const PROTOCOL_UDPLITE = 136;
+/** Octets of an SCTP common header, and the least of a DCCP one. */
+const SCTP_HEADER_SIZE = 12;
+const DCCP_HEADER_SIZE = 12;
+
+/** One packet's findings; made once and used again for every packet. */
+export class PacketReader {
+  kind = PACKET_OTHER;
+  fault = FAULT_NONE;
+  /** The upper layer's protocol, behind extension headers; -1 when the packet is no IP. */
+  protocol = -1;
+  fragment = FRAGMENT_NONE;
+  /** Octets of the datagram's payload in front of this fragment's. */
+  fragmentOffset = 0;
+  /** Position of the upper layer's header; 0: there is none. */
+  transport = 0;
+  /** Behind the packet's last octet. */
+  end = 0;
+  /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier. */
+  ports = 0;
+  /** Of IPv6: the chain that was walked. */
+  readonly chain = new Ipv6Chain();
+
+  /** Reads what lies behind `ethertype` at `position`, in a frame that ends at `frameEnd`. */
+  read(octets: Uint8Array, ethertype: number, position: number, frameEnd: number): void {
+    this.kind = PACKET_OTHER;
+    this.fault = FAULT_NONE;
+    this.protocol = -1;
+    this.fragment = FRAGMENT_NONE;
+    this.fragmentOffset = 0;
+    this.transport = 0;
+    this.end = frameEnd;
+    this.ports = 0;
+    if (ethertype === ETHERTYPE_IPV4) this.readIpv4(octets, position, frameEnd);
+    else if (ethertype === ETHERTYPE_IPV6) this.readIpv6(octets, position, frameEnd);
+    else if (ethertype === ETHERTYPE_ARP) this.readArp(octets, position, frameEnd);
+  }
+
+  private readArp(octets: Uint8Array, position: number, frameEnd: number): void {
+    this.kind = PACKET_ARP;
+    if (isArp(octets, position, frameEnd)) this.end = position + ARP_SIZE;
+    else this.fault = FAULT_ARP;
+  }
+
+  private readIpv4(octets: Uint8Array, position: number, frameEnd: number): void {
+    this.kind = PACKET_IPV4;
+    const payload = ipv4PayloadStart(octets, position, frameEnd);
+    if (payload < 0) {
+      this.fault = FAULT_IP;
+      return;
+    }
+    this.end = position + ipv4TotalLength(octets, position);
+    this.protocol = octets[position + IPV4_PROTOCOL];
+    const field = read16(octets, position + IPV4_FRAGMENT);
+    this.fragmentOffset = (field & IPV4_FRAGMENT_OFFSET_MASK) << 3;
+    if (this.fragmentOffset !== 0) this.fragment = FRAGMENT_LATER;
+    else if ((field & IPV4_MORE_FRAGMENTS) !== 0) this.fragment = FRAGMENT_FIRST;
+    this.readUpper(octets, payload);
+  }
+
+  private readIpv6(octets: Uint8Array, position: number, frameEnd: number): void {
+    this.kind = PACKET_IPV6;
+    const { chain } = this;
+    if (chain.walk(octets, position, frameEnd) !== CHAIN_WHOLE) {
+      this.fault = FAULT_IP;
+      return;
+    }
+    this.end = chain.end;
+    this.protocol = chain.protocol;
+    if (chain.isFragment) {
+      this.fragment = chain.isLaterFragment ? FRAGMENT_LATER : FRAGMENT_FIRST;
+      this.fragmentOffset = read16(octets, chain.fragmentHeader + 2) & 0xfff8;
+    }
+    this.readUpper(octets, chain.position);
+  }
+
+  private readUpper(octets: Uint8Array, at: number): void {
+    if (this.fragment === FRAGMENT_LATER) {
+      if (this.protocol === PROTOCOL_TCP && this.fragmentOffset === 8) this.fault = FAULT_TCP_FRAGMENT;
+      return;
+    }
+    this.transport = at;
+    switch (this.protocol) {
+      case PROTOCOL_TCP:
+        if (tcpPayloadStart(octets, at, this.end) < 0) this.fault = FAULT_TCP;
+        else this.ports = read32(octets, at);
+        return;
+      case PROTOCOL_UDP:
+      case PROTOCOL_UDPLITE:
+        if (this.isUdpSound(octets, at)) this.ports = read32(octets, at);
+        else this.fault = FAULT_UDP;
+        return;
+      case PROTOCOL_ICMP:
+      case PROTOCOL_ICMPV6:
+        this.readIcmp(octets, at);
+        return;
+      case PROTOCOL_SCTP:
+        if (at + SCTP_HEADER_SIZE <= this.end) this.ports = read32(octets, at);
+        else this.fault = FAULT_IP;
+        return;
+      case PROTOCOL_DCCP:
+        if (at + DCCP_HEADER_SIZE <= this.end) this.ports = read32(octets, at);
+        else this.fault = FAULT_IP;
+        return;
+    }
+  }
+
+  /** A first fragment's length covers the whole datagram, so it can't be checked against what is here. UDP-Lite has another field there. */
+  private isUdpSound(octets: Uint8Array, at: number): boolean {
+    if (this.fragment === FRAGMENT_FIRST || this.protocol === PROTOCOL_UDPLITE) return at + UDP_HEADER_SIZE <= this.end;
+    return isUdpHeader(octets, at, this.end);
+  }
+
+  private readIcmp(octets: Uint8Array, at: number): void {
+    const isRight = (this.protocol === PROTOCOL_ICMP) === (this.kind === PACKET_IPV4);
+    if (!isRight || at + ICMP_HEADER_SIZE > this.end) {
+      this.fault = FAULT_ICMP;
+      return;
+    }
+    const type = octets[at + ICMP_TYPE];
+    const isEcho =
+      this.kind === PACKET_IPV4
+        ? type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY
+        : type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY;
+    this.ports = (type << 24) | (octets[at + ICMP_CODE] << 16) | (isEcho ? read16(octets, at + ICMP_ID) : 0);
+  }
+}
