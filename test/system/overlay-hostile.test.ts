@@ -93,7 +93,7 @@ const geneve = 0x6558;
 const lies: readonly { title: string; tunnels: Tunnels; payload: Buffer; reason: string }[] = [
   ...(
     [
-      ['nothing at all', Buffer.alloc(0), 'tunnel_bad_header'],
+      ['a single octet', Buffer.alloc(1), 'tunnel_bad_header'],
       ['a VXLAN header that ends early', vxlanHeader(NETWORK_ID).subarray(0, 7), 'tunnel_bad_header'],
       [
         'a VXLAN header that says it has no VNI',
