@@ -18,6 +18,9 @@ import {
   NETWORK_INNER_VLAN,
   NETWORK_LEARNS,
   NETWORK_SUPPRESSES_ARP,
+  POLICY_FRAGMENTS,
+  POLICY_GUARD,
+  POLICY_READ,
   PORT_ACCESS,
   PORT_BFD_INSIDE,
   PORT_CLOSED,
@@ -124,7 +127,7 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, 
     portStormRate: take(ports * 3, 0),
     portMacLimit: take(ports, 0),
     portInnerVids: take(ports, -1),
-    policies: 0,
+    policies: [...config.ports.values()].filter(({ guarded }) => guarded).length,
     portPolicy: take(ports, 0),
     networkPolicy: take(networks, 0),
     vidMembers: take(vidTables * VIDS, -1),
@@ -189,6 +192,7 @@ function compilePort(
   const index = indexOf(indices.port(name), name);
   snapshot.portMode[index] = up === undefined ? PORT_CLOSED : modeNumbers[port.mode];
   snapshot.portFlags[index] = portFlags(port, up);
+  if (port.guarded) snapshot.portPolicy[index] |= POLICY_READ | POLICY_GUARD | POLICY_FRAGMENTS;
   snapshot.portMacLimit[index] = port.macLimit;
   snapshot.portControlFrames[index] = port.controlFrames.reduce((bits, protocol) => bits | controlBits[protocol], 0);
   snapshot.portStormRate[index * 3 + STORM_BROADCAST] = port.storm.broadcast;

@@ -23,6 +23,7 @@ import { EgressBatch } from './egress-batch.js';
 import type { Machine } from './machine.js';
 import { PORT_UNDERLAY } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
+import { antiSpoof } from './stages/anti-spoof.js';
 import { classify } from './stages/classify.js';
 import { controlFrames } from './stages/control-frames.js';
 import { dissect } from './stages/dissect.js';
@@ -40,6 +41,7 @@ export const ingressStages: readonly Stage[] = [
   controlFrames,
   liveness,
   dissect,
+  antiSpoof,
   lookup,
   storm,
   learn,

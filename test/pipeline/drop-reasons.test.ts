@@ -4,7 +4,7 @@ import { type DropReason, dropReasonNumber, dropReasons } from '../../src/datapl
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import { FRAME_SIZE_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
 import { PuntRing } from '../../src/pipeline/punt-ring.js';
-import { PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { POLICY_GUARD, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
 import {
   arriving,
@@ -51,6 +51,20 @@ function datagram(different: Partial<Received>, form = vxlanForm): ReturnType<Pr
   tested.run({ ...arriving(form, 1, fromX()), ...different });
   return { tested, port: form.port };
 }
+
+/** A packet from a guarded port, its octets from the IP header on. */
+function malformed(type: number, packet: readonly number[]): ReturnType<Provocation> {
+  const tested = pair();
+  Object.assign(tested.snapshot, { policies: 1 });
+  tested.snapshot.portPolicy[tested.index('a')] = POLICY_GUARD;
+  const octets = frame({ type, size: 46 });
+  octets.set(packet, 14);
+  return dropOf(octets, tested);
+}
+
+/** An IPv4 packet of 28 octets with this protocol, 192.0.2.1 to 192.0.2.2, and the first octets of its payload. */
+const ipv4 = (protocol: number, payload: readonly number[]) =>
+  malformed(0x0800, [0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, ...payload]);
 
 const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   runt: () => dropOf(frame().slice(0, 13)),
@@ -151,6 +165,11 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     tested.run(arriving(vxlanForm, 1, bfdFrame({ packet: new Array<number>(400).fill(0) })));
     return { tested, port: vxlanForm.port };
   },
+  not_parsed: () => malformed(0x0806, [0, 1, 8, 0, 6, 16]),
+  bad_ip_header: () => malformed(0x0800, [0x44]),
+  bad_tcp_header: () => ipv4(6, []),
+  bad_udp_header: () => ipv4(17, [0, 1, 0, 2, 0, 7]),
+  bad_icmp: () => ipv4(58, []),
   no_slot: () => {
     const trunk = vm({ trunk: ['red'] });
     const tested = new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }), b: trunk } }, { slots: 1 });
