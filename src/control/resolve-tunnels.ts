@@ -190,6 +190,8 @@ function resolveUnderlayPort(
     storm: STORM_NONE,
     controlFrames: [],
     addresses: [],
+    allowedPairs: [],
+    allowEthertypes: [],
     underlay: {
       name: underlayName,
       dscp,

@@ -12,15 +12,18 @@ import {
   PORTS_MAX,
   SOCKET_PATH_SIZE_MAX,
 } from '../limits.js';
+import { networkOf, parseIp, parsePrefix } from '../wire/address.js';
 import { type ConfigFault, own } from './config-path.js';
 import { documentOf } from './document.js';
 import { danglingFaults } from './references.js';
+import { resolveGroups } from './resolve-groups.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
 import { resolveUnderlays } from './resolve-tunnels.js';
 import {
   type ControlProtocol,
   type ResolvedConfig,
+  type ResolvedPair,
   type ResolvedPort,
   STORM_NONE,
   type StormRates,
@@ -57,6 +60,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
     if (resolved !== undefined) ports.set(name, resolved);
   }
   for (const [name, port] of resolveUnderlays(config, networks, faults)) ports.set(name, port);
+  const groups = resolveGroups(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
   const { workers, limits } = config.settings;
@@ -64,7 +68,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
     arpReplyRate: quantity('packetRate', limits.arp),
   };
-  return { resolved: { workers, limits: rates, ports, networks }, faults };
+  return { resolved: { workers, limits: rates, ports, networks, groups }, faults };
 }
 
 function networksByUplink(config: Config): Map<string, string[]> {
@@ -117,7 +121,17 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
     ),
     ...(port.mac !== undefined && { mac: port.mac }),
     addresses: port.addresses ?? [],
+    ...(port.groups !== undefined && { groups: [...new Set(port.groups)] }),
+    allowedPairs: (port.allowedPairs ?? []).map(resolvePair),
+    allowEthertypes: (port.allowEthertypes ?? []).map(Number),
   };
+}
+
+function resolvePair({ ip, mac }: { readonly ip: string; readonly mac?: string | undefined }): ResolvedPair {
+  const address = parseIp(ip);
+  const prefix = address === undefined ? parsePrefix(ip) : { address, length: address.length * 8 };
+  if (prefix === undefined) throw new TypeError(`unvalidated address: ${ip}`);
+  return { prefix: networkOf(prefix), ...(mac !== undefined && { mac }) };
 }
 
 function intentOf(name: string, port: PortConfig): PortIntent {

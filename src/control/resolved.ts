@@ -4,6 +4,7 @@
  * trunk, every port has exactly one mode.
  */
 import type { PortIntent, UnderlayIntent } from '../dataplane/port.js';
+import type { Prefix } from '../wire/address.js';
 import type { networkTypes } from './schema.js';
 
 export const TPID_CUSTOMER = 0x8100;
@@ -55,8 +56,46 @@ export interface ResolvedPort {
   readonly controlFrames: readonly ControlProtocol[];
   readonly mac?: string;
   readonly addresses: readonly string[];
+  /** Security groups, each once; absent: none, everything passes. */
+  readonly groups?: readonly string[];
+  readonly allowedPairs: readonly ResolvedPair[];
+  /** What it may send, and with groups be sent, besides ARP and IP. */
+  readonly allowEthertypes: readonly number[];
   /** Of underlay ports, which the configuration does not list: the tunnels of one type on one underlay. */
   readonly underlay?: ResolvedUnderlay;
+}
+
+/** What a machine may use besides its own: exactly this MAC with these addresses. */
+export interface ResolvedPair {
+  readonly prefix: Prefix;
+  /** The port's, if absent. */
+  readonly mac?: string;
+}
+
+/** Both ends are in it. */
+export interface NumberRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface ResolvedGroupRule {
+  /** As Neutron has it: ingress is towards the VM. */
+  readonly direction: 'ingress' | 'egress';
+  /** Absent: both. */
+  readonly family?: 'ipv4' | 'ipv6';
+  readonly protocol?: number;
+  /** Destination ports; none: any. */
+  readonly ports: readonly NumberRange[];
+  readonly icmpType?: number;
+  readonly icmpCode?: number;
+  /** The other side; at most one of them is there. */
+  readonly remote?: Prefix;
+  readonly remoteGroup?: string;
+}
+
+export interface ResolvedGroup {
+  readonly stateful: boolean;
+  readonly rules: readonly ResolvedGroupRule[];
 }
 
 export interface ResolvedUnderlay {
@@ -116,4 +155,5 @@ export interface ResolvedConfig {
   /** In the order of the document; behind them the underlay ports. */
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;
+  readonly groups: ReadonlyMap<string, ResolvedGroup>;
 }
