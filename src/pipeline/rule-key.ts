@@ -10,7 +10,7 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protoco
 import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TOS } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, read32 } from '../wire/octets.js';
-import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
+import { hasPorts, PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import { TCP_FLAGS } from '../wire/tcp.js';
 
 /** Places in a key. Addresses are four words of network order (signed), IPv4 mapped: 0, 0, 0xffff, address. -1: has none. */
@@ -26,7 +26,7 @@ export const KEY_PCP = 6;
 export const KEY_KIND = 7;
 export const KEY_PROTOCOL = 8;
 export const KEY_DSCP = 9;
-/** FRAGMENT_... of wire/packet.ts. */
+/** FRAGMENT_... of wire/packet.ts; -1: the packet is no IP. */
 export const KEY_FRAGMENT = 10;
 export const KEY_SOURCE = 11;
 export const KEY_DESTINATION = 15;
@@ -58,11 +58,14 @@ export function keyOfSlot(key: Int32Array, pool: FramePool, slot: number, vid: n
   key[KEY_PCP] = pool.priority[slot] >>> 13;
   key[KEY_KIND] = kind;
   key[KEY_PROTOCOL] = pool.protocol[slot];
-  key[KEY_FRAGMENT] = pool.fragment[slot];
+  key[KEY_FRAGMENT] = kind >= PACKET_IPV4 ? pool.fragment[slot] : -1;
   key[KEY_DSCP] = -1;
   key[KEY_TCP_FLAGS] = -1;
   key[KEY_ARP_OPERATION] = -1;
-  if (kind === PACKET_IPV4) {
+  // A header that can't be trusted to its end was not read: nothing of what lies there counts.
+  if (kind >= PACKET_IPV4 && pool.protocol[slot] < 0) {
+    key.fill(0, KEY_SOURCE, KEY_SOURCE_PORT);
+  } else if (kind === PACKET_IPV4) {
     key[KEY_DSCP] = octets[packet + IPV4_TOS] >>> 2;
     setIpv4(key, KEY_SOURCE, read32(octets, packet + IPV4_SOURCE));
     setIpv4(key, KEY_DESTINATION, read32(octets, packet + IPV4_DESTINATION));
@@ -77,8 +80,11 @@ export function keyOfSlot(key: Int32Array, pool: FramePool, slot: number, vid: n
     key[KEY_ARP_SENDER] = read32(octets, packet + ARP_SENDER_IP);
     key[KEY_ARP_TARGET] = read32(octets, packet + ARP_TARGET_IP);
   }
-  setPorts(key, pool.protocol[slot], pool.ports[slot]);
-  if (pool.protocol[slot] === PROTOCOL_TCP && pool.transport[slot] !== 0)
+  // Of a later fragment: the first one's, where that is known.
+  const areKnown = pool.packetFault[slot] === 0 && (pool.transport[slot] !== 0 || pool.ports[slot] !== 0);
+  if (areKnown) setPorts(key, pool.protocol[slot], pool.ports[slot]);
+  else setPorts(key, -1, 0);
+  if (areKnown && pool.protocol[slot] === PROTOCOL_TCP && pool.transport[slot] !== 0)
     key[KEY_TCP_FLAGS] = octets[pool.transport[slot] + TCP_FLAGS];
 }
 
@@ -90,11 +96,12 @@ export function setIpv4(key: Int32Array, at: number, address: number): void {
   key[at + 3] = address;
 }
 
-/** `ports` as a slot has them: two ports, or type, code and identifier of ICMP. */
+/** `ports` as a slot has them: two ports, or type, code and identifier of ICMP. Other protocols have none of these. */
 export function setPorts(key: Int32Array, protocol: number, ports: number): void {
   const isIcmp = protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
-  key[KEY_SOURCE_PORT] = isIcmp ? -1 : ports >>> 16;
-  key[KEY_DESTINATION_PORT] = isIcmp ? -1 : ports & 0xffff;
+  const has = hasPorts(protocol);
+  key[KEY_SOURCE_PORT] = has ? ports >>> 16 : -1;
+  key[KEY_DESTINATION_PORT] = has ? ports & 0xffff : -1;
   key[KEY_ICMP_TYPE] = isIcmp ? ports >>> 24 : -1;
   key[KEY_ICMP_CODE] = isIcmp ? (ports >>> 16) & 0xff : -1;
 }

@@ -58,6 +58,17 @@ export const FAULT_TCP_FRAGMENT = 6;
 /** Upper layers whose headers begin with a source and a destination port, besides TCP, UDP and SCTP. */
 const PROTOCOL_DCCP = 33;
 const PROTOCOL_UDPLITE = 136;
+/** Whether the protocol's header begins with a source and a destination port. */
+export function hasPorts(protocol: number): boolean {
+  return (
+    protocol === PROTOCOL_TCP ||
+    protocol === PROTOCOL_UDP ||
+    protocol === PROTOCOL_SCTP ||
+    protocol === PROTOCOL_UDPLITE ||
+    protocol === PROTOCOL_DCCP
+  );
+}
+
 /** Octets of an SCTP common header, and the least of a DCCP one. */
 const SCTP_HEADER_SIZE = 12;
 const DCCP_HEADER_SIZE = 12;
