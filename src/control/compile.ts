@@ -41,6 +41,7 @@ import {
   STORM_MULTICAST,
   STORM_UNKNOWN_UNICAST,
 } from '../pipeline/snapshot.js';
+import { GroupCompiler, markGroupPolicy } from './compile-groups.js';
 import { compileOverlay, type RemotesOf } from './compile-overlay.js';
 import type { Indices } from './indices.js';
 import { networkMtu } from './overlay-mtu.js';
@@ -70,7 +71,8 @@ const controlBits: Readonly<Record<ControlProtocol, number>> = {
 
 /**
  * Compiles. `indices` has everything in `config` (Indices.allocate); `upPort` says what is known of a port that is up,
- * undefined for one that is not. `epoch` is the new snapshot's number, `remotesOf` gives the numbers of tunnels.
+ * undefined for one that is not. `epoch` is the new snapshot's number, `remotesOf` gives the numbers of tunnels. `groups`
+ * keeps what it compiled for the snapshot before.
  */
 export function compile(
   config: ResolvedConfig,
@@ -78,8 +80,9 @@ export function compile(
   upPort: (name: string) => UpPort | undefined,
   epoch: number,
   remotesOf: RemotesOf = () => [],
+  groups: GroupCompiler = new GroupCompiler(),
 ): Snapshot {
-  const snapshot = emptySnapshot(config, indices, epoch, remotesOf);
+  const snapshot = emptySnapshot(config, indices, epoch, remotesOf, groups);
   const tables = { vids: 0, innerVids: 0 };
   const capOf = (network: string) => mtuCap(network, config, upPort);
   compileNetworks(snapshot, config, indices, capOf);
@@ -88,7 +91,10 @@ export function compile(
     compilePort(snapshot, indices, name, port, up, capOf, tables);
   }
   listMembers(snapshot);
-  return snapshot;
+  markGroupPolicy(snapshot, config, indices);
+  const { portPolicy, networkPolicy } = snapshot;
+  const policies = [...portPolicy, ...networkPolicy].reduce((all, bits) => all | bits, 0);
+  return { ...snapshot, policies };
 }
 
 /** What a network lets pass, whatever its ports could. */
@@ -98,7 +104,13 @@ function mtuCap(name: string, config: ResolvedConfig, upPort: (name: string) => 
   return cap ?? Number.POSITIVE_INFINITY;
 }
 
-function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, remotesOf: RemotesOf): Snapshot {
+function emptySnapshot(
+  config: ResolvedConfig,
+  indices: Indices,
+  epoch: number,
+  remotesOf: RemotesOf,
+  groups: GroupCompiler,
+): Snapshot {
   const ports = sizeOf(indices.ports);
   const members = sizeOf(indices.members);
   const networks = sizeOf(indices.networks);
@@ -127,7 +139,8 @@ function emptySnapshot(config: ResolvedConfig, indices: Indices, epoch: number, 
     portStormRate: take(ports * 3, 0),
     portMacLimit: take(ports, 0),
     portInnerVids: take(ports, -1),
-    policies: [...config.ports.values()].filter(({ guarded }) => guarded).length,
+    policies: 0,
+    groups: groups.compile(config, indices, ports),
     portPolicy: take(ports, 0),
     networkPolicy: take(networks, 0),
     vidMembers: take(vidTables * VIDS, -1),

@@ -16,6 +16,7 @@ import { OperatingError, UserError } from '../errors.js';
 import { MEMBERS_MAX } from '../limits.js';
 import { type CheckedDocument, checkDocument } from './check.js';
 import { compile, type UpPort } from './compile.js';
+import { GroupCompiler } from './compile-groups.js';
 import { Dataplane } from './dataplane.js';
 import { diff } from './diff.js';
 import { documentOf } from './document.js';
@@ -82,6 +83,7 @@ export class Controller {
   private readonly snapshots = new Turns();
   /** Ports that changed by themselves since the last snapshot. */
   private readonly changedPorts = new Set<number>();
+  private readonly groups = new GroupCompiler();
   private closed = false;
 
   private constructor(
@@ -353,7 +355,7 @@ export class Controller {
     this.epoch++;
     const upPort = (name: string) => this.upPort(name, indices);
     const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
-    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf);
+    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
     for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
   }

@@ -6,6 +6,7 @@
  * A **member** is one port's membership in one network: the place where a frame enters or leaves a network, with the
  * tag it has there. The FDB maps addresses to members.
  */
+import type { GroupPolicy } from './group-table.js';
 
 /** Port modes. A port that is absent, disabled or not yet complete is CLOSED: it forwards nothing. */
 export const PORT_CLOSED = 0;
@@ -119,11 +120,13 @@ export interface Snapshot {
    */
   readonly memberMtu: Int32Array;
 
-  /** Ports and networks with any policy; 0: nothing of that need be looked at. */
+  /** POLICY_... bits of all ports and networks together; 0: nothing of that need be looked at. */
   readonly policies: number;
   /** POLICY_... bits by port, and by network. */
   readonly portPolicy: Int32Array;
   readonly networkPolicy: Int32Array;
+  /** Security groups. */
+  readonly groups: GroupPolicy;
 
   /** ICMP errors made for a port, and ARP and ND questions answered for one, a second at most. */
   readonly icmpErrorRate: number;
