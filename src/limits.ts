@@ -99,6 +99,12 @@ export const NEIGHBOR_CONTEST_S = 30;
 export const NEIGHBOR_SWEEP_ENTRIES = 16_384;
 /** Neighbour solicitations and advertisements that are longer (in octets of ICMPv6) are passed on unread. */
 export const ND_MESSAGE_SIZE_MAX = 512;
+/** Tries for the lock of the connections, and then turns given up for it: some milliseconds, after which the frame is dropped. */
+export const CONNECTION_LOCK_SPINS = 2000;
+export const CONNECTION_LOCK_PAUSES = 1000;
+/** Connections that the main thread removes in one hold of that lock (some 30 us), and looks at in one turn. */
+export const CONNECTION_HOLD_MAX = 64;
+export const CONNECTION_EXPIRY_TURN_MS = 4;
 /** FDB entries over all networks; a network's own bound is its macLimit. */
 export const FDB_CAPACITY = 1_048_576;
 export const MAC_AGE_DEFAULT_S = 300;

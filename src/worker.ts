@@ -30,6 +30,7 @@ import {
 } from './dataplane/worker-protocol.js';
 import { OperatingError } from './errors.js';
 import { Kernels } from './kernels/kernels.js';
+import { type ConnectionMemory, openConnectionTable } from './pipeline/connection-table.js';
 import { type FdbMemory, openFdb } from './pipeline/fdb.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
@@ -53,6 +54,7 @@ export interface WorkerStart {
   readonly fdb: FdbMemory;
   readonly tunnels: MemoryDescriptor;
   readonly neighbors: MemoryDescriptor;
+  readonly connections: ConnectionMemory;
   /** By worker: frames for the main thread. */
   readonly punts: readonly SharedArrayBuffer[];
   readonly snapshot: Snapshot;
@@ -106,6 +108,7 @@ class DataplaneWorker {
         fdb: openFdb(start.fdb, start.index),
         tunnels: openTunnelTable(start.tunnels, start.index),
         neighbors: openNeighborTable(start.neighbors, start.index),
+        connections: openConnectionTable(start.connections, start.index, native.yieldCpu),
         storm: new TokenBuckets(start.storm),
         loops: new LoopGuard(start.loops),
         ...puntOf(start),

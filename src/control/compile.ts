@@ -126,6 +126,10 @@ function emptySnapshot(
   const take = carve(new SharedArrayBuffer(words * Int32Array.BYTES_PER_ELEMENT));
   return {
     epoch,
+    connectionTimeouts: sharedWords(config.conntrack.timeouts),
+    connectionsPerPort: config.conntrack.perPort,
+    connectionsPerNetwork: config.conntrack.perNetwork,
+    connectionMidstream: config.conntrack.midstream ? 1 : 0,
     icmpErrorRate: config.limits.icmpErrorRate,
     arpReplyRate: config.limits.arpReplyRate,
     suppressingNetworks: [...config.networks.values()].filter(({ suppressesArp }) => suppressesArp).length,
@@ -157,6 +161,12 @@ function emptySnapshot(
     networkMacLimit: take(networks, 0),
     networkMtu: take(networks, 0),
   };
+}
+
+function sharedWords(values: readonly number[]): Int32Array {
+  const words = new Int32Array(new SharedArrayBuffer(values.length * Int32Array.BYTES_PER_ELEMENT));
+  words.set(values);
+  return words;
 }
 
 /** Hands out consecutive parts of the buffer. */

@@ -92,6 +92,7 @@ export class Controller {
     checks: DocumentChecks,
     indices: Indices,
     generation: number,
+    connectionCapacity: number,
   ) {
     this.options = options;
     this.store = store;
@@ -106,6 +107,7 @@ export class Controller {
       kinds: options.kinds,
       log: options.log,
       firstSnapshot: compile(EMPTY.resolved, indices, () => undefined, this.epoch),
+      connectionCapacity,
       portChanged: (index) => this.askRecompile(index),
     });
   }
@@ -121,7 +123,9 @@ export class Controller {
     const start = await chooseStart(readOperatorFile(options.configFile), loaded, check);
     for (const warning of start.warnings) options.log.warn({}, warning);
     const indices = readIndices(start.saved?.indices);
-    const controller = new Controller(options, store, checks, indices ?? new Indices(), loaded.nextGeneration - 1);
+    const { capacity } = start.resolved.conntrack;
+    const generation = loaded.nextGeneration - 1;
+    const controller = new Controller(options, store, checks, indices ?? new Indices(), generation, capacity);
     try {
       await controller.dataplane.workers.started();
       controller.adoptFdb(start.resolved, indices !== undefined);

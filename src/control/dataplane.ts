@@ -20,6 +20,8 @@ import {
   PUNT_RING_SIZE,
   SAMPLE_PERIOD_MS,
 } from '../limits.js';
+import { ConnectionControl } from '../pipeline/connection-control.js';
+import { CONNECTION_LAYOUT, connectionTableSize } from '../pipeline/connection-table.js';
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
 import { FdbControl } from '../pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
@@ -48,6 +50,8 @@ export interface DataplaneOptions {
   readonly kinds: ReadonlyMap<string, PortKind>;
   readonly log: Log;
   readonly firstSnapshot: Snapshot;
+  /** Connections that there is room for. */
+  readonly connectionCapacity: number;
   /** A port came, went or changed: compile and publish a new snapshot. */
   readonly portChanged: (index: number) => void;
 }
@@ -62,9 +66,13 @@ export class Dataplane {
   readonly tunnels: TunnelServer;
   readonly bfd: BfdServer;
   readonly neighbors: NeighborControl;
+  readonly connections: ConnectionControl;
+  /** There are connections that an earlier daemon left. */
+  readonly connectionsSurvived: boolean;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
+  private readonly connectionMemory: SharedMemory;
   private readonly neighborMemory = anonymousMemory(neighborTableSize());
   private readonly storm = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
   private readonly loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
@@ -85,6 +93,13 @@ export class Dataplane {
     this.fdbSurvived = this.fdbMemory.survived;
     this.fdb = new FdbControl(this.fdbMemory.buffer, { byteOffset: this.fdbMemory.byteOffset });
     if (this.fdbSurvived) this.fdb.recover();
+    const capacity = options.connectionCapacity;
+    const connectionFile = join(options.stateDirectory, 'connections');
+    this.connectionMemory = fileMemory(connectionFile, { ...CONNECTION_LAYOUT, size: connectionTableSize(capacity) });
+    this.connectionsSurvived = this.connectionMemory.survived;
+    const { buffer, byteOffset } = this.connectionMemory;
+    this.connections = new ConnectionControl(buffer, { byteOffset, capacity });
+    if (this.connectionsSurvived) this.connections.recover();
     const tunnelFile = join(options.stateDirectory, 'tunnels');
     const tunnelMemory = fileMemory(tunnelFile, { ...TUNNEL_LAYOUT, size: TUNNEL_TABLE_SIZE });
     this.tunnels = new TunnelServer(tunnelMemory, this.fdb, () => this.workers.seats);
@@ -108,6 +123,7 @@ export class Dataplane {
         tunnels: this.tunnels.descriptor,
         punts: this.readPunts(options.workers),
         neighbors: this.neighborMemory.descriptor,
+        connections: { memory: this.connectionMemory.descriptor, capacity },
       },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
       onReport: (index, report) => this.hear(index, report),
@@ -156,6 +172,7 @@ export class Dataplane {
       fdb: this.fdb.copy(),
       tunnels: this.tunnels.copy(),
       neighbors: this.neighbors.copy(),
+      connections: this.connections.frozen(),
       loops: copyOf(this.loopMemory),
       storm: copyOf(this.storm),
       nowMs: monotonicMs(),
@@ -170,6 +187,7 @@ export class Dataplane {
     await this.ports.close();
     await this.workers.stop();
     this.fdbMemory.close();
+    this.connectionMemory.close();
     this.tunnels.close();
   }
 
@@ -195,6 +213,7 @@ export class Dataplane {
     this.fdb.breakLock(index);
     this.tunnels.workerDied(index);
     this.neighbors.breakLock(index);
+    this.connections.breakLock(index);
     this.ports.workerDied(index);
   }
 
@@ -221,7 +240,15 @@ export class Dataplane {
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
     this.expireTunnels(nowSeconds);
     for (const port of this.current.underlays) this.contradict(port, nowSeconds);
+    this.expireConnections(nowSeconds);
     this.neighbors.sweep(nowSeconds, this.current.networkMacAge, NEIGHBOR_SWEEP_ENTRIES);
+  }
+
+  /** In turns, so that clients of the control socket get theirs when a million are due in one second. */
+  private expireConnections(nowSeconds: number): void {
+    if (this.ending.signal.aborted) return;
+    if (this.connections.expire(nowSeconds, this.current.connectionTimeouts, monotonicMs)) return;
+    setImmediate(() => this.expireConnections(nowSeconds));
   }
 
   /** A worker that died with a lock, or was stopped for long, is no reason to end the daemon: the next second tries again. */

@@ -16,6 +16,7 @@ import { networkOf, parseIp, parsePrefix } from '../wire/address.js';
 import { type ConfigFault, own } from './config-path.js';
 import { documentOf } from './document.js';
 import { danglingFaults } from './references.js';
+import { resolveConntrack } from './resolve-conntrack.js';
 import { resolveGroups } from './resolve-groups.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
@@ -63,12 +64,15 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   const groups = resolveGroups(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
-  const { workers, limits } = config.settings;
+  const { workers, limits, conntrack } = config.settings;
   const rates = {
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
     arpReplyRate: quantity('packetRate', limits.arp),
   };
-  return { resolved: { workers, limits: rates, ports, networks, groups }, faults };
+  return {
+    resolved: { workers, limits: rates, conntrack: resolveConntrack(conntrack), ports, networks, groups },
+    faults,
+  };
 }
 
 function networksByUplink(config: Config): Map<string, string[]> {

@@ -148,10 +148,23 @@ export interface ResolvedNetwork {
   readonly macLimit: number;
 }
 
+export interface ResolvedConntrack {
+  /** Connections in all. */
+  readonly capacity: number;
+  /** Of these, at most, charged to one port, and in one network. */
+  readonly perPort: number;
+  readonly perNetwork: number;
+  /** A TCP connection may be taken up in its midst. */
+  readonly midstream: boolean;
+  /** Seconds, in the order of connectionClasses. */
+  readonly timeouts: readonly number[];
+}
+
 export interface ResolvedConfig {
   readonly workers: number | 'auto';
   /** What a port may make the switch itself do, a second. */
   readonly limits: { readonly icmpErrorRate: number; readonly arpReplyRate: number };
+  readonly conntrack: ResolvedConntrack;
   /** In the order of the document; behind them the underlay ports. */
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;

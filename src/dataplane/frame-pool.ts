@@ -116,6 +116,10 @@ export class FramePool {
   readonly connection: Int32Array;
   /** CONNECTION_... bits of how the frame stands to its connection. */
   readonly connectionState: Int32Array;
+  /** What its entry said when it was found: policy epoch, ports, and the stamp by which it is known again. */
+  readonly connectionEpoch: Int32Array;
+  readonly connectionPorts: Int32Array;
+  readonly connectionStamp: Int32Array;
 
   private readonly free: Int32Array;
   private freeCount: number;
@@ -168,6 +172,9 @@ export class FramePool {
     this.ports = field();
     this.connection = field();
     this.connectionState = field();
+    this.connectionEpoch = field();
+    this.connectionPorts = field();
+    this.connectionStamp = field();
     this.free = field();
     for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;
     this.freeCount = slotCount;
@@ -288,6 +295,9 @@ export class FramePool {
     this.ports[copy] = this.ports[slot];
     this.connection[copy] = this.connection[slot];
     this.connectionState[copy] = this.connectionState[slot];
+    this.connectionEpoch[copy] = this.connectionEpoch[slot];
+    this.connectionPorts[copy] = this.connectionPorts[slot];
+    this.connectionStamp[copy] = this.connectionStamp[slot];
     this.reason[copy] = 0;
     this.original[copy] = this.original[slot];
     this.holds[this.original[slot]]++;

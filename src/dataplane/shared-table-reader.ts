@@ -31,6 +31,8 @@ export const STAMP = 0;
 export const NEXT = 1;
 export const LAST_SEEN = 2;
 export const KEY = 3;
+/** A word of the second cache line of an entry that has two. */
+const TAIL = 16;
 
 /** A bucket: three references, and the head of a chain of further ones. A reference is 10 bits of hash and an entry. */
 export const BUCKET_WORDS = 4;
@@ -79,7 +81,8 @@ function layoutOf(shape: TableShape): Layout {
   let bucketCount = 1;
   while (bucketCount < shape.capacity) bucketCount *= 2;
   const needed = KEY + shape.keyWords + shape.valueWords;
-  const entryWords = needed <= 8 ? 8 : whole(needed);
+  // Multiples of 8 words: one of 8 or 16 lies in one cache line or two, one of 24 always in two, never in three.
+  const entryWords = needed <= 16 && needed > 8 ? 16 : Math.ceil(needed / 8) * 8;
   const buckets = HEADER_WORDS;
   const hot = buckets + whole(bucketCount * BUCKET_WORDS);
   const cold = hot + whole((shape.capacity + 1) * entryWords);
@@ -194,6 +197,24 @@ export class TableReader {
         hot[entries[index + 5] * entryWords] ^
         hot[entries[index + 6] * entryWords] ^
         hot[entries[index + 7] * entryWords];
+    }
+    this.seen = seen;
+  }
+
+  /** After `touchEntries`, the second cache line of entries of 24 words. */
+  touchTails(entries: Int32Array, count: number): void {
+    const { hot, entryWords } = this;
+    let seen = 0;
+    for (let index = 0; index < count; index += 8) {
+      seen ^=
+        hot[entries[index] * entryWords + TAIL] ^
+        hot[entries[index + 1] * entryWords + TAIL] ^
+        hot[entries[index + 2] * entryWords + TAIL] ^
+        hot[entries[index + 3] * entryWords + TAIL] ^
+        hot[entries[index + 4] * entryWords + TAIL] ^
+        hot[entries[index + 5] * entryWords + TAIL] ^
+        hot[entries[index + 6] * entryWords + TAIL] ^
+        hot[entries[index + 7] * entryWords + TAIL];
     }
     this.seen = seen;
   }
@@ -323,8 +344,26 @@ export class TableReader {
     return this.hot[entry * this.entryWords + this.valueAt + word]!;
   }
 
+  /**
+   * Stores a value word without the lock, for words that mean something each by itself. Who may meet an entry that was given
+   * to another key meanwhile compares `stampOf` first.
+   */
+  setValueWord(entry: number, word: number, value: number): void {
+    this.hot[entry * this.entryWords + this.valueAt + word] = value;
+  }
+
+  /** Odd while the entry lives, and another number for whoever has the entry next. */
+  stampOf(entry: number): number {
+    return this.hot[entry * this.entryWords]!;
+  }
+
   groupOf(entry: number): number {
     return this.cold[entry * COLD_WORDS + GROUP]!;
+  }
+
+  /** When the entry got its place in its group's list; `lastSeen` may be later. */
+  listedAt(entry: number): number {
+    return this.cold[entry * COLD_WORDS + LISTED]!;
   }
 
   groupCount(group: number): number {

@@ -4,7 +4,7 @@
  *
  *   header   shape, seed | lock, free list, counts          (two cache lines and the rest of 256 octets)
  *   buckets  three references, head of a chain              (4 words; at least as many buckets as entries)
- *   hot      stamp, next, lastSeen, key.., value..          (8, 16, 32.. words: a small entry lies in one cache line)
+ *   hot      stamp, next, lastSeen, key.., value..          (8, 16, 24.. words: a small entry lies in one cache line)
  *   cold     group, previous and next in the group, listed  (4 words: touched by writers only)
  *   groups   count, first, last of each group's list        (4 words)
  *
@@ -88,6 +88,19 @@ export class SharedTable extends TableReader {
       code: 'busy',
       fix: 'try again in a second; a worker that hangs is replaced by then',
     });
+  }
+
+  /**
+   * Takes the lock as `tryLock` does, but waits for it: `spins` tries, then `pauses` calls of `pause`, which should let
+   * other threads run. For workers whose work can't wait for a later frame.
+   */
+  lockPatiently(owner: number, spins: number, pauses: number, pause: () => void): boolean {
+    for (let attempt = 0; attempt < spins; attempt++) if (this.tryLock(owner)) return true;
+    for (let attempt = 0; attempt < pauses; attempt++) {
+      pause();
+      if (this.tryLock(owner)) return true;
+    }
+    return false;
   }
 
   unlock(owner: number): void {
@@ -203,6 +216,16 @@ export class SharedTable extends TableReader {
     this.write(this.cold, entry * COLD_WORDS + GROUP, group);
     this.list(entry, group, lastSeen);
     this.write(this.hot, at + STAMP, (this.hot[at]! + 1) | 0);
+  }
+
+  /**
+   * Moves the entry to another group. Readers don't notice: nothing but its place in the lists changes, and a rebuild finds
+   * one group or the other.
+   */
+  regroup(entry: number, group: number, listed: number): void {
+    this.unlist(entry);
+    this.write(this.cold, entry * COLD_WORDS + GROUP, group);
+    this.list(entry, group, listed);
   }
 
   /** Puts the entry at the end of the group's list, which is in order of `listed`. */

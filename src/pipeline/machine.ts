@@ -28,6 +28,7 @@ import type { Kernels } from '../kernels/kernels.js';
 import { PORTS_MAX, REPLIES_PER_BATCH_MAX } from '../limits.js';
 import type { TunnelSettings } from '../tunnels/tunnel.js';
 import { Segmenter } from '../wire/gso.js';
+import { type ConnectionTable, NewConnections } from './connection-table.js';
 import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { LoopGuard } from './loop-guard.js';
@@ -46,6 +47,7 @@ export interface MachineParts {
   readonly fdb: Fdb;
   readonly tunnels: TunnelTable;
   readonly neighbors: NeighborTable;
+  readonly connections: ConnectionTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   /** To the main thread; absent where there is none: what is for it is taken and forgotten. */
@@ -60,6 +62,9 @@ export class Machine implements SendReport, RelayCounts {
   readonly fdb: Fdb;
   readonly tunnels: TunnelTable;
   readonly neighbors: NeighborTable;
+  readonly connections: ConnectionTable;
+  /** Those that the batch in hand begins, until they are committed. */
+  readonly newConnections = new NewConnections();
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   readonly punt: PuntRing | undefined;
@@ -95,6 +100,7 @@ export class Machine implements SendReport, RelayCounts {
     this.fdb = parts.fdb;
     this.tunnels = parts.tunnels;
     this.neighbors = parts.neighbors;
+    this.connections = parts.connections;
     this.storm = parts.storm;
     this.loops = parts.loops;
     this.punt = parts.punt;

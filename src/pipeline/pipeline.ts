@@ -25,6 +25,7 @@ import { PORT_UNDERLAY } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
 import { antiSpoof } from './stages/anti-spoof.js';
 import { classify } from './stages/classify.js';
+import { connections } from './stages/connections.js';
 import { controlFrames } from './stages/control-frames.js';
 import { dissect } from './stages/dissect.js';
 import { FLOOD, forward } from './stages/forward.js';
@@ -44,6 +45,7 @@ export const ingressStages: readonly Stage[] = [
   antiSpoof,
   lookup,
   storm,
+  connections,
   learn,
   responders,
   forward,

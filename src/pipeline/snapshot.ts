@@ -128,6 +128,14 @@ export interface Snapshot {
   /** Security groups. */
   readonly groups: GroupPolicy;
 
+  /** Seconds a connection is kept without traffic, by CLASS_... of connection-entry.ts. */
+  readonly connectionTimeouts: Int32Array;
+  /** Most connections charged to one port, and in one network. */
+  readonly connectionsPerPort: number;
+  readonly connectionsPerNetwork: number;
+  /** 1: a TCP connection may be taken up in its midst. */
+  readonly connectionMidstream: number;
+
   /** ICMP errors made for a port, and ARP and ND questions answered for one, a second at most. */
   readonly icmpErrorRate: number;
   readonly arpReplyRate: number;

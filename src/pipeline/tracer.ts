@@ -13,6 +13,7 @@ import { FRAME_SIZE_MAX, PORTS_MAX } from '../limits.js';
 import { tunnelKinds } from '../tunnels/registry.js';
 import { ipWordsText } from '../wire/address.js';
 import { frameLine } from '../wire/print.js';
+import type { ConnectionTable } from './connection-table.js';
 import type { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import { LoopGuard } from './loop-guard.js';
@@ -31,6 +32,7 @@ export interface TraceState {
   readonly fdb: Fdb;
   readonly tunnels: TunnelTable;
   readonly neighbors: NeighborTable;
+  readonly connections: ConnectionTable;
   readonly loops: ArrayBuffer;
   readonly storm: ArrayBuffer;
   readonly nowMs: number;
@@ -93,6 +95,7 @@ export class Tracer {
         fdb: state.fdb,
         tunnels: state.tunnels,
         neighbors: state.neighbors,
+        connections: state.connections,
         storm: new TokenBuckets(state.storm),
         loops: new LoopGuard(state.loops),
       },

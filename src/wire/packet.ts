@@ -17,7 +17,14 @@ import {
   ICMPV6_ECHO_REPLY,
   ICMPV6_ECHO_REQUEST,
 } from './icmp.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from './ip-protocol.js';
+import {
+  PROTOCOL_GRE,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from './ip-protocol.js';
 import {
   IPV4_FRAGMENT,
   IPV4_FRAGMENT_OFFSET_MASK,
@@ -73,6 +80,14 @@ export function hasPorts(protocol: number): boolean {
 const SCTP_HEADER_SIZE = 12;
 const DCCP_HEADER_SIZE = 12;
 
+/** Key of a GRE header of version 0 (RFC 2890); 0: it has none. PPTP's (version 1) differs by direction: nobody can compare it. */
+function greKey(octets: Uint8Array, at: number, end: number): number {
+  if (at + 4 > end) return 0;
+  const flags = read16(octets, at);
+  const key = at + ((flags & 0x8000) !== 0 ? 8 : 4);
+  return (flags & 0x2007) === 0x2000 && key + 4 <= end ? read32(octets, key) : 0;
+}
+
 /** One packet's findings; made once and used again for every packet. */
 export class PacketReader {
   kind = PACKET_OTHER;
@@ -86,7 +101,7 @@ export class PacketReader {
   transport = 0;
   /** Behind the packet's last octet. */
   end = 0;
-  /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier. */
+  /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier; of GRE: its key. */
   ports = 0;
   /** Of IPv6: the chain that was walked. */
   readonly chain = new Ipv6Chain();
@@ -163,6 +178,9 @@ export class PacketReader {
       case PROTOCOL_ICMP:
       case PROTOCOL_ICMPV6:
         this.readIcmp(octets, at);
+        return;
+      case PROTOCOL_GRE:
+        this.ports = greKey(octets, at, this.end);
         return;
       case PROTOCOL_SCTP:
         if (at + SCTP_HEADER_SIZE <= this.end) this.ports = read32(octets, at);

@@ -15,6 +15,7 @@ import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, PortQueue } from '../../src/dataplane/io-engine.js';
 import { MemoryQueue, memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
 import { Kernels } from '../../src/kernels/kernels.js';
+import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
@@ -207,6 +208,7 @@ function build() {
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
       tunnels: new TunnelTable(tunnelMemory, 1),
+      connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(1024)), 1, { capacity: 1024 }),
       neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(1024)), 1, { capacity: 1024 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),

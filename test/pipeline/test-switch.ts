@@ -26,6 +26,8 @@ import type { PortFeatures } from '../../src/dataplane/port.js';
 import { MemoryQueue, memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
 import { Kernels } from '../../src/kernels/kernels.js';
 import { BATCH_SIZE } from '../../src/limits.js';
+import { ConnectionControl } from '../../src/pipeline/connection-control.js';
+import { connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { fdbSize } from '../../src/pipeline/fdb.js';
 import { FdbControl } from '../../src/pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
@@ -104,6 +106,7 @@ export interface TestSwitchOptions {
   readonly devices?: Readonly<Record<string, TestDevice | 'down'>>;
   readonly fdbEntries?: number;
   readonly neighborEntries?: number;
+  readonly connectionEntries?: number;
   /** Of a switch that lives beside another one, which must not count into the same memory. */
   readonly counters?: Counters;
   /** Where frames for the main thread go. */
@@ -122,6 +125,7 @@ export class TestSwitch {
   readonly fdb: FdbControl;
   readonly tunnels: TunnelControl;
   readonly neighbors: NeighborControl;
+  readonly connections: ConnectionControl;
   readonly counters: Counters;
   readonly queues = new Map<string, MemoryQueue>();
   readonly underlays = new Map<string, MemoryDatagramQueue>();
@@ -150,6 +154,10 @@ export class TestSwitch {
     const neighborMemory = new SharedArrayBuffer(neighborTableSize(neighborEntries));
     this.neighbors = new NeighborControl(neighborMemory, { capacity: neighborEntries, seed: [7, 8] });
     this.neighbors.settle(staticNeighbors(resolved, this.indices), this.snapshot.networkFlags);
+    const { capacity } = resolved.conntrack;
+    const { connectionEntries = Math.min(capacity, 64) } = options;
+    const connectionMemory = new SharedArrayBuffer(connectionTableSize(connectionEntries));
+    this.connections = new ConnectionControl(connectionMemory, { capacity: connectionEntries, seed: [9, 10] });
     this.counters.values.fill(0);
     const parts = {
       pool,
@@ -159,6 +167,7 @@ export class TestSwitch {
       fdb: this.fdb,
       tunnels: this.tunnels,
       neighbors: this.neighbors,
+      connections: this.connections,
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
       ...(options.punt === undefined ? {} : { punt: options.punt }),

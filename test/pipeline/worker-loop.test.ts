@@ -10,6 +10,7 @@ import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, WatchedQueue } from '../../src/dataplane/io-engine.js';
 import { Kernels } from '../../src/kernels/kernels.js';
+import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
@@ -31,6 +32,7 @@ function machine(): Machine {
     fdb: new Fdb(new SharedArrayBuffer(fdbSize(64)), 1, { capacity: 64 }),
     tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
     neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(64)), 1, { capacity: 64 }),
+    connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(64)), 1, { capacity: 64 }),
     storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
     loops: new LoopGuard(),
   };

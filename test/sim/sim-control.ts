@@ -6,6 +6,7 @@ import { Indices } from '../../src/control/indices.js';
 import type { ResolvedConfig } from '../../src/control/resolved.js';
 import type { JsonValue } from '../../src/control/shapes.js';
 import { UserError } from '../../src/errors.js';
+import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FdbControl } from '../../src/pipeline/fdb-control.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
@@ -23,6 +24,7 @@ const fdbMemory = new SharedArrayBuffer(fdbSize(FDB_ENTRIES));
 const stormMemory = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
 const loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
 const neighborMemory = new SharedArrayBuffer(neighborTableSize(1));
+const connectionMemory = new SharedArrayBuffer(connectionTableSize(1));
 const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
 
 export class SimControl {
@@ -33,6 +35,8 @@ export class SimControl {
   readonly tunnels = new TunnelTable(tunnelMemory, 1);
   /** Empty: their networks answer nothing. */
   readonly neighbors = new NeighborTable(neighborMemory, 1, { capacity: 1 });
+  /** Empty: their networks track nothing. */
+  readonly connections = new ConnectionTable(connectionMemory, 1, { capacity: 1 });
   readonly devices = new Map<string, Device>();
   document: SwitchDocument = { version: 1, networks: {}, ports: {} };
   snapshot: Snapshot;

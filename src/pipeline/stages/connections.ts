@@ -1,0 +1,184 @@
+/**
+ * Finds each frame's connection, in networks that are tracked, and moves it on: which state it is in, how far its windows
+ * go, when it was last seen. Drops nothing: who has stateful groups drops what is CONNECTION_INVALID. @hot
+ *
+ * Frames to group addresses have no connection (0): rules alone judge them. So has what a link needs to work (neighbour
+ * discovery, IGMP). A packet that is not sound, that contradicts its connection, or that could not begin one is INVALID. What
+ * may begin one is NEW (-1) until the group stages have judged it and committed it.
+ *
+ * The batch's keys are made first, then buckets and entries are touched, so that the cache misses of a large table overlap.
+ * No lock is taken while connections stay in the class of timeouts they are in.
+ */
+import type { Batch } from '../../dataplane/batch.js';
+import type { FramePool } from '../../dataplane/frame-pool.js';
+import { BATCH_SIZE } from '../../limits.js';
+import { isGroupAt } from '../../wire/ethernet.js';
+import { IPV4_DESTINATION } from '../../wire/ipv4.js';
+import { IPV6_DESTINATION } from '../../wire/ipv6.js';
+import { PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
+import { FROM_LOWER, IS_ANSWER, KEY_ERROR, KEY_NONE, keyOfError, keyOfPacket } from '../connection-key.js';
+import {
+  CONNECTION_ESTABLISHED,
+  CONNECTION_INVALID,
+  CONNECTION_KEY_WORDS,
+  CONNECTION_NEW,
+  CONNECTION_RELATED,
+  CONNECTION_REPLY,
+  type ConnectionTable,
+  NO_CONNECTION_YET,
+  UNTRACKED,
+  V_STATE,
+} from '../connection-table.js';
+import { canBegin, classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from '../connection-tracking.js';
+import type { Machine } from '../machine.js';
+import { POLICY_TRACKED } from '../snapshot.js';
+import type { Stage } from '../stage.js';
+
+/** By place: the slot, its key, what the key's maker said (and that it is an error), hash and candidate. One set a thread. */
+const slots = new Int32Array(BATCH_SIZE);
+const keys = new Int32Array(BATCH_SIZE * CONNECTION_KEY_WORDS);
+const sides = new Int32Array(BATCH_SIZE);
+const hashes = new Int32Array(BATCH_SIZE);
+const candidates = new Int32Array(BATCH_SIZE);
+/** Entries that are in another class now. */
+const moved = new Int32Array(BATCH_SIZE);
+const movedStamps = new Int32Array(BATCH_SIZE);
+let movedCount = 0;
+
+/** In `sides`, beside the bits of connection-key.ts: the key is of what an ICMP error is about. */
+const IS_ERROR = 1 << 8;
+
+export const connections: Stage = {
+  name: 'connections',
+
+  run(machine: Machine, batch: Batch): void {
+    if ((batch.policy & POLICY_TRACKED) === 0) return;
+    const { table } = machine.connections;
+    const count = makeKeys(machine, batch);
+    for (let place = 0; place < count; place++)
+      hashes[place] = table.hash.words32(keys, place * CONNECTION_KEY_WORDS, CONNECTION_KEY_WORDS);
+    table.touchBuckets(hashes, count);
+    for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
+    table.touchEntries(candidates, count);
+    table.touchTails(candidates, count);
+    movedCount = 0;
+    for (let place = 0; place < count; place++) settle(machine, place);
+    if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
+  },
+
+  explain(machine: Machine, slot: number): string {
+    const { pool } = machine;
+    if ((pool.policy[slot] & POLICY_TRACKED) === 0) return 'connections of this network are not tracked';
+    const state = pool.connectionState[slot];
+    const way = (state & CONNECTION_REPLY) !== 0 ? 'reply' : 'original';
+    if ((state & CONNECTION_INVALID) !== 0) return 'belongs to no connection and can begin none: invalid';
+    if ((state & CONNECTION_NEW) !== 0) return 'would begin a new connection';
+    if (pool.connection[slot] === UNTRACKED) return 'not tracked: rules alone judge it';
+    if ((state & CONNECTION_RELATED) !== 0)
+      return `an error about connection ${pool.connection[slot]}, ${way} direction`;
+    const seen = (state & CONNECTION_ESTABLISHED) !== 0 ? 'established' : 'no reply seen yet';
+    return `connection ${pool.connection[slot]}, ${way} direction, ${seen}`;
+  },
+};
+
+/** Lists the frames that have a key, and says of the others what they are. Returns how many are listed. */
+function makeKeys(machine: Machine, batch: Batch): number {
+  const { pool } = machine;
+  let count = 0;
+  for (let index = 0; index < batch.count; index++) {
+    const slot = batch.slots[index];
+    if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_TRACKED) === 0) continue;
+    pool.connection[slot] = UNTRACKED;
+    pool.connectionState[slot] = 0;
+    const kind = pool.packetKind[slot];
+    if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) continue;
+    if (pool.packetFault[slot] !== 0) pool.connectionState[slot] = CONNECTION_INVALID;
+    else if (!isToGroup(pool, slot, kind)) {
+      if (makeKey(pool, slot, count)) slots[count++] = slot;
+    }
+  }
+  return count;
+}
+
+function makeKey(pool: FramePool, slot: number, place: number): boolean {
+  const at = place * CONNECTION_KEY_WORDS;
+  const zone = pool.network[slot];
+  let side = keyOfPacket(keys, at, pool, slot, zone);
+  if (side === KEY_NONE) return false;
+  if (side === KEY_ERROR) {
+    // A later fragment of an error has nothing that says what it is about.
+    side = pool.transport[slot] === 0 ? -1 : keyOfError(keys, at, pool, slot, zone);
+    if (side >= 0) side |= IS_ERROR;
+  }
+  sides[place] = side;
+  if (side >= 0) return true;
+  pool.connectionState[slot] = CONNECTION_INVALID;
+  return false;
+}
+
+function isToGroup(pool: FramePool, slot: number, kind: number): boolean {
+  const { octets } = pool;
+  if (isGroupAt(octets, pool.offset[slot])) return true;
+  const packet = pool.networkHeader[slot];
+  if (kind === PACKET_IPV6) return octets[packet + IPV6_DESTINATION] === 0xff;
+  const first = octets[packet + IPV4_DESTINATION];
+  return first >= 224 && (first < 240 || isLimitedBroadcast(octets, packet + IPV4_DESTINATION));
+}
+
+function isLimitedBroadcast(octets: Uint8Array, at: number): boolean {
+  return (octets[at] & octets[at + 1] & octets[at + 2] & octets[at + 3]) === 0xff;
+}
+
+/** Looks the frame's key up and puts down what that says of the frame. */
+function settle(machine: Machine, place: number): void {
+  const { pool, snapshot, nowSeconds, connections } = machine;
+  const { table } = connections;
+  const slot = slots[place];
+  const side = sides[place];
+  const entry = table.find(hashes[place], keys, place * CONNECTION_KEY_WORDS);
+  if (entry === -1 || connections.isOver(entry, table.found[V_STATE], snapshot.connectionTimeouts, nowSeconds)) {
+    if ((side & IS_ERROR) !== 0) pool.connectionState[slot] = CONNECTION_INVALID;
+    else beNew(machine, slot, side);
+    return;
+  }
+  if ((side & IS_ERROR) !== 0) relate(connections, pool, slot, entry, side);
+  else move(machine, slot, entry, side);
+}
+
+function beNew(machine: Machine, slot: number, side: number): void {
+  const { pool, snapshot } = machine;
+  const may = (side & IS_ANSWER) === 0 && canBegin(pool, slot, snapshot.connectionMidstream);
+  pool.connection[slot] = may ? NO_CONNECTION_YET : UNTRACKED;
+  pool.connectionState[slot] = may ? CONNECTION_NEW : CONNECTION_INVALID;
+}
+
+/** The error travels against the packet that it is about. */
+function relate(connections: ConnectionTable, pool: FramePool, slot: number, entry: number, side: number): void {
+  const { found } = connections.table;
+  connections.show(pool, slot, entry, found, side ^ FROM_LOWER);
+  pool.connectionState[slot] = (pool.connectionState[slot] & CONNECTION_REPLY) | CONNECTION_RELATED;
+}
+
+function move(machine: Machine, slot: number, entry: number, side: number): void {
+  const { pool, nowSeconds, connections } = machine;
+  const { table } = connections;
+  const { found } = table;
+  const stamp = table.stampOf(entry);
+  const before = found[V_STATE];
+  const verdict = track(found, pool, slot, isReplyOf(before, side));
+  if (verdict === TRACK_REUSE) {
+    beNew(machine, slot, side);
+    return;
+  }
+  connections.show(pool, slot, entry, found, side);
+  if (verdict === TRACK_INVALID) {
+    pool.connectionState[slot] |= CONNECTION_INVALID;
+    return;
+  }
+  connections.store(entry, stamp);
+  table.refresh(entry, nowSeconds);
+  if (classOf(before) !== classOf(found[V_STATE])) {
+    moved[movedCount] = entry;
+    movedStamps[movedCount++] = stamp;
+  }
+}
