@@ -21,6 +21,7 @@ const paths = /** @type {const} */ ({
   tunnelTable: 'pipeline/tunnel-table',
   tunnelControl: 'pipeline/tunnel-control',
   tunnelKinds: 'tunnels/registry',
+  fragments: 'pipeline/fragment-table',
   neighbors: 'pipeline/neighbor-table',
   loops: 'pipeline/loop-guard',
   machine: 'pipeline/machine',
@@ -123,12 +124,13 @@ export class MemorySwitch {
   /** @private @param {number} seed @param {any} tunnels */
   parts(seed, tunnels) {
     const { modules, pool, counters } = this;
-    const { samples, fdb, neighbors, buckets, loops, kernels } = modules;
+    const { samples, fdb, fragments, neighbors, buckets, loops, kernels } = modules;
     return {
       ...{ pool, counters, tunnels },
       kernels: new kernels.Kernels(pool.memory),
       samples: new samples.DropSamples(new SharedArrayBuffer(samples.DROP_SAMPLES_SIZE)),
       fdb: new fdb.Fdb(new SharedArrayBuffer(fdb.fdbSize()), 1, { seed: [seed, seed + 1] }),
+      fragments: new fragments.FragmentTable(new SharedArrayBuffer(fragments.fragmentTableSize()), 1),
       neighbors: new neighbors.NeighborTable(new SharedArrayBuffer(neighbors.neighborTableSize()), 1),
       storm: new buckets.TokenBuckets(new SharedArrayBuffer(buckets.TOKEN_BUCKETS_SIZE)),
       loops: new loops.LoopGuard(new SharedArrayBuffer(loops.LOOP_GUARD_SIZE)),

@@ -97,6 +97,26 @@ export const NEIGHBORS_LEARNED_PER_SECOND = 10_000;
 export const NEIGHBOR_CONTEST_S = 30;
 /** Bindings looked at for expired ones each second. */
 export const NEIGHBOR_SWEEP_ENTRIES = 16_384;
+/** Datagrams whose fragments the table can follow; configuration says how many it does (1,024). */
+export const FRAGMENT_DATAGRAMS_MAX = 16_384;
+/** Fragments of one datagram that are let through or wait. */
+export const FRAGMENTS_PER_DATAGRAM_MAX = 64;
+/**
+ * Later fragments that wait for their first in one worker: slots, the divisor of the pool's slots that bounds them too, what
+ * each counts at least (in octets: so 2 MiB bound both), and the share of it that one port may use.
+ */
+export const FRAGMENTS_WAITING_MAX = 1024;
+export const FRAGMENTS_WAITING_SLOTS_DIVISOR = 16;
+export const FRAGMENT_CHARGE_MIN = 2048;
+export const FRAGMENTS_WAITING_PORT_SHARE = 0.25;
+/** Tries to get the fragments' lock: some microseconds. Who does not get it tries again in the next breath. */
+export const FRAGMENT_LOCK_TRIES = 64;
+/** Records looked at for one to give way when the table is full, and for expired ones each second. */
+export const FRAGMENT_FAIRNESS_STEPS = 64;
+export const FRAGMENT_SWEEP_ENTRIES = 4096;
+/** A worker in which fragments wait since at most this time (in s) sleeps no longer than that (in ms): another worker may have the first. */
+export const FRAGMENT_FRESH_S = 1;
+export const FRAGMENT_SLEEP_MS = 1;
 /** Neighbour solicitations and advertisements that are longer (in octets of ICMPv6) are passed on unread. */
 export const ND_MESSAGE_SIZE_MAX = 512;
 /** Tries for the lock of the connections, and then turns given up for it: some milliseconds, after which the frame is dropped. */

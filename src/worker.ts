@@ -32,6 +32,7 @@ import { OperatingError } from './errors.js';
 import { Kernels } from './kernels/kernels.js';
 import { type ConnectionMemory, openConnectionTable } from './pipeline/connection-table.js';
 import { type FdbMemory, openFdb } from './pipeline/fdb.js';
+import { openFragmentTable } from './pipeline/fragment-table.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
 import { openNeighborTable } from './pipeline/neighbor-table.js';
@@ -55,6 +56,7 @@ export interface WorkerStart {
   readonly tunnels: MemoryDescriptor;
   readonly neighbors: MemoryDescriptor;
   readonly connections: ConnectionMemory;
+  readonly fragments: MemoryDescriptor;
   /** By worker: frames for the main thread. */
   readonly punts: readonly SharedArrayBuffer[];
   readonly snapshot: Snapshot;
@@ -109,6 +111,7 @@ class DataplaneWorker {
         tunnels: openTunnelTable(start.tunnels, start.index),
         neighbors: openNeighborTable(start.neighbors, start.index),
         connections: openConnectionTable(start.connections, start.index, native.yieldCpu),
+        fragments: openFragmentTable(start.fragments, start.index),
         storm: new TokenBuckets(start.storm),
         loops: new LoopGuard(start.loops),
         ...puntOf(start),
@@ -219,6 +222,7 @@ class DataplaneWorker {
     const queues = this.attached.get(port) ?? [];
     this.attached.delete(port);
     this.machine.queues[port] = undefined;
+    this.machine.waiting.abandon(this.machine, port);
     for (const queue of queues) {
       const watched = this.loop.watched.indexOf(queue as WatchedQueue);
       if (watched >= 0) {

@@ -23,7 +23,8 @@ import {
 import { ConnectionControl } from '../pipeline/connection-control.js';
 import { CONNECTION_LAYOUT, connectionTableSize } from '../pipeline/connection-table.js';
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
-import { FdbControl } from '../pipeline/fdb-control.js';
+import { FdbControl, MAIN_OWNER } from '../pipeline/fdb-control.js';
+import { FragmentTable, fragmentTableSize } from '../pipeline/fragment-table.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import { NeighborControl, type StaticNeighbor } from '../pipeline/neighbor-control.js';
 import { neighborTableSize } from '../pipeline/neighbor-table.js';
@@ -74,6 +75,8 @@ export class Dataplane {
   private readonly fdbMemory: SharedMemory;
   private readonly connectionMemory: SharedMemory;
   private readonly neighborMemory = anonymousMemory(neighborTableSize());
+  private readonly fragmentMemory = anonymousMemory(fragmentTableSize());
+  private readonly fragments: FragmentTable;
   private readonly storm = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
   private readonly loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
   private readonly log: Log;
@@ -105,6 +108,7 @@ export class Dataplane {
     this.tunnels = new TunnelServer(tunnelMemory, this.fdb, () => this.workers.seats);
     this.bfd = new BfdServer(this.tunnels, options.log);
     this.neighbors = new NeighborControl(this.neighborMemory.buffer);
+    this.fragments = new FragmentTable(this.fragmentMemory.buffer, MAIN_OWNER);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
@@ -124,6 +128,7 @@ export class Dataplane {
         punts: this.readPunts(options.workers),
         neighbors: this.neighborMemory.descriptor,
         connections: { memory: this.connectionMemory.descriptor, capacity },
+        fragments: this.fragmentMemory.descriptor,
       },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
       onReport: (index, report) => this.hear(index, report),
@@ -173,6 +178,7 @@ export class Dataplane {
       tunnels: this.tunnels.copy(),
       neighbors: this.neighbors.copy(),
       connections: this.connections.frozen(),
+      fragments: this.fragments.copy(),
       loops: copyOf(this.loopMemory),
       storm: copyOf(this.storm),
       nowMs: monotonicMs(),
@@ -214,6 +220,7 @@ export class Dataplane {
     this.tunnels.workerDied(index);
     this.neighbors.breakLock(index);
     this.connections.breakLock(index);
+    this.fragments.breakLock(index);
     this.ports.workerDied(index);
   }
 

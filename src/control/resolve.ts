@@ -64,13 +64,18 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   const groups = resolveGroups(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
-  const { workers, limits, conntrack } = config.settings;
+  const { workers, limits, conntrack, fragments: written } = config.settings;
   const rates = {
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
     arpReplyRate: quantity('packetRate', limits.arp),
   };
+  const fragments = {
+    datagrams: written.datagrams,
+    perPort: written.perPort,
+    timeoutSeconds: Math.ceil(quantity('duration', written.timeout) / 1000),
+  };
   return {
-    resolved: { workers, limits: rates, conntrack: resolveConntrack(conntrack), ports, networks, groups },
+    resolved: { workers, limits: rates, fragments, conntrack: resolveConntrack(conntrack), ports, networks, groups },
     faults,
   };
 }

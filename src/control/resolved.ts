@@ -165,6 +165,8 @@ export interface ResolvedConfig {
   /** What a port may make the switch itself do, a second. */
   readonly limits: { readonly icmpErrorRate: number; readonly arpReplyRate: number };
   readonly conntrack: ResolvedConntrack;
+  /** Datagrams whose fragments are followed. */
+  readonly fragments: { readonly datagrams: number; readonly perPort: number; readonly timeoutSeconds: number };
   /** In the order of the document; behind them the underlay ports. */
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;

@@ -10,6 +10,7 @@
 import { z } from 'zod';
 import {
   FDB_CAPACITY,
+  FRAGMENT_DATAGRAMS_MAX,
   GENEVE_OPTION_SIZE_MAX,
   MTU_MAX,
   MTU_MIN,
@@ -78,8 +79,10 @@ const settingsSchema = z.strictObject({
     .describe('Connection tracking.'),
   fragments: z
     .strictObject({
-      datagrams: count(1_048_576).default(1024).describe('Datagrams whose fragments are followed, in all.'),
-      perPort: count(1_048_576).default(128).describe('Of those, from one port.'),
+      datagrams: count(FRAGMENT_DATAGRAMS_MAX)
+        .default(1024)
+        .describe('Datagrams whose fragments are followed, in all.'),
+      perPort: count(FRAGMENT_DATAGRAMS_MAX).default(128).describe('Of those, from one port.'),
       timeout: duration('1s').default('15s').describe('How long later fragments wait for the first.'),
     })
     .prefault({})

@@ -20,7 +20,6 @@ interface Unsupported {
 
 export const unsupported: readonly Unsupported[] = [
   { at: 'settings.conntrack', what: 'track connections' },
-  { at: 'settings.fragments', what: 'follow fragments' },
   { at: 'settings.neighbors', what: 'route' },
   { at: 'settings.limits.dhcp', what: 'answer DHCP' },
   { at: 'settings.limits.dns', what: 'answer DNS' },

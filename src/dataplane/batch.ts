@@ -8,6 +8,8 @@ export class Batch {
   hasUnknown = 0;
   /** POLICY_... bits of all frames together (set by dissect): stages that none of them concerns are skipped. */
   policy = 0;
+  /** Its frames have waited for their first fragments (pipeline/waiting-fragments.ts). */
+  isReturned = false;
 
   constructor(capacity: number) {
     this.slots = new Int32Array(capacity);

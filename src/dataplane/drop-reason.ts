@@ -40,6 +40,9 @@ const table = {
   bad_tcp_header: 'The TCP header is cut off or contradicts its packet, or a fragment would write over it.',
   bad_udp_header: 'The UDP header is cut off, or its length is not that of the datagram.',
   bad_icmp: 'The ICMP message is cut off, or of the other IP version.',
+  fragment_timeout: "The datagram's first fragment, by whose ports the later ones are judged, did not come in time.",
+  fragment_overlap: 'The fragment overlaps or contradicts others of its datagram, or its datagram has one that does.',
+  fragment_limit: 'Too many fragmented datagrams, fragments of one, or fragments that wait for their first.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;

@@ -31,12 +31,14 @@ import { Segmenter } from '../wire/gso.js';
 import { type ConnectionTable, NewConnections } from './connection-table.js';
 import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
+import type { FragmentTable } from './fragment-table.js';
 import type { LoopGuard } from './loop-guard.js';
 import type { NeighborTable } from './neighbor-table.js';
 import type { PuntRing } from './punt-ring.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
 import type { TunnelTable } from './tunnel-table.js';
+import { WaitingFragments } from './waiting-fragments.js';
 
 /** What is shared with other workers, or injected. */
 export interface MachineParts {
@@ -48,6 +50,7 @@ export interface MachineParts {
   readonly tunnels: TunnelTable;
   readonly neighbors: NeighborTable;
   readonly connections: ConnectionTable;
+  readonly fragments: FragmentTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   /** To the main thread; absent where there is none: what is for it is taken and forgotten. */
@@ -65,10 +68,12 @@ export class Machine implements SendReport, RelayCounts {
   readonly connections: ConnectionTable;
   /** Those that the batch in hand begins, until they are committed. */
   readonly newConnections = new NewConnections();
+  readonly fragments: FragmentTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   readonly punt: PuntRing | undefined;
   readonly segmenter: Segmenter;
+  readonly waiting: WaitingFragments;
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
   /** What the header of the message in hand says. */
@@ -101,10 +106,12 @@ export class Machine implements SendReport, RelayCounts {
     this.tunnels = parts.tunnels;
     this.neighbors = parts.neighbors;
     this.connections = parts.connections;
+    this.fragments = parts.fragments;
     this.storm = parts.storm;
     this.loops = parts.loops;
     this.punt = parts.punt;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
+    this.waiting = new WaitingFragments(parts.pool, parts.fragments);
     this.snapshot = snapshot;
   }
 

@@ -7,12 +7,14 @@
  * left has a destination: one member, or a flood. `replicate` makes that (slot, member) pairs, and the egress stages take
  * those to the ports' queues, in rounds of EGRESS_BATCH_SIZE so that a flood to thousands of ports needs no more memory.
  *
+ * A later fragment that comes before its first is held (stages/fragments) and comes back in a batch of its own: `takeBack`.
+ *
  * Holds on slots: the runner holds each received frame while it works on it, each copy holds its slot until the queue
  * reports it. The last hold that goes settles the frame (machine.ts): forwarded, consumed or dropped, counted once. @hot
  */
 import { Batch } from '../dataplane/batch.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { BATCH_SIZE, EGRESS_BATCH_SIZE } from '../limits.js';
+import { BATCH_SIZE, EGRESS_BATCH_SIZE, FRAGMENTS_WAITING_MAX } from '../limits.js';
 import { Decapsulator } from './decap.js';
 import { encap } from './egress/encap.js';
 import { fit } from './egress/fit.js';
@@ -29,6 +31,7 @@ import { connections } from './stages/connections.js';
 import { controlFrames } from './stages/control-frames.js';
 import { dissect } from './stages/dissect.js';
 import { FLOOD, forward } from './stages/forward.js';
+import { fragments } from './stages/fragments.js';
 import { learn } from './stages/learn.js';
 import { liveness } from './stages/liveness.js';
 import { lookup } from './stages/lookup.js';
@@ -43,6 +46,7 @@ export const ingressStages: readonly Stage[] = [
   liveness,
   dissect,
   antiSpoof,
+  fragments,
   lookup,
   storm,
   connections,
@@ -51,6 +55,11 @@ export const ingressStages: readonly Stage[] = [
   forward,
 ];
 export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, encap, transmit];
+
+/** Where frames that waited for their first fragment come back in: today's policy judges them, not that of their arrival. */
+const returnsAt = ingressStages.indexOf(dissect);
+/** As many batches as can wait at once. */
+const RETURNS_MAX = FRAGMENTS_WAITING_MAX / BATCH_SIZE;
 
 /** Told of each stage as it has run; `weft trace` listens. */
 export interface StageListener {
@@ -66,29 +75,46 @@ export class Pipeline {
   private readonly decapsulator: Decapsulator;
   /** What came out of datagrams, with what came otherwise. */
   private readonly frames = new Batch(BATCH_SIZE);
+  /** Later fragments whose first one has come. */
+  private readonly returned = new Batch(BATCH_SIZE);
   private readonly listener: StageListener | undefined;
 
   constructor(machine: Machine, listener?: StageListener) {
     this.machine = machine;
     this.decapsulator = new Decapsulator(machine);
+    this.returned.isReturned = true;
     this.listener = listener;
   }
 
   /** Takes every frame of the batch to its end or onto a queue. The batch's slots are the runner's to let go. */
   run(batch: Batch): void {
     if (this.machine.snapshot.underlayPorts === 0) {
-      this.runFrames(batch);
+      this.runFrames(batch, 0);
+      this.takeBack();
       return;
     }
     for (let more = true; more; ) {
       more = this.decapsulator.next(batch, this.frames);
       if (this.listener !== undefined) this.listener.unpacked(this.frames);
-      this.runFrames(this.frames);
+      this.runFrames(this.frames, 0);
+    }
+    this.takeBack();
+  }
+
+  /**
+   * Goes on with frames that were held because their first fragment was not seen, in the order they came, and ends those it
+   * did not come for in time. Behind every batch, and in breaths without one. What is held is not counted yet.
+   */
+  takeBack(): void {
+    for (let round = 0; round < RETURNS_MAX; round++) {
+      this.machine.waiting.release(this.machine, this.returned);
+      if (this.returned.count === 0) return;
+      this.runFrames(this.returned, returnsAt);
     }
   }
 
-  private runFrames(batch: Batch): void {
-    for (let index = 0; index < ingressStages.length; index++) {
+  private runFrames(batch: Batch, from: number): void {
+    for (let index = from; index < ingressStages.length; index++) {
       const stage = ingressStages[index];
       stage.run(this.machine, batch);
       if (this.listener !== undefined) this.listener.ingress(stage, batch);

@@ -136,6 +136,11 @@ export interface Snapshot {
   /** 1: a TCP connection may be taken up in its midst. */
   readonly connectionMidstream: number;
 
+  /** Datagrams whose fragments are followed, in all and from one port, and for how many seconds. */
+  readonly fragmentDatagrams: number;
+  readonly fragmentsPerPort: number;
+  readonly fragmentTimeout: number;
+
   /** ICMP errors made for a port, and ARP and ND questions answered for one, a second at most. */
   readonly icmpErrorRate: number;
   readonly arpReplyRate: number;

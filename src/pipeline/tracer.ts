@@ -16,6 +16,7 @@ import { frameLine } from '../wire/print.js';
 import type { ConnectionTable } from './connection-table.js';
 import type { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
+import type { FragmentTable } from './fragment-table.js';
 import { LoopGuard } from './loop-guard.js';
 import { CONSUMED, Machine } from './machine.js';
 import type { NeighborTable } from './neighbor-table.js';
@@ -25,6 +26,7 @@ import type { EgressStage, Names, Stage } from './stage.js';
 import { FLOOD } from './stages/forward.js';
 import { TokenBuckets } from './token-bucket.js';
 import type { TunnelTable } from './tunnel-table.js';
+import { WAITING } from './waiting-fragments.js';
 
 /** The state a trace runs on: the snapshot in force and copies of the tables' memory. */
 export interface TraceState {
@@ -33,6 +35,7 @@ export interface TraceState {
   readonly tunnels: TunnelTable;
   readonly neighbors: NeighborTable;
   readonly connections: ConnectionTable;
+  readonly fragments: FragmentTable;
   readonly loops: ArrayBuffer;
   readonly storm: ArrayBuffer;
   readonly nowMs: number;
@@ -96,6 +99,7 @@ export class Tracer {
         tunnels: state.tunnels,
         neighbors: state.neighbors,
         connections: state.connections,
+        fragments: state.fragments,
         storm: new TokenBuckets(state.storm),
         loops: new LoopGuard(state.loops),
       },
@@ -115,6 +119,7 @@ export class Tracer {
     batch.push(slot);
     new Pipeline(machine, recorder).run(batch);
     const outcome = recorder.outcome(sink.outputs);
+    machine.waiting.abandon(machine);
     for (const sent of sink.sent) machine.sent(sent.slot, sent.port, 0, 0);
     return outcome;
   }
@@ -233,6 +238,8 @@ class Recorder implements StageListener {
     const { pool } = this.machine;
     const { stages, slot } = this;
     if (pool.reason[slot] === CONSUMED) return { verdict: 'consume', outputs, stages };
+    // All that is said of it is this one frame: its first fragment does not come.
+    if (pool.reason[slot] === WAITING) return { verdict: 'drop', reason: 'fragment_timeout', outputs, stages };
     // An answer that leaves is no copy of the frame.
     const isForwarded = stages.some(({ stage, decision }) => isDeparture(stage) && decision === 'continue');
     if (isForwarded) return { verdict: pool.destination[slot] === FLOOD ? 'flood' : 'forward', outputs, stages };
@@ -256,6 +263,7 @@ class Recorder implements StageListener {
 
   private decisionOf(stage: Stage): TracedStage['decision'] {
     if (this.reason === CONSUMED) return 'consume';
+    if (this.reason === WAITING) return 'drop';
     if (stage.name !== 'forward') return 'continue';
     return this.machine.pool.destination[this.slot] === FLOOD ? 'flood' : 'forward';
   }

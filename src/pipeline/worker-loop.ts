@@ -17,7 +17,14 @@ import {
   WORKER_SLOTS_FREE,
 } from '../dataplane/counters.js';
 import type { IoEngine, WatchedQueue } from '../dataplane/io-engine.js';
-import { BATCH_SIZE, SLEEP_MAX_MS, SPIN_FRAMES_MAX, SPIN_MAX_MS, WATCHED_FRAMES_PER_BREATH } from '../limits.js';
+import {
+  BATCH_SIZE,
+  FRAGMENT_SLEEP_MS,
+  SLEEP_MAX_MS,
+  SPIN_FRAMES_MAX,
+  SPIN_MAX_MS,
+  WATCHED_FRAMES_PER_BREATH,
+} from '../limits.js';
 import type { Machine } from './machine.js';
 import { Pipeline } from './pipeline.js';
 
@@ -68,6 +75,7 @@ export class WorkerLoop {
     if (!isWatchedFirst) this.receiveWatched(batch);
     const frames = batch.count;
     if (frames !== 0) this.pipeline.run(batch);
+    else this.pipeline.takeBack();
     for (let index = 0; index < this.watched.length; index++) this.watched[index].flush();
     this.count(frames, now);
     if (frames !== 0 || this.engine.hasWork()) this.engine.submit(0);
@@ -94,7 +102,7 @@ export class WorkerLoop {
       this.idleMs += spun - now;
       return;
     }
-    engine.submit(SLEEP_MAX_MS);
+    engine.submit(this.machine.waiting.isFresh(this.machine.nowSeconds) ? FRAGMENT_SLEEP_MS : SLEEP_MAX_MS);
     const woken = clock();
     this.idleMs += woken - now;
     // A sleep that was short would have been better spent spinning; one that was long makes spinning not worth it.

@@ -4,8 +4,9 @@ import { type DropReason, dropReasonNumber, dropReasons } from '../../src/datapl
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import { FRAME_SIZE_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
 import { PuntRing } from '../../src/pipeline/punt-ring.js';
-import { POLICY_GUARD, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { POLICY_FRAGMENTS, POLICY_GUARD, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
+import { fragmentFrame } from '../wire/fragment-frames.js';
 import {
   arriving,
   fromX,
@@ -65,6 +66,16 @@ function malformed(type: number, packet: readonly number[]): ReturnType<Provocat
 /** An IPv4 packet of 28 octets with this protocol, 192.0.2.1 to 192.0.2.2, and the first octets of its payload. */
 const ipv4 = (protocol: number, payload: readonly number[]) =>
   malformed(0x0800, [0x45, 0, 0, 28, 0, 0, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2, ...payload]);
+
+/** Fragments of one datagram from a port whose fragments are followed, each in a batch of its own. */
+function fragmented(settings: object, ...places: (readonly [start: number, size: number])[]): ReturnType<Provocation> {
+  const ports = { a: vm({ network: 'red' }), b: vm({ network: 'red' }) };
+  const tested = new TestSwitch({ networks: red, ports, settings: { fragments: settings } });
+  (tested.snapshot as { policies: number }).policies = 1;
+  tested.snapshot.portPolicy.fill(POLICY_FRAGMENTS);
+  for (const [start, size] of places) tested.run({ port: 'a', octets: fragmentFrame({ start, size }) });
+  return { tested, port: 'a' };
+}
 
 const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   runt: () => dropOf(frame().slice(0, 13)),
@@ -158,6 +169,14 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     tested.run({ port: 'a', octets: toX() });
     return { tested, port: 'a', copy: vxlanForm.port };
   },
+  fragment_timeout: () => {
+    const provoked = fragmented({ timeout: '2s' }, [8, 8]);
+    provoked.tested.now += 3000;
+    provoked.tested.run();
+    return provoked;
+  },
+  fragment_overlap: () => fragmented({}, [0, 16], [8, 16]),
+  fragment_limit: () => fragmented({}, ...Array.from({ length: 65 }, (_, index) => [index * 8, 8] as const)),
   punt_limit: () => {
     const full = new PuntRing(allocateFrameRing(PUNT_RING_SIZE));
     while (full.put(new Uint8Array(512), 0, 512, 1));

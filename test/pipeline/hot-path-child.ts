@@ -17,6 +17,7 @@ import { MemoryQueue, memoryFrame } from '../../src/dataplane/ports/memory-queue
 import { Kernels } from '../../src/kernels/kernels.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
+import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
@@ -210,6 +211,7 @@ function build() {
       tunnels: new TunnelTable(tunnelMemory, 1),
       connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(1024)), 1, { capacity: 1024 }),
       neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(1024)), 1, { capacity: 1024 }),
+      fragments: new FragmentTable(new SharedArrayBuffer(fragmentTableSize(64)), 1, { capacity: 64 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
     },

@@ -12,6 +12,7 @@ import type { IoEngine, WatchedQueue } from '../../src/dataplane/io-engine.js';
 import { Kernels } from '../../src/kernels/kernels.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
+import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
 import { LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
@@ -33,6 +34,7 @@ function machine(): Machine {
     tunnels: new TunnelTable(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 1),
     neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(64)), 1, { capacity: 64 }),
     connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(64)), 1, { capacity: 64 }),
+    fragments: new FragmentTable(new SharedArrayBuffer(fragmentTableSize(64)), 1, { capacity: 64 }),
     storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
     loops: new LoopGuard(),
   };

@@ -9,6 +9,7 @@ import { UserError } from '../../src/errors.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FdbControl } from '../../src/pipeline/fdb-control.js';
+import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
@@ -25,6 +26,7 @@ const stormMemory = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
 const loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
 const neighborMemory = new SharedArrayBuffer(neighborTableSize(1));
 const connectionMemory = new SharedArrayBuffer(connectionTableSize(1));
+const fragmentMemory = new SharedArrayBuffer(fragmentTableSize(1));
 const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
 
 export class SimControl {
@@ -37,6 +39,8 @@ export class SimControl {
   readonly neighbors = new NeighborTable(neighborMemory, 1, { capacity: 1 });
   /** Empty: their networks track nothing. */
   readonly connections = new ConnectionTable(connectionMemory, 1, { capacity: 1 });
+  /** Empty: nobody there asks for ports. */
+  readonly fragments = new FragmentTable(fragmentMemory, 1, { capacity: 1 });
   readonly devices = new Map<string, Device>();
   document: SwitchDocument = { version: 1, networks: {}, ports: {} };
   snapshot: Snapshot;

@@ -168,8 +168,18 @@ export class Simulator {
   private startWorker(index: number): SimWorker {
     const { control } = this;
     const slots = this.character.smallPool ? SMALL_SLOTS : SLOTS;
-    const { tunnels, neighbors, connections, storm, loops } = control;
-    const parts = { counters, samples, fdb: control.workerFdb(index), tunnels, neighbors, connections, storm, loops };
+    const { tunnels, neighbors, connections, fragments, storm, loops } = control;
+    const parts = {
+      counters,
+      samples,
+      fdb: control.workerFdb(index),
+      tunnels,
+      neighbors,
+      connections,
+      fragments,
+      storm,
+      loops,
+    };
     const worker = new SimWorker(index, slots, parts, control.snapshot, () => this.now);
     this.expected.set(worker, new Map());
     return worker;
