@@ -42,6 +42,7 @@ import {
   STORM_UNKNOWN_UNICAST,
 } from '../pipeline/snapshot.js';
 import { GroupCompiler, markGroupPolicy } from './compile-groups.js';
+import { compileGuard } from './compile-guard.js';
 import { compileOverlay, type RemotesOf } from './compile-overlay.js';
 import type { Indices } from './indices.js';
 import { networkMtu } from './overlay-mtu.js';
@@ -150,6 +151,7 @@ function emptySnapshot(
     groups: groups.compile(config, indices, ports),
     portPolicy: take(ports, 0),
     networkPolicy: take(networks, 0),
+    guard: compileGuard(config, indices, ports),
     vidMembers: take(vidTables * VIDS, -1),
     innerVids: take(innerVidSets * VID_SET_WORDS, 0),
     memberPort: take(members, -1),

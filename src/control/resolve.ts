@@ -18,6 +18,7 @@ import { documentOf } from './document.js';
 import { danglingFaults } from './references.js';
 import { resolveConntrack } from './resolve-conntrack.js';
 import { resolveGroups } from './resolve-groups.js';
+import { resolveGuard } from './resolve-guard.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
 import { resolveUnderlays } from './resolve-tunnels.js';
@@ -113,6 +114,7 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
   if (mode === undefined) return undefined;
   const uplink = port.trunk === 'auto' || context.byUplink.has(name);
   const facesVm = portKinds[port.kind].facesVm && !uplink;
+  const guard = resolveGuard(name, port, mode, uplink, context.faults);
   return {
     intent: intentOf(name, port),
     enabled: port.enabled,
@@ -123,6 +125,7 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
     ...(port.tunnel?.allowed !== undefined && { innerVids: [...new Set(port.tunnel.allowed)] }),
     isolated: port.isolated,
     guarded: port.antiSpoof,
+    ...(guard !== undefined && { guard }),
     macLimit: port.macLimit === 'none' ? 0 : (port.macLimit ?? (uplink ? 0 : PORT_MAC_LIMIT_DEFAULT)),
     storm: stormRates(port, facesVm ? STORM_DEFAULT : STORM_NONE),
     controlFrames: (Object.keys(port.controlFrames) as ControlProtocol[]).filter(

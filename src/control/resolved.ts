@@ -49,6 +49,8 @@ export interface ResolvedPort {
   readonly isolated: boolean;
   /** Anti-spoof is on. */
   readonly guarded: boolean;
+  /** What a guarded port may send from. */
+  readonly guard?: ResolvedGuard;
   /** 0: unlimited. */
   readonly macLimit: number;
   readonly storm: StormRates;
@@ -96,6 +98,26 @@ export interface ResolvedGroupRule {
 export interface ResolvedGroup {
   readonly stateful: boolean;
   readonly rules: readonly ResolvedGroupRule[];
+}
+
+/** Where a pair comes from: the entry of `addresses` or `allowedPairs`, from 0; link-local ones are nobody's entry. */
+export interface GuardPair {
+  readonly prefix: Prefix;
+  readonly origin: 'address' | 'pair' | 'link-local';
+  readonly index: number;
+}
+
+/** One MAC and the addresses it may send from. */
+export interface GuardStation {
+  readonly mac: Uint8Array;
+  readonly pairs: readonly GuardPair[];
+}
+
+export interface ResolvedGuard {
+  /** Each MAC once. */
+  readonly stations: readonly GuardStation[];
+  /** Besides ARP, IPv4 and IPv6. */
+  readonly ethertypes: readonly number[];
 }
 
 export interface ResolvedUnderlay {

@@ -36,6 +36,16 @@ const table = {
   tunnel_down:
     'There is no way to the remote: no route, no local address, the underlay is down, or BFD says the remote is.',
   not_parsed: 'The guarded port sent what cannot be parsed to its end, so nobody can tell whether it is allowed.',
+  spoof_mac: "The source MAC address is none of the guarded port's.",
+  spoof_ip: 'The guarded port may not send from this IP address with this MAC address.',
+  spoof_arp: "The sender in the ARP message is not the guarded port's own.",
+  spoof_nd: 'The neighbour discovery message tells an address or a MAC address that is not of the guarded port.',
+  spoof_dhcp: 'The DHCP message speaks for another client than the guarded port.',
+  ethertype_not_allowed:
+    'The guarded port may send ARP, IPv4, IPv6 and what allowEthertypes lists, with one tag at most.',
+  llc_snap: 'The guarded port sent an IEEE 802.3 frame with an LLC header, behind which anything can be hidden.',
+  dhcp_server: "The machine sent a DHCP or DHCPv6 server's message.",
+  router_advertisement: "The machine sent a router's word: a router advertisement or a redirect.",
   bad_ip_header: 'The IP header, or the chain of extension headers behind it, is cut off or contradicts itself.',
   bad_tcp_header: 'The TCP header is cut off or contradicts its packet, or a fragment would write over it.',
   bad_udp_header: 'The UDP header is cut off, or its length is not that of the datagram.',

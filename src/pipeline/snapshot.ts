@@ -7,6 +7,7 @@
  * tag it has there. The FDB maps addresses to members.
  */
 import type { GroupPolicy } from './group-table.js';
+import type { GuardTable } from './guard-table.js';
 
 /** Port modes. A port that is absent, disabled or not yet complete is CLOSED: it forwards nothing. */
 export const PORT_CLOSED = 0;
@@ -135,6 +136,8 @@ export interface Snapshot {
   readonly connectionsPerNetwork: number;
   /** 1: a TCP connection may be taken up in its midst. */
   readonly connectionMidstream: number;
+  /** What guarded ports may send from. */
+  readonly guard: GuardTable;
 
   /** Datagrams whose fragments are followed, in all and from one port, and for how many seconds. */
   readonly fragmentDatagrams: number;

@@ -17,6 +17,8 @@ export interface Stage {
   run(machine: Machine, batch: Batch): void;
   /** What the stage, just run, decided about this frame: one sentence for `weft trace`. */
   explain(machine: Machine, slot: number, names: Names): string;
+  /** What was wrong with this frame, which the stage has just dropped; absent: the reason says it all. */
+  explainDrop?(machine: Machine, slot: number, names: Names): string;
 }
 
 /** A step on copies, each on its way out by one member. It skips copies whose reason is set. */

@@ -202,7 +202,8 @@ class Recorder implements StageListener {
     const { pool } = this.machine;
     this.reason = pool.reason[this.slot];
     if (this.reason > 0) {
-      this.add(stage.name, 'drop', this.reasonText(this.reason));
+      const why = stage.explainDrop?.(this.machine, this.slot, this.names);
+      this.add(stage.name, 'drop', `${this.reasonText(this.reason)}${why === undefined ? '' : ` ${why}`}`);
       return;
     }
     const text = stage.explain(this.machine, this.slot, this.names);

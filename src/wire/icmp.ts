@@ -15,6 +15,8 @@ export const ICMP_UNREACHABLE = 3;
 export const ICMP_SOURCE_QUENCH = 4;
 export const ICMP_REDIRECT = 5;
 export const ICMP_ECHO_REQUEST = 8;
+/** RFC 1256. */
+export const ICMP_ROUTER_ADVERTISEMENT = 9;
 export const ICMP_TIME_EXCEEDED = 11;
 export const ICMP_PARAMETER_PROBLEM = 12;
 
@@ -26,6 +28,9 @@ export const ICMPV6_PARAMETER_PROBLEM = 4;
 export const ICMPV6_INFORMATIONAL = 128;
 export const ICMPV6_ECHO_REQUEST = 128;
 export const ICMPV6_ECHO_REPLY = 129;
+/** MLD (RFC 2710, RFC 3810). */
+export const ICMPV6_MLD_REPORT = 131;
+export const ICMPV6_MLD2_REPORT = 143;
 export const ICMPV6_ROUTER_SOLICITATION = 133;
 export const ICMPV6_ROUTER_ADVERTISEMENT = 134;
 export const ICMPV6_NEIGHBOR_SOLICITATION = 135;

@@ -16,6 +16,10 @@ export const IPV4_SOURCE = 12;
 export const IPV4_DESTINATION = 16;
 export const IPV4_HEADER_SIZE_MIN = 20;
 
+/** The two options that are one octet long; all others say their length in the second. */
+export const IPV4_OPTION_END = 0;
+export const IPV4_OPTION_NOTHING = 1;
+
 /** Bits of the fragment field. */
 export const IPV4_DONT_FRAGMENT = 0x4000;
 export const IPV4_MORE_FRAGMENTS = 0x2000;

@@ -45,12 +45,12 @@ export const ND_ROUTER = 0x80;
 export const ND_SOLICITED = 0x40;
 export const ND_OVERRIDE = 0x20;
 /** A router or host one hop away sent it: no router lets 255 through. */
-const ND_HOP_LIMIT = 255;
+export const ND_HOP_LIMIT = 255;
 
 /** Options: type, length in units of eight octets, and what they say. */
-const OPTION_UNIT = 8;
-const SOURCE_LINK_LAYER = 1;
-const TARGET_LINK_LAYER = 2;
+export const OPTION_UNIT = 8;
+export const SOURCE_LINK_LAYER = 1;
+export const TARGET_LINK_LAYER = 2;
 
 const IPV6_ADDRESS_SIZE = 16;
 const ADVERTISEMENT_SIZE = ND_MESSAGE_SIZE_MIN + OPTION_UNIT;

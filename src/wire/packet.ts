@@ -28,12 +28,15 @@ import {
 import {
   IPV4_FRAGMENT,
   IPV4_FRAGMENT_OFFSET_MASK,
+  IPV4_HEADER_SIZE_MIN,
   IPV4_MORE_FRAGMENTS,
+  IPV4_OPTION_END,
+  IPV4_OPTION_NOTHING,
   IPV4_PROTOCOL,
   ipv4PayloadStart,
   ipv4TotalLength,
 } from './ipv4.js';
-import { CHAIN_WHOLE, Ipv6Chain } from './ipv6.js';
+import { CHAIN_WHOLE, IPV6_FRAGMENT_HEADER_SIZE, IPV6_HEADER_SIZE, Ipv6Chain } from './ipv6.js';
 import { read16, read32 } from './octets.js';
 import { tcpPayloadStart } from './tcp.js';
 import { isUdpHeader, UDP_HEADER_SIZE } from './udp.js';
@@ -53,7 +56,10 @@ export const FRAGMENT_LATER = 2;
 export const FAULT_NONE = 0;
 /** No ARP for IPv4 over Ethernet, or cut off. */
 export const FAULT_ARP = 1;
-/** No IP header, one that contradicts itself or the frame, or a chain of extension headers that can't be walked to its end. */
+/**
+ * No IP header, one that contradicts itself or the frame, options or extension headers that can't be walked to their end, a
+ * fragment that can't be one: without payload, not of whole eight octets and not the last, past the longest datagram.
+ */
 export const FAULT_IP = 2;
 /** An upper-layer header that is cut off or contradicts its packet. Of a first fragment too (RFC 7112; RFC 3128: the tiny fragment). */
 export const FAULT_TCP = 3;
@@ -61,6 +67,8 @@ export const FAULT_UDP = 4;
 export const FAULT_ICMP = 5;
 /** A later fragment of TCP at offset 1 (eight octets) would write over the flags of the first (RFC 3128 section 2.1). */
 export const FAULT_TCP_FRAGMENT = 6;
+/** The header of SCTP or DCCP is cut off. */
+export const FAULT_TRANSPORT = 7;
 
 /** Upper layers whose headers begin with a source and a destination port, besides TCP, UDP and SCTP. */
 const PROTOCOL_DCCP = 33;
@@ -76,9 +84,16 @@ export function hasPorts(protocol: number): boolean {
   );
 }
 
-/** Octets of an SCTP common header, and the least of a DCCP one. */
+/** Octets of an SCTP common header (RFC 9260 3.1). */
 const SCTP_HEADER_SIZE = 12;
+/** Of a DCCP header (RFC 4340 5.1): the least, with long sequence numbers, and where it says how long it is, in words. */
 const DCCP_HEADER_SIZE = 12;
+const DCCP_LONG_HEADER_SIZE = 16;
+const DCCP_DATA_OFFSET = 4;
+const DCCP_TYPE_AND_X = 8;
+
+/** What a datagram's payload can be at most, as fragments count it. */
+const DATAGRAM_SIZE_MAX = 65_535;
 
 /** Key of a GRE header of version 0 (RFC 2890); 0: it has none. PPTP's (version 1) differs by direction: nobody can compare it. */
 function greKey(octets: Uint8Array, at: number, end: number): number {
@@ -130,7 +145,7 @@ export class PacketReader {
   private readIpv4(octets: Uint8Array, position: number, frameEnd: number): void {
     this.kind = PACKET_IPV4;
     const payload = ipv4PayloadStart(octets, position, frameEnd);
-    if (payload < 0) {
+    if (payload < 0 || !areIpv4OptionsSound(octets, position + IPV4_HEADER_SIZE_MIN, payload)) {
       this.fault = FAULT_IP;
       return;
     }
@@ -138,9 +153,12 @@ export class PacketReader {
     this.protocol = octets[position + IPV4_PROTOCOL];
     const field = read16(octets, position + IPV4_FRAGMENT);
     this.fragmentOffset = (field & IPV4_FRAGMENT_OFFSET_MASK) << 3;
+    const hasMore = (field & IPV4_MORE_FRAGMENTS) !== 0;
     if (this.fragmentOffset !== 0) this.fragment = FRAGMENT_LATER;
-    else if ((field & IPV4_MORE_FRAGMENTS) !== 0) this.fragment = FRAGMENT_FIRST;
-    this.readUpper(octets, payload);
+    else if (hasMore) this.fragment = FRAGMENT_FIRST;
+    if (this.fragment !== FRAGMENT_NONE && !this.isFragmentSound(payload - position, this.end - payload, hasMore))
+      this.fault = FAULT_IP;
+    else this.readUpper(octets, payload);
   }
 
   private readIpv6(octets: Uint8Array, position: number, frameEnd: number): void {
@@ -153,10 +171,24 @@ export class PacketReader {
     this.end = chain.end;
     this.protocol = chain.protocol;
     if (chain.isFragment) {
+      const field = read16(octets, chain.fragmentHeader + 2);
+      const payload = chain.fragmentHeader + IPV6_FRAGMENT_HEADER_SIZE;
       this.fragment = chain.isLaterFragment ? FRAGMENT_LATER : FRAGMENT_FIRST;
-      this.fragmentOffset = read16(octets, chain.fragmentHeader + 2) & 0xfff8;
+      this.fragmentOffset = field & 0xfff8;
+      // The payload length of the whole counts the extension headers in front of the fragment header too (RFC 8200 4.5).
+      const unfragmentable = chain.fragmentHeader - position - IPV6_HEADER_SIZE;
+      if (!this.isFragmentSound(unfragmentable, this.end - payload, (field & 1) !== 0)) {
+        this.fault = FAULT_IP;
+        return;
+      }
     }
     this.readUpper(octets, chain.position);
+  }
+
+  /** `before`: octets that the whole datagram's length counts besides its fragments' payload. */
+  private isFragmentSound(before: number, size: number, hasMore: boolean): boolean {
+    if (size === 0 || (hasMore && (size & 7) !== 0)) return false;
+    return before + this.fragmentOffset + size <= DATAGRAM_SIZE_MAX;
   }
 
   private readUpper(octets: Uint8Array, at: number): void {
@@ -184,11 +216,11 @@ export class PacketReader {
         return;
       case PROTOCOL_SCTP:
         if (at + SCTP_HEADER_SIZE <= this.end) this.ports = read32(octets, at);
-        else this.fault = FAULT_IP;
+        else this.fault = FAULT_TRANSPORT;
         return;
       case PROTOCOL_DCCP:
-        if (at + DCCP_HEADER_SIZE <= this.end) this.ports = read32(octets, at);
-        else this.fault = FAULT_IP;
+        if (isDccpHeader(octets, at, this.end)) this.ports = read32(octets, at);
+        else this.fault = FAULT_TRANSPORT;
         return;
     }
   }
@@ -212,4 +244,27 @@ export class PacketReader {
         : type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY;
     this.ports = (type << 24) | (octets[at + ICMP_CODE] << 16) | (isEcho ? read16(octets, at + ICMP_ID) : 0);
   }
+}
+
+function isDccpHeader(octets: Uint8Array, at: number, end: number): boolean {
+  if (at + DCCP_HEADER_SIZE > end) return false;
+  const size = octets[at + DCCP_DATA_OFFSET] << 2;
+  const sizeMin = (octets[at + DCCP_TYPE_AND_X] & 1) === 0 ? DCCP_HEADER_SIZE : DCCP_LONG_HEADER_SIZE;
+  return size >= sizeMin && at + size <= end;
+}
+
+/** Whether the options from `at` end where the header does (RFC 791 3.1): one octet, or type, length and contents. */
+function areIpv4OptionsSound(octets: Uint8Array, at: number, end: number): boolean {
+  let next = at;
+  while (next < end) {
+    const type = octets[next];
+    if (type === IPV4_OPTION_END) return true;
+    if (type === IPV4_OPTION_NOTHING) {
+      next++;
+      continue;
+    }
+    if (next + 2 > end || octets[next + 1] < 2) return false;
+    next += octets[next + 1];
+  }
+  return next === end;
 }

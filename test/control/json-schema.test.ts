@@ -47,8 +47,8 @@ describe('the JSON Schema', () => {
   });
 
   test('says which keys this version refuses', () => {
-    expect(section('ports').properties?.antiSpoof.description).toMatch(
-      /Refused: this version does not enforce antiSpoof yet\.$/,
+    expect(section('ports').properties?.rate.description).toMatch(
+      /Refused: this version does not enforce rates yet\.$/,
     );
     expect(section('ports').properties?.isolated.description).not.toContain('Refused');
     expect(section('routers').description).toContain('Refused');

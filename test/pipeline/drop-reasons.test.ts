@@ -4,9 +4,10 @@ import { type DropReason, dropReasonNumber, dropReasons } from '../../src/datapl
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import { FRAME_SIZE_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
 import { PuntRing } from '../../src/pipeline/punt-ring.js';
-import { POLICY_FRAGMENTS, POLICY_GUARD, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { POLICY_FRAGMENTS, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
+import { arp, dhcpClient, FOREIGN_MAC, FOREIGN4, guardedSwitch, icmp4, solicitation, udp4 } from './guard-frames.js';
 import {
   arriving,
   fromX,
@@ -25,6 +26,7 @@ import {
   addressWords,
   B,
   BROADCAST,
+  C,
   frame,
   NO_FEATURES,
   type Received,
@@ -53,14 +55,14 @@ function datagram(different: Partial<Received>, form = vxlanForm): ReturnType<Pr
   return { tested, port: form.port };
 }
 
+/** Runs what a guarded port may not send. */
+const fromGuarded = (octets: Uint8Array) => dropOf(octets, guardedSwitch());
+
 /** A packet from a guarded port, its octets from the IP header on. */
 function malformed(type: number, packet: readonly number[]): ReturnType<Provocation> {
-  const tested = pair();
-  Object.assign(tested.snapshot, { policies: 1 });
-  tested.snapshot.portPolicy[tested.index('a')] = POLICY_GUARD;
   const octets = frame({ type, size: 46 });
   octets.set(packet, 14);
-  return dropOf(octets, tested);
+  return fromGuarded(octets);
 }
 
 /** An IPv4 packet of 28 octets with this protocol, 192.0.2.1 to 192.0.2.2, and the first octets of its payload. */
@@ -184,6 +186,15 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     tested.run(arriving(vxlanForm, 1, bfdFrame({ packet: new Array<number>(400).fill(0) })));
     return { tested, port: vxlanForm.port };
   },
+  spoof_mac: () => fromGuarded(frame({ from: C })),
+  spoof_ip: () => fromGuarded(udp4({ source: FOREIGN4 })),
+  spoof_arp: () => fromGuarded(arp({ sender: FOREIGN4 })),
+  spoof_nd: () => fromGuarded(solicitation({ mac: FOREIGN_MAC })),
+  spoof_dhcp: () => fromGuarded(dhcpClient({ client: FOREIGN_MAC })),
+  ethertype_not_allowed: () => fromGuarded(frame({ type: 0x9000 })),
+  llc_snap: () => fromGuarded(frame({ type: 46 })),
+  dhcp_server: () => fromGuarded(udp4({ ports: [67, 68] })),
+  router_advertisement: () => fromGuarded(icmp4(5)),
   not_parsed: () => malformed(0x0806, [0, 1, 8, 0, 6, 16]),
   bad_ip_header: () => malformed(0x0800, [0x44]),
   bad_tcp_header: () => ipv4(6, []),

@@ -21,6 +21,11 @@ export interface PortDocument {
   native?: string;
   nativeTagged?: boolean;
   tunnel?: { network: string; allowed?: number[]; tpid?: number };
+  mac?: string;
+  addresses?: readonly string[];
+  antiSpoof?: boolean;
+  allowedPairs?: readonly { readonly ip: string; readonly mac?: string }[];
+  allowEthertypes?: readonly number[];
   isolated?: boolean;
   macLimit?: number;
   controlFrames?: ControlPolicy;

@@ -1,10 +1,39 @@
 /**
- * Anti-spoof: what a guarded port sends is dropped unless all of it can be parsed. @hot
+ * Anti-spoof: what a guarded port sends must be its own, by every header that claims to be somebody (DESIGN.md section 3,
+ * rule 3), and must be read to its end to know: whatever another switch or a host could read differently is dropped here.
+ *
+ * A frame's verdict follows from the frame and the configuration alone. A MAC costs one search among the port's, an address one
+ * among that MAC's (guard-table.ts); walks over options are bounded by their messages, which are short. On a trunk the same
+ * holds in each of its networks, for what is behind the one tag that named the network. @hot
  */
 import type { Batch } from '../../dataplane/batch.js';
+import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { ARP_OPERATION, ARP_REPLY, ARP_REQUEST, ARP_SENDER_IP, ARP_SENDER_MAC } from '../../wire/arp.js';
+import { ETHERNET_HEADER_SIZE, ETHERNET_SOURCE, ETHERTYPE_MIN, macHighAt, macLowAt } from '../../wire/ethernet.js';
+import { findHomeAddress, HOME_ADDRESS_MALFORMED, HOME_ADDRESS_NONE } from '../../wire/home-address.js';
+import {
+  ICMPV6_MLD_REPORT,
+  ICMPV6_MLD2_REPORT,
+  ICMPV6_NEIGHBOR_ADVERTISEMENT,
+  ICMPV6_NEIGHBOR_SOLICITATION,
+  ICMPV6_ROUTER_SOLICITATION,
+} from '../../wire/icmp.js';
+import { PROTOCOL_ICMPV6, PROTOCOL_UDP } from '../../wire/ip-protocol.js';
+import { IPV4_DESTINATION, IPV4_SOURCE } from '../../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_NEXT_HEADER, IPV6_SOURCE } from '../../wire/ipv6.js';
+import { isUnspecified } from '../../wire/nd.js';
+import { read16, read32 } from '../../wire/octets.js';
+import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
+import { alwaysBlocked } from '../always-blocked.js';
+import { isDhcpClient, judgeDhcp, judgeDhcp6 } from '../guard-dhcp.js';
+import { judgeNd } from '../guard-nd.js';
+import { findIpv4, findIpv6, findStation, isExtraEthertype, isOwnMac, isPair4 } from '../guard-table.js';
+import { allowedText, deniedText } from '../guard-text.js';
 import type { Machine } from '../machine.js';
 import { POLICY_GUARD } from '../snapshot.js';
-import type { Stage } from '../stage.js';
+import type { Names, Stage } from '../stage.js';
+
+const LIMITED_BROADCAST = -1;
 
 export const antiSpoof: Stage = {
   name: 'anti-spoof',
@@ -15,11 +44,106 @@ export const antiSpoof: Stage = {
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_GUARD) === 0) continue;
-      pool.reason[slot] = pool.packetFault[slot];
+      pool.reason[slot] = judge(machine, slot);
     }
   },
 
-  explain(machine: Machine, slot: number): string {
-    return (machine.pool.policy[slot] & POLICY_GUARD) === 0 ? 'the port is not guarded' : 'well-formed';
+  explain(machine: Machine, slot: number, names: Names): string {
+    if ((machine.pool.policy[slot] & POLICY_GUARD) === 0) return 'the port is not guarded';
+    return allowedText(machine, slot, names);
   },
+
+  explainDrop: deniedText,
 };
+
+/** The drop reason's number, 0 for a frame that is the port's own in every respect. */
+function judge(machine: Machine, slot: number): number {
+  const { pool, snapshot } = machine;
+  const { octets } = pool;
+  const source = pool.offset[slot] + ETHERNET_SOURCE;
+  const port = pool.ingressPort[slot];
+  const station = findStation(snapshot.guard, port, macHighAt(octets, source), macLowAt(octets, source));
+  if (station < 0) return dropReasonNumber.spoof_mac;
+  // A tag that is left now is a second one: hosts differ in whether they read on.
+  if (pool.networkHeader[slot] - pool.offset[slot] !== ETHERNET_HEADER_SIZE)
+    return dropReasonNumber.ethertype_not_allowed;
+  const kind = pool.packetKind[slot];
+  if (pool.packetFault[slot] !== 0) return pool.packetFault[slot];
+  if (kind === PACKET_IPV4) return judgeIpv4(machine, slot, station);
+  if (kind === PACKET_IPV6) return judgeIpv6(machine, slot, station);
+  if (kind === PACKET_ARP) return judgeArp(machine, slot);
+  const ethertype = pool.ethertype[slot];
+  if (ethertype < ETHERTYPE_MIN) return dropReasonNumber.llc_snap;
+  return isExtraEthertype(snapshot.guard, port, ethertype) ? 0 : dropReasonNumber.ethertype_not_allowed;
+}
+
+/** The sender must be a pair; who asks whether an address is free (RFC 5227) has none yet, but a MAC. */
+function judgeArp({ pool, snapshot }: Machine, slot: number): number {
+  const { octets } = pool;
+  const message = pool.networkHeader[slot];
+  const operation = read16(octets, message + ARP_OPERATION);
+  if (operation !== ARP_REQUEST && operation !== ARP_REPLY) return dropReasonNumber.not_parsed;
+  const port = pool.ingressPort[slot];
+  const high = macHighAt(octets, message + ARP_SENDER_MAC);
+  const low = macLowAt(octets, message + ARP_SENDER_MAC);
+  const sender = read32(octets, message + ARP_SENDER_IP);
+  if (isPair4(snapshot.guard, port, high, low, sender)) return 0;
+  const isProbe = sender === 0 && operation === ARP_REQUEST && isOwnMac(snapshot.guard, port, high, low);
+  return isProbe ? 0 : dropReasonNumber.spoof_arp;
+}
+
+function judgeIpv4(machine: Machine, slot: number, station: number): number {
+  const { pool, snapshot } = machine;
+  const { octets } = pool;
+  const blocked = alwaysBlocked(machine, slot);
+  if (blocked !== 0) return blocked;
+  const packet = pool.networkHeader[slot];
+  const source = read32(octets, packet + IPV4_SOURCE);
+  const isDhcp = pool.protocol[slot] === PROTOCOL_UDP && isDhcpClient(pool.packetKind[slot], pool.ports[slot]);
+  if (findIpv4(snapshot.guard, station, source) < 0) {
+    const isWithoutAddress = source === 0 && read32(octets, packet + IPV4_DESTINATION) === LIMITED_BROADCAST;
+    if (!isWithoutAddress || !isDhcp) return dropReasonNumber.spoof_ip;
+  }
+  return isDhcp ? judgeDhcp(machine, slot) : 0;
+}
+
+function judgeIpv6(machine: Machine, slot: number, station: number): number {
+  const { pool, snapshot } = machine;
+  const { octets } = pool;
+  const blocked = alwaysBlocked(machine, slot);
+  if (blocked !== 0) return blocked;
+  const packet = pool.networkHeader[slot];
+  const protocol = pool.protocol[slot];
+  // Of a later fragment there is no transport header to have a type.
+  const type = protocol === PROTOCOL_ICMPV6 && pool.transport[slot] !== 0 ? pool.ports[slot] >>> 24 : 0;
+  if (findIpv6(snapshot.guard, station, octets, packet + IPV6_SOURCE) < 0) {
+    if (!isWithoutAddress(octets, packet, type)) return dropReasonNumber.spoof_ip;
+  }
+  if (octets[packet + IPV6_NEXT_HEADER] !== protocol && pool.transport[slot] !== 0) {
+    const verdict = judgeHomeAddress(machine, slot, station);
+    if (verdict !== 0) return verdict;
+  }
+  if (
+    type === ICMPV6_NEIGHBOR_SOLICITATION ||
+    type === ICMPV6_NEIGHBOR_ADVERTISEMENT ||
+    type === ICMPV6_ROUTER_SOLICITATION
+  )
+    return judgeNd(machine, slot, station);
+  if (protocol === PROTOCOL_UDP && isDhcpClient(PACKET_IPV6, pool.ports[slot])) return judgeDhcp6(machine, slot);
+  return 0;
+}
+
+/** Whether :: is the packet's source, and it is of those that a host without an address sends: to groups only. */
+function isWithoutAddress(octets: Uint8Array, packet: number, type: number): boolean {
+  if (type !== ICMPV6_NEIGHBOR_SOLICITATION && type !== ICMPV6_MLD_REPORT && type !== ICMPV6_MLD2_REPORT) return false;
+  return octets[packet + IPV6_DESTINATION] === 0xff && isUnspecified(octets, packet + IPV6_SOURCE);
+}
+
+/** Behind extension headers another source may stand than in front. */
+function judgeHomeAddress({ pool, snapshot }: Machine, slot: number, station: number): number {
+  const { octets } = pool;
+  const home = findHomeAddress(octets, pool.networkHeader[slot], pool.transport[slot]);
+  if (home === HOME_ADDRESS_NONE) return 0;
+  if (home === HOME_ADDRESS_MALFORMED) return dropReasonNumber.not_parsed;
+  return findIpv6(snapshot.guard, station, octets, home) < 0 ? dropReasonNumber.spoof_ip : 0;
+}

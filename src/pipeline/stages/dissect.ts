@@ -29,6 +29,7 @@ const faultReasons = [
   dropReasonNumber.bad_udp_header,
   dropReasonNumber.bad_icmp,
   dropReasonNumber.bad_tcp_header,
+  dropReasonNumber.not_parsed,
 ];
 
 const kindNames = { [PACKET_OTHER]: 'no IP', [PACKET_ARP]: 'ARP', [PACKET_IPV4]: 'IPv4', [PACKET_IPV6]: 'IPv6' };
