@@ -77,8 +77,12 @@ export const BFD_INTERVAL_MAX_MS = 60_000;
 /** Datagrams and octets of one message of equal datagrams to a UDP socket (UDP_SEGMENT: udp(7), UDP_MAX_SEGMENTS). */
 export const DATAGRAMS_PER_MESSAGE_MAX = 64;
 export const MESSAGE_SIZE_MAX = 65_507;
-/** Such messages on their way to the kernel in one worker, counted until their completion is seen. */
+/**
+ * Sends of messages (of GRE: of packets) on their way to the kernel in one worker, counted until their completion is seen,
+ * and of those what the frames of one port in one batch may ask for: tiny segments make a thousand of a super-frame.
+ */
 export const MESSAGES_MAX = 8192;
+export const MESSAGES_PER_PORT_MAX = 4096;
 /** Octets of datagrams the kernel keeps for an underlay's socket (it counts twice that, with its overhead): some ms at 10 Gbit/s. */
 export const UNDERLAY_RECEIVE_BUFFER = 8 * 1024 * 1024;
 export const UNDERLAY_SEND_BUFFER = 4 * 1024 * 1024;

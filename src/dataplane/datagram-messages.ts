@@ -1,7 +1,10 @@
 /**
  * What the kernel reads of a datagram on its way out: message header, vector, address and control messages, in blocks of
- * memory that does not move. A block belongs to one message from `prepare` until `release`, which the engine calls when it
- * saw the completion. Not the slot's, because one slot may be on its way to many addresses at once. One thread. @hot
+ * memory that does not move. Not the slot's, because one slot may be on its way to many addresses at once. One thread. @hot
+ *
+ * A message leaves by one submission, or by one for each of its datagrams where the kernel can't cut it (GRE): its parts.
+ * Its first block, which `prepare` gives, stands for the message until `complete` has been told of every part; parts may
+ * have blocks of their own (`preparePart`), which end with them.
  *
  *   words  0 msghdr (14)   16 iovec (4)   20 sockaddr_in or sockaddr_in6 (7)   28 traffic class (6)   34 UDP_SEGMENT (6)
  *
@@ -19,6 +22,8 @@ const CLASS = 28;
 const SEGMENT = 34;
 /** CMSG_SPACE of one number. */
 const CONTROL_SIZE = 24;
+const NAME_WORDS = 7;
+const CONTROL_WORDS = 6;
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -43,11 +48,16 @@ export function datagramFamily(transport: DatagramTransport): DatagramFamily {
 }
 
 export class DatagramMessages {
-  /** The slot of each block's message. */
+  /** By a message's first block: its slot, what of it is on its way, and the error number of a part that failed. */
   readonly slot: Int32Array;
+  private readonly parts: Int32Array;
+  private readonly failure: Int32Array;
+  /** By block: the first one of its message. */
+  private readonly first: Int32Array;
   private readonly pool: FramePool;
   private readonly words: Int32Array;
   private readonly address: number;
+  private readonly arena: number;
   private readonly arenaLow: number;
   private readonly arenaHigh: number;
   private readonly free: Int32Array;
@@ -60,9 +70,13 @@ export class DatagramMessages {
     this.words = new Int32Array(memory);
     this.address = native.addressOf(memory);
     const arena = native.addressOf(pool.memory.buffer);
+    this.arena = arena;
     this.arenaLow = arena | 0;
     this.arenaHigh = Math.floor(arena / 2 ** 32);
     this.slot = new Int32Array(count);
+    this.parts = new Int32Array(count);
+    this.failure = new Int32Array(count);
+    this.first = new Int32Array(count);
     this.free = new Int32Array(count);
     this.freeCount = count;
     for (let block = 0; block < count; block++) {
@@ -79,6 +93,15 @@ export class DatagramMessages {
   /** Address of the block's struct msghdr. */
   addressOf(block: number): number {
     return this.address + block * (BLOCK_WORDS * 4);
+  }
+
+  /** Address of its socket address, and the octets of that. */
+  nameOf(block: number): number {
+    return this.addressOf(block) + NAME * 4;
+  }
+
+  nameSize(block: number): number {
+    return this.words[block * BLOCK_WORDS + 2];
   }
 
   /**
@@ -98,12 +121,12 @@ export class DatagramMessages {
     if (this.freeCount === 0) return -1;
     const block = this.free[--this.freeCount];
     this.slot[block] = slot;
+    this.first[block] = block;
+    this.parts[block] = 1;
+    this.failure[block] = 0;
     const { pool, words } = this;
     const at = block * BLOCK_WORDS;
-    const low = (this.arenaLow + pool.offset[slot]) | 0;
-    words[at + IOVEC] = low;
-    words[at + IOVEC + 1] = this.arenaHigh + carry(this.arenaLow, low);
-    words[at + IOVEC + 2] = pool.length[slot];
+    this.point(block, pool.offset[slot], pool.length[slot]);
     const name = at + NAME;
     words[name] = family.familyAndPort;
     if (family.isIpv6) {
@@ -119,6 +142,65 @@ export class DatagramMessages {
     }
     this.writeControl(block, segmentSize, trafficClass, family.isIpv6);
     return block;
+  }
+
+  /** Another part of the message: `length` octets at arena position `position`. Its block, or -1. */
+  preparePart(first: number, position: number, length: number): number {
+    if (this.freeCount === 0) return -1;
+    const block = this.free[--this.freeCount];
+    const { words } = this;
+    const from = first * BLOCK_WORDS;
+    const to = block * BLOCK_WORDS;
+    for (let word = 0; word < NAME_WORDS; word++) words[to + NAME + word] = words[from + NAME + word];
+    for (let word = 0; word < CONTROL_WORDS; word++) words[to + CLASS + word] = words[from + CLASS + word];
+    words[to + 2] = words[from + 2];
+    putAddress(words, to + 8, this.addressOf(block) + CLASS * 4);
+    words[to + 10] = words[from + 10];
+    this.point(block, position, length);
+    this.first[block] = first;
+    this.parts[first]++;
+    return block;
+  }
+
+  /** Makes the block's vector these octets. */
+  point(block: number, position: number, length: number): void {
+    const { words } = this;
+    const at = block * BLOCK_WORDS + IOVEC;
+    const low = (this.arenaLow + position) | 0;
+    words[at] = low;
+    words[at + 1] = this.arenaHigh + carry(this.arenaLow, low);
+    words[at + 2] = length;
+  }
+
+  /** Address of an arena position. */
+  addressAt(position: number): number {
+    return this.arena + position;
+  }
+
+  /** What has not been handed over yet of the message will not be. */
+  failPart(first: number, errno: number): void {
+    this.failure[first] = errno;
+  }
+
+  /** Counts a part that goes by the message's first block. */
+  addPart(first: number): void {
+    this.parts[first]++;
+  }
+
+  /**
+   * A part of the message is done; `errno` is 0 when it was sent. Returns the message's first block when that was the last
+   * one, for the caller to read and then `release`; -1 while others are on their way.
+   */
+  complete(block: number, errno: number): number {
+    const first = this.first[block];
+    if (errno !== 0) this.failure[first] = errno;
+    if (block !== first) this.release(block);
+    return --this.parts[first] === 0 ? first : -1;
+  }
+
+  /** Error number of a part that failed; 0: the whole message was sent. */
+  failureOf(first: number): number {
+    return this.failure[first];
   }
 
   isSegmented(block: number): boolean {

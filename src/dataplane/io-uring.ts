@@ -37,6 +37,7 @@ const OP_ASYNC_CANCEL = 14;
 const OP_READ = 22;
 const OP_WRITE = 23;
 const OP_SEND = 26;
+const OP_RECV = 27;
 const OP_READ_MULTISHOT = 49;
 const SQE_FIXED_FILE = 1;
 const SQE_BUFFER_SELECT = 1 << 5;
@@ -356,12 +357,12 @@ export class UringEngine implements IoEngine, UringSender {
   }
 
   private armReceive(queue: UringQueue): void {
-    const isTap = queue.type === 'tap';
-    const opcode = !isTap ? OP_RECVMSG | (RECV_MULTISHOT << 16) : OP_READ_MULTISHOT;
+    const receive = (queue.hasMessages ? OP_RECVMSG : OP_RECV) | (RECV_MULTISHOT << 16);
+    const opcode = queue.type === 'tap' ? OP_READ_MULTISHOT : receive;
     const flags = (SQE_BUFFER_SELECT | SQE_FIXED_FILE) << 8;
     const entry = this.ring.nextEntry(opcode | flags, queue.number, 0, FOR_RECEIVE | queue.number);
     const message = queue.isPacket ? SCRATCH_PACKET : SCRATCH_DATAGRAM;
-    if (!isTap) this.ring.putAddress(entry + 4, this.ring.scratchAddress + message);
+    if (queue.hasMessages) this.ring.putAddress(entry + 4, this.ring.scratchAddress + message);
     this.ring.sqes[entry + 10] = queue.number;
     queue.armed = true;
   }

@@ -13,9 +13,11 @@ import {
   DATAGRAM_CONTROL_SIZE,
   DATAGRAM_NAME_SIZE,
   datagramPrefix,
+  isTruncated,
   MSG_TRUNC,
   RAW_HEADER_SIZE,
   takeDatagram,
+  takeRawPacket,
 } from './receive-layout.js';
 
 const MSG_DONTWAIT = 0x40;
@@ -27,6 +29,8 @@ export class PollDatagramQueue extends PollQueue implements DatagramQueue {
   readonly senderCount: number;
   readonly family: DatagramFamily;
   readonly hasIpHeader: boolean;
+  /** As in UringDatagramQueue. */
+  readonly cutsMessages: boolean;
   readonly senders: readonly number[];
   readonly segmentSenders: readonly number[];
   private readonly datagrams: PollDatagrams;
@@ -42,6 +46,7 @@ export class PollDatagramQueue extends PollQueue implements DatagramQueue {
     this.datagrams = datagrams;
     this.family = datagramFamily(transport);
     this.hasIpHeader = transport.protocol === 'gre' && transport.family === 4;
+    this.cutsMessages = transport.protocol === 'udp';
     this.senders = transport.senders;
     this.segmentSenders = transport.segmentSenders ?? transport.senders;
     this.senderCount = transport.senders.length;
@@ -65,9 +70,12 @@ export class PollDatagramQueue extends PollQueue implements DatagramQueue {
     if (this.detached) return false;
     const { messages } = this.datagrams;
     const { family } = this;
-    const block = messages.prepare(slot, segmentSize, trafficClass, family, address0, address1, address2, address3);
+    const isCutHere = segmentSize !== 0 && !this.cutsMessages;
+    const cut = isCutHere ? 0 : segmentSize;
+    const block = messages.prepare(slot, cut, trafficClass, family, address0, address1, address2, address3);
     const senders = segmentSize === 0 ? this.senders : this.segmentSenders;
-    this.datagrams.sendNow(this, senders[(sender & 0x7fff_ffff) % this.senderCount], block);
+    const fd = senders[(sender & 0x7fff_ffff) % this.senderCount];
+    this.datagrams.sendNow(this, fd, block, isCutHere ? segmentSize : 0);
     return true;
   }
 }
@@ -90,46 +98,56 @@ export class PollDatagrams {
     this.messages = new DatagramMessages(pool, 1);
   }
 
-  sendNow(queue: PollDatagramQueue, fd: number, block: number): void {
-    const { messages } = this;
+  /** `partSize`: each so many octets of the message are a packet that is sent by itself; 0: the message is sent as it is. */
+  sendNow(queue: PollDatagramQueue, fd: number, block: number, partSize: number): void {
+    const { messages, pool } = this;
     const slot = messages.slot[block];
     const isSegmented = messages.isSegmented(block);
-    const result = native.sendmsg(fd, messages.addressOf(block), MSG_DONTWAIT);
+    const end = pool.offset[slot] + pool.length[slot];
+    const size = partSize === 0 ? pool.length[slot] : partSize;
+    let errno = 0;
+    let at = pool.offset[slot];
+    do {
+      if (partSize !== 0) messages.point(block, at, Math.min(size, end - at));
+      if (native.sendmsg(fd, messages.addressOf(block), MSG_DONTWAIT) < 0) {
+        errno = native.errno();
+        this.losses.failed(FAILED_SEND, errno);
+      }
+      at += size;
+    } while (at < end);
     messages.release(block);
-    if (result >= 0) {
-      this.report.sent(slot, queue.port, this.pool.length[slot], 0);
-      return;
-    }
-    const errno = native.errno();
-    this.losses.failed(FAILED_SEND, errno);
-    this.report.sent(slot, queue.port, 0, datagramFailureReason(errno, isSegmented));
+    if (errno === 0) this.report.sent(slot, queue.port, pool.length[slot], 0);
+    else this.report.sent(slot, queue.port, 0, datagramFailureReason(errno, isSegmented));
   }
 
   /** Octets received into the slot, an IP header in front of them not counted; negative: none, see errno. */
   read(queue: PollDatagramQueue, slot: number): number {
     const { scratch } = this;
-    const header = queue.hasIpHeader ? RAW_HEADER_SIZE : 0;
     const start = this.arena + this.pool.frameStart(slot);
-    const name = start - datagramPrefix(queue.hasIpHeader);
+    if (queue.hasIpHeader)
+      return native.read(queue.fd, start - RAW_HEADER_SIZE, FRAME_SIZE_MAX + RAW_HEADER_SIZE) - RAW_HEADER_SIZE;
+    const name = start - datagramPrefix(false);
     this.putAddress(0, name);
     scratch[2] = DATAGRAM_NAME_SIZE;
     this.putAddress(4, this.scratchAddress + IOVEC * 4);
     scratch[6] = 1;
     this.putAddress(8, name + DATAGRAM_NAME_SIZE);
     scratch[10] = DATAGRAM_CONTROL_SIZE;
-    this.putAddress(IOVEC, start - header);
-    scratch[IOVEC + 2] = FRAME_SIZE_MAX + header;
-    return native.recvmsg(queue.fd, this.scratchAddress, MSG_DONTWAIT) - header;
+    this.putAddress(IOVEC, start);
+    scratch[IOVEC + 2] = FRAME_SIZE_MAX;
+    return native.recvmsg(queue.fd, this.scratchAddress, MSG_DONTWAIT);
   }
 
   /** Makes the slot what `read` just received. False when it was cut off: the loss is counted, and the slot is the caller's. */
   take(queue: PollDatagramQueue, slot: number, length: number): boolean {
     const { scratch } = this;
-    if ((scratch[12] & MSG_TRUNC) !== 0) {
+    const isCut = queue.hasIpHeader ? isTruncated(length) : (scratch[12] & MSG_TRUNC) !== 0;
+    if (isCut) {
       this.losses.lostFrame(queue.port, dropReasonNumber.too_long);
       return false;
     }
-    takeDatagram(this.pool, slot, queue.port, length, scratch[10], queue.family.isIpv6, queue.hasIpHeader);
+    if (queue.hasIpHeader) takeRawPacket(this.pool, slot, queue.port, length);
+    else takeDatagram(this.pool, slot, queue.port, length, scratch[10], queue.family.isIpv6);
     return true;
   }
 

@@ -5,10 +5,11 @@
  *   TAP:        vnet header (10) | frame
  *   AF_PACKET:  io_uring_recvmsg_out (16) | control message (40) | vnet header (10) | frame
  *   UDP, GRE:   io_uring_recvmsg_out (16) | address (32) | control messages (64) | datagram
- *
- * In front of a GRE packet that came over IPv4 there is its IP header, too.
+ *   GRE, IPv4:  IP header (20) | datagram
  */
 import { FRAME_SIZE_MAX, FRAME_SIZE_MIN } from '../limits.js';
+import { IPV4_SOURCE } from '../wire/ipv4.js';
+import { MAPPED_WORD } from '../wire/ipv6.js';
 import * as vnet from '../wire/virtio-net.js';
 import { pushTag, TPID_CUSTOMER, VLAN_TAG_SIZE } from '../wire/vlan.js';
 import type { FramePool } from './frame-pool.js';
@@ -132,7 +133,7 @@ export const MSG_TRUNC = 0x20;
 
 /** Octets of a buffer in front of the datagram. */
 export function datagramPrefix(hasIpHeader: boolean): number {
-  return DATAGRAM_NAME_SIZE + DATAGRAM_CONTROL_SIZE + (hasIpHeader ? RAW_HEADER_SIZE : 0);
+  return hasIpHeader ? RAW_HEADER_SIZE : DATAGRAM_NAME_SIZE + DATAGRAM_CONTROL_SIZE;
 }
 
 const SOL_IP = 0;
@@ -143,7 +144,6 @@ const IPV6_TCLASS = 67;
 const UDP_GRO = 104;
 /** struct cmsghdr: length (8), level (4), type (4), then what it says, padded to 8. */
 const CONTROL_HEADER_WORDS = 4;
-const MAPPED_PREFIX = 0xffff_0000 | 0;
 
 /**
  * Makes the slot what an underlay port received: `length` octets of datagrams from frameStart on, with the sender's
@@ -156,14 +156,32 @@ export function takeDatagram(
   length: number,
   controlSize: number,
   isIpv6: boolean,
-  hasIpHeader: boolean,
 ): void {
   pool.receive(slot, port, length);
-  const name = (pool.frameStart(slot) - datagramPrefix(hasIpHeader)) >> 2;
+  const name = (pool.frameStart(slot) - datagramPrefix(false)) >> 2;
   takeSource(pool, slot, name, isIpv6);
   pool.trafficClass[slot] = -1;
   takeControl(pool, slot, name + (DATAGRAM_NAME_SIZE >> 2), controlSize);
-  if (hasIpHeader) takeOffIpHeader(pool, slot);
+}
+
+/**
+ * As takeDatagram for a raw socket of IPv4: sender and traffic class are in the packet's own header, which the kernel has
+ * checked. What has options is moved: whoever unpacks finds every datagram at frameStart.
+ */
+export function takeRawPacket(pool: FramePool, slot: number, port: number, length: number): void {
+  const { octets, words, sourceAddress } = pool;
+  const start = pool.frameStart(slot);
+  const header = start - RAW_HEADER_SIZE;
+  const options = ((octets[header] & 0x0f) << 2) - RAW_HEADER_SIZE;
+  const rest = options > 0 ? Math.max(0, length - options) : length;
+  if (options > 0) octets.copyWithin(start, start + options, start + options + rest);
+  pool.receive(slot, port, rest);
+  const to = slot << 2;
+  sourceAddress[to] = 0;
+  sourceAddress[to + 1] = 0;
+  sourceAddress[to + 2] = MAPPED_WORD;
+  sourceAddress[to + 3] = words[(header + IPV4_SOURCE) >> 2];
+  pool.trafficClass[slot] = octets[header + 1];
 }
 
 /** The address of a sockaddr_in or sockaddr_in6 at this word. */
@@ -172,7 +190,7 @@ function takeSource(pool: FramePool, slot: number, name: number, isIpv6: boolean
   const to = slot << 2;
   sourceAddress[to] = isIpv6 ? words[name + 2] : 0;
   sourceAddress[to + 1] = isIpv6 ? words[name + 3] : 0;
-  sourceAddress[to + 2] = isIpv6 ? words[name + 4] : MAPPED_PREFIX;
+  sourceAddress[to + 2] = isIpv6 ? words[name + 4] : MAPPED_WORD;
   sourceAddress[to + 3] = isIpv6 ? words[name + 5] : words[name + 1];
 }
 
@@ -189,20 +207,6 @@ function takeControl(pool: FramePool, slot: number, from: number, size: number):
     if (words[at] <= 0) return;
     at += ((words[at] + 7) & ~7) >> 2;
   }
-}
-
-/** The kernel has checked the header. What has options is moved: whoever unpacks finds every datagram at frameStart. */
-function takeOffIpHeader(pool: FramePool, slot: number): void {
-  const { octets } = pool;
-  const start = pool.frameStart(slot);
-  const header = start - RAW_HEADER_SIZE;
-  pool.trafficClass[slot] = octets[header + 1];
-  const options = ((octets[header] & 0x0f) << 2) - RAW_HEADER_SIZE;
-  if (options <= 0) return;
-  const length = Math.max(0, pool.length[slot] - options);
-  octets.copyWithin(start, start + options, start + options + length);
-  pool.length[slot] = length;
-  pool.receivedLength[slot] = length;
 }
 
 /** Whether `octets` received for a frame fill the buffer: then the frame was longer and is cut off. */

@@ -26,6 +26,8 @@ export class UringQueue implements PortQueue {
   readonly headSize: number;
   readonly prefix: number;
   readonly receives: boolean;
+  /** Received by recvmsg. */
+  readonly hasMessages: boolean;
   private readonly sender: UringSender;
   /** Number under which the ring knows its descriptor and its buffers, and all numbers that are its. */
   number = -1;
@@ -60,7 +62,8 @@ export class UringQueue implements PortQueue {
     this.type = transport.type;
     this.isPacket = transport.type === 'packet';
     this.vnetHeader = transport.type !== 'datagram' && transport.vnetHeader;
-    this.headSize = transport.type === 'tap' ? 0 : RECVMSG_OUT_SIZE;
+    this.hasMessages = transport.type !== 'tap' && !hasIpHeader(transport);
+    this.headSize = this.hasMessages ? RECVMSG_OUT_SIZE : 0;
     this.prefix = prefixOf(transport);
     this.receives = receives;
     this.canReadAhead = transport.type === 'tap';

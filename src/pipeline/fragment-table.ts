@@ -33,8 +33,8 @@ import {
   PORTS_MAX,
 } from '../limits.js';
 import type { FragmentReader } from '../wire/fragment.js';
+import { MAPPED_WORD } from '../wire/ipv6.js';
 import { read32 } from '../wire/octets.js';
-import { MAPPED_WORD } from './neighbor-table.js';
 
 /** What becomes of a fragment. It passes, with `foundPorts` and `foundProtocol` of its datagram. */
 export const FRAGMENT_PASSES = 0;

@@ -37,6 +37,7 @@ import type { NeighborTable } from './neighbor-table.js';
 import type { PuntRing } from './punt-ring.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
+import { TunnelQuota } from './tunnel-quota.js';
 import type { TunnelTable } from './tunnel-table.js';
 import { WaitingFragments } from './waiting-fragments.js';
 
@@ -74,6 +75,8 @@ export class Machine implements SendReport, RelayCounts {
   readonly punt: PuntRing | undefined;
   readonly segmenter: Segmenter;
   readonly waiting: WaitingFragments;
+  /** What each port's frames of the batch in hand may send into tunnels. */
+  readonly tunnelQuota = new TunnelQuota();
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
   /** What the header of the message in hand says. */

@@ -22,9 +22,6 @@ import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-m
 import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
 import { NEIGHBOR_CAPACITY, NEIGHBOR_CONTEST_S, PORTS_MAX } from '../limits.js';
 
-/** Word 2 of an IPv4 address in mapped form, in memory's order; words 0 and 1 are 0. */
-export const MAPPED_WORD = 0xffff_0000 | 0;
-
 /** Bits of the first value word above macHigh. */
 const MAC_HIGH = 0xffff;
 /** An advertisement said that the station is a router; that it said whether it is one. */

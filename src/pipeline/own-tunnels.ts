@@ -5,8 +5,8 @@
  */
 import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { IPV4_DESTINATION } from '../wire/ipv4.js';
-import { IPV6_DESTINATION } from '../wire/ipv6.js';
-import { isOwnTunnel, MAPPED_WORD, wordAt } from '../wire/nested-tunnel.js';
+import { IPV6_DESTINATION, MAPPED_WORD } from '../wire/ipv6.js';
+import { isOwnTunnel, wordAt } from '../wire/nested-tunnel.js';
 import type { Machine } from './machine.js';
 
 /** Whether the frame, which parse has read, is from or to an underlay's address and is what its tunnels send. */

@@ -93,6 +93,7 @@ export class Pipeline {
       this.takeBack();
       return;
     }
+    this.machine.tunnelQuota.begin();
     for (let more = true; more; ) {
       more = this.decapsulator.next(batch, this.frames);
       if (this.listener !== undefined) this.listener.unpacked(this.frames);

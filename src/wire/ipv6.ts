@@ -25,6 +25,8 @@ export const IPV6_SOURCE = 8;
 export const IPV6_DESTINATION = 24;
 export const IPV6_HEADER_SIZE = 40;
 export const IPV6_FRAGMENT_HEADER_SIZE = 8;
+/** Word 2 of an IPv4 address in IPv6's form (::ffff:0:0/96), as it lies in memory; words 0 and 1 are 0. */
+export const MAPPED_WORD = 0xffff_0000 | 0;
 /** What every link must carry (RFC 8200 section 5); below it a node doesn't go, whatever it is told (RFC 8201 section 4). */
 export const IPV6_MTU_MIN = 1280;
 

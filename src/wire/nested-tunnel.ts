@@ -14,12 +14,9 @@ import {
   IPV4_SOURCE,
   ipv4HeaderSize,
 } from './ipv4.js';
-import { CHAIN_WHOLE, IPV6_DESTINATION, IPV6_SOURCE, Ipv6Chain } from './ipv6.js';
+import { CHAIN_WHOLE, IPV6_DESTINATION, IPV6_SOURCE, Ipv6Chain, MAPPED_WORD } from './ipv6.js';
 import { read16 } from './octets.js';
 import { UDP_DESTINATION_PORT, UDP_HEADER_SIZE } from './udp.js';
-
-/** The third word of an IPv4 address in IPv6's form (::ffff:0:0/96), as it lies in memory. */
-export const MAPPED_WORD = 0xffff_0000 | 0;
 
 /** One worker is one thread, and no call is nested. */
 const chain = new Ipv6Chain();

@@ -293,6 +293,51 @@ describe.each(engineKinds)('the %s engine', (kind) => {
       }
     });
 
+    test.each([0, 0xb8])(
+      'a message of many GRE packets is each packet, reported once (class %i)',
+      async (trafficClass) => {
+        const queue = attach(1, near, { type: 'gre', port: 0 });
+        attach(2, far, { type: 'gre', port: 0 });
+        for (const [size, segmentSize] of [
+          [45 * 1400, 1400],
+          [3 * 1000 + 17, 1000],
+          [1001, 1000],
+          [64 * 100, 100],
+        ] as const) {
+          worker.received.length = 0;
+          worker.sent.length = 0;
+          sendTo(queue, payload(size, segmentSize), far, { segmentSize, trafficClass });
+          const count = Math.ceil(size / segmentSize);
+          const got = await datagrams(2, count);
+          expect(got.map(({ length }) => length)).toEqual([
+            ...Array(count - 1).fill(segmentSize),
+            size - (count - 1) * segmentSize,
+          ]);
+          expect(same(Buffer.concat(got), payload(size, segmentSize)), `${count} of ${segmentSize}`).toBe(true);
+          expect(new Set(worker.received.map((one) => one.trafficClass))).toEqual(new Set([trafficClass]));
+          await until('it is reported', () => worker.breathe() >= 0 && worker.sent.length > 0);
+          expect(worker.sent).toMatchObject([{ port: 1, octets: size, reason: 'none' }]);
+        }
+      },
+    );
+
+    test('a message of GRE packets of which some can’t leave has failed, once, and the others have left', async () => {
+      const queue = attach(1, near, { type: 'gre', port: 0 });
+      attach(2, far, { type: 'gre', port: 0 });
+      for (const trafficClass of [0, 0xb8]) {
+        worker.received.length = 0;
+        worker.sent.length = 0;
+        sendTo(queue, payload(3 * 1490 + 100), far, { segmentSize: 1490, trafficClass });
+        sendTo(queue, payload(4 * 100), nowhere, { segmentSize: 100, trafficClass });
+        expect(await datagrams(2, 1)).toHaveLength(1);
+        await until('both are reported', () => worker.breathe() >= 0 && worker.sent.length === 2);
+        expect(worker.sent.map(({ reason, octets }) => [reason, octets])).toEqual([
+          ['mtu_exceeded', 0],
+          ['tunnel_down', 0],
+        ]);
+      }
+    });
+
     test('GRE packets that are too long, or have nowhere to go, are refused', async () => {
       const queue = attach(1, near, { type: 'gre', port: 0 });
       sendTo(queue, payload(1490), far);
@@ -427,6 +472,26 @@ describe.each(engineKinds)('the %s engine', (kind) => {
     worker.sent.length = 0;
     for (let copy = 0; copy < 100; copy++) expect(sendTo(queue, payload(10), '192.0.2.2')).toBe(true);
     await until('they are reported', () => worker.breathe() >= 0 && worker.sent.length === 100);
+  });
+
+  test('many GRE packets on their way are bounded, and detaching among them gives everything back', async () => {
+    const gre = { type: 'gre', port: 0 } as const;
+    for (const trafficClass of [0, 4]) {
+      const queue = attach(1, '192.0.2.1', gre);
+      const other = attach(2, '192.0.2.2', gre);
+      let lent = 0;
+      for (let message = 0; message < 200; message++)
+        if (sendTo(queue, payload(64 * 100), '192.0.2.2', { segmentSize: 100, trafficClass })) lent++;
+      if (kind === 'uring') expect(lent).toBe(MESSAGES_MAX / 64);
+      await Promise.all([worker.detach(queue), worker.detach(other)]);
+      await until('all are reported', () => worker.breathe() >= 0 && worker.sent.length === lent);
+      worker.sent.length = 0;
+      for (const fd of opened.splice(0)) native.close(fd);
+    }
+    const queue = attach(1, '192.0.2.1', gre);
+    for (let message = 0; message < MESSAGES_MAX / 64; message++)
+      expect(sendTo(queue, payload(64 * 100), '192.0.2.2', { segmentSize: 100, trafficClass: 4 })).toBe(true);
+    await until('all are reported', () => worker.breathe() >= 0 && worker.sent.length === MESSAGES_MAX / 64);
   });
 
   test('detaching with datagrams on their way both ways gives every slot and block back', async () => {

@@ -7,7 +7,6 @@ import {
   BUSY,
   CLAIMED,
   CONTESTED,
-  MAPPED_WORD,
   NEIGHBOR_ROUTER,
   NEIGHBOR_TOLD,
   NeighborTable,
@@ -16,6 +15,7 @@ import {
   REFUSED_STATIC,
 } from '../../src/pipeline/neighbor-table.js';
 import { NETWORK_LEARNS, NETWORK_SUPPRESSES_ARP } from '../../src/pipeline/snapshot.js';
+import { MAPPED_WORD } from '../../src/wire/ipv6.js';
 
 const NETWORK = 1;
 const HIGH = 0x5254;

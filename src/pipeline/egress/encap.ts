@@ -1,10 +1,13 @@
 /**
  * From frames to datagrams: copies that leave by an underlay port get the tunnel's header and go to the port's sockets. A
  * super-frame is cut into segments that stand one behind the other in one slot, each with its header, and leaves as one
- * message (UDP_SEGMENT). The outer source port is chosen by the inner flow (RFC 7348 section 5), DSCP and ECN come from the
+ * message, which the kernel (UDP_SEGMENT) or the queue cuts. The outer source port is chosen by the inner flow (RFC 7348 section 5), DSCP and ECN come from the
  * inner packet (RFC 2983, RFC 6040 section 4.1). Copies of one flood to several remotes share what they send. @hot
  *
  * Each copy's hold passes to the queue, as in transmit; what the queue refuses keeps its hold and gets a reason.
+ *
+ * What a machine can do: ask for tiny segments, so that a super-frame is 1,365 datagrams. Its port may have so many messages
+ * a batch (MESSAGES_PER_PORT_MAX) that others still find slots and sends; what is beyond is its copies' loss.
  */
 import { TUNNEL_TX_BYTES, TUNNEL_TX_FRAMES } from '../../dataplane/counters.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
@@ -129,6 +132,7 @@ function sendFrame(
     copies.slots[index] = own;
     machine.letGo(slot);
   }
+  if (!machine.tunnelQuota.take(pool.ingressPort[own], 1)) return dropReasonNumber.tx_full;
   return send(machine, queue, own, 0, copies.tunnels[index], 1);
 }
 
@@ -161,13 +165,15 @@ function sendSuperFrame(
   const header = kind.headerSize(tunnelSettings.flags, tunnelSettings.optionsSize);
   const datagram = header + pool.headersEnd[slot] - pool.offset[slot] + pool.gsoSize[slot];
   // One that is longer than any message goes by itself, for the kernel to refuse.
-  const fitting = kind.protocol === 'udp' ? Math.floor(MESSAGE_SIZE_MAX / datagram) : 1;
-  const perMessage = Math.max(1, Math.min(DATAGRAMS_PER_MESSAGE_MAX, fitting));
+  const perMessage = Math.max(1, Math.min(DATAGRAMS_PER_MESSAGE_MAX, Math.floor(MESSAGE_SIZE_MAX / datagram)));
+  const isCutByKernel = kind.protocol === 'udp';
+  const port = pool.ingressPort[slot];
   takeSequence(machine, tunnel, count);
   for (let first = 0; first < count; first += perMessage) {
     const last = Math.min(first + perMessage, count);
-    const own = pool.allocate();
-    let reason: number = dropReasonNumber.no_slot;
+    const isWithinQuota = machine.tunnelQuota.take(port, isCutByKernel ? 1 : last - first);
+    const own = isWithinQuota ? pool.allocate() : -1;
+    let reason: number = isWithinQuota ? dropReasonNumber.no_slot : dropReasonNumber.tx_full;
     if (own >= 0) {
       writeMessage(machine, own, kind, header, first, last);
       pool.original[own] = pool.original[slot];

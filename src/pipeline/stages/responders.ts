@@ -36,7 +36,7 @@ import {
   macLowAt,
 } from '../../wire/ethernet.js';
 import { isHostIpv4 } from '../../wire/ipv4.js';
-import { IPV6_SOURCE, isHostIpv6 } from '../../wire/ipv6.js';
+import { IPV6_SOURCE, isHostIpv6, MAPPED_WORD } from '../../wire/ipv6.js';
 import {
   isSameIpv6,
   ND_OVERRIDE,
@@ -47,7 +47,7 @@ import {
 } from '../../wire/nd.js';
 import { read16, read32, swap32 } from '../../wire/octets.js';
 import { CONSUMED, type Machine } from '../machine.js';
-import { MAPPED_WORD, NEIGHBOR_ROUTER, NEIGHBOR_TOLD } from '../neighbor-table.js';
+import { NEIGHBOR_ROUTER, NEIGHBOR_TOLD } from '../neighbor-table.js';
 import { NETWORK_SUPPRESSES_ARP, PORT_CLOSED, PORT_ISOLATED, PORT_UNDERLAY } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { BUCKET_ARP, BUCKET_NEIGHBORS, BUCKETS_PER_PORT } from '../token-bucket.js';
