@@ -5,8 +5,10 @@
 import { expect } from 'vitest';
 import { checkDocument } from '../../src/control/check.js';
 import { compile } from '../../src/control/compile.js';
+import { GroupCompiler } from '../../src/control/compile-groups.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
+import type { ResolvedConfig } from '../../src/control/resolved.js';
 import type { JsonValue } from '../../src/control/shapes.js';
 import { staticNeighbors } from '../../src/control/static-neighbors.js';
 import { Batch } from '../../src/dataplane/batch.js';
@@ -95,8 +97,11 @@ export interface Sent {
   /** Position of the partial checksum relative to the frame, 0 when it is complete. */
   readonly checksumStart: number;
   readonly gsoSize: number;
-  /** Slot the queue was given. */
+  /** Slot the queue was given, and the received frame's that it is a copy of. */
   readonly slot: number;
+  readonly original: number;
+  /** The switch made it. */
+  readonly isGenerated: boolean;
   /** What left by an underlay port: the datagrams' remote end and what they were sent with. */
   readonly message?: SentMessage;
 }
@@ -131,12 +136,14 @@ export class TestSwitch {
   readonly counters: Counters;
   readonly queues = new Map<string, MemoryQueue>();
   readonly underlays = new Map<string, MemoryDatagramQueue>();
-  readonly snapshot: Snapshot;
+  snapshot: Snapshot;
   /** What left since it was last looked at. */
   sent: Sent[] = [];
   /** Milliseconds; move it between runs. */
   now = 1_000_000;
-  private readonly indices: Indices;
+  private indices: Indices;
+  private readonly groupCompiler = new GroupCompiler();
+  private readonly devices: NonNullable<TestSwitchOptions['devices']>;
   private readonly batch = new Batch(BATCH_SIZE);
   private readonly pipeline: Pipeline;
 
@@ -144,12 +151,11 @@ export class TestSwitch {
     const { slots = 1024, devices = {}, fdbEntries = 1024, neighborEntries = 64 } = options;
     const { pool, kernels } = poolOf(slots);
     const { resolved } = checkDocument(documentOf({ version: 1, ...document } as unknown as JsonValue));
+    this.devices = devices;
     this.indices = new Indices().allocate(resolved);
     const hasTunnels = [...resolved.ports.values()].some(({ underlay }) => underlay !== undefined);
     this.tunnels = hasTunnels ? new TunnelControl(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 0, [5, 6]) : noTunnels;
-    const remotesOf = (member: number, remotes: readonly string[]) =>
-      remotes.map((remote) => this.addRemote(member, remote));
-    this.snapshot = compile(resolved, this.indices, (name) => upDevice(devices[name]), 1, remotesOf);
+    this.snapshot = this.compile(resolved, 1);
     this.pool = pool;
     this.counters = options.counters ?? counterMemory;
     this.fdb = new FdbControl(new SharedArrayBuffer(fdbSize(fdbEntries)), { capacity: fdbEntries, seed: [1, 2] });
@@ -179,6 +185,27 @@ export class TestSwitch {
     this.machine = new Machine(parts, this.snapshot);
     this.pipeline = new Pipeline(this.machine);
     for (const name of resolved.ports.keys()) if (devices[name] !== 'down') this.attach(name);
+  }
+
+  /** Another configuration of the same ports, in force from the next batch on. */
+  configure(document: TestDocument): void {
+    const { resolved } = checkDocument(documentOf({ version: 1, ...document } as unknown as JsonValue));
+    this.indices = this.indices.allocate(resolved);
+    this.snapshot = this.compile(resolved, this.snapshot.epoch + 1);
+    this.machine.snapshot = this.snapshot;
+  }
+
+  private compile(resolved: ResolvedConfig, epoch: number): Snapshot {
+    const remotesOf = (member: number, remotes: readonly string[]) =>
+      remotes.map((remote) => this.addRemote(member, remote));
+    return compile(
+      resolved,
+      this.indices,
+      (name) => upDevice(this.devices[name]),
+      epoch,
+      remotesOf,
+      this.groupCompiler,
+    );
   }
 
   index(port: string): number {
@@ -254,6 +281,11 @@ export class TestSwitch {
     return this.sent.splice(0);
   }
 
+  /** Slots of the frames in the batch. */
+  get received(): Int32Array {
+    return this.batch.slots.slice(0, this.batch.count);
+  }
+
   /** Puts a frame into the batch; false when there is no slot, or no room. */
   receive({ port, octets, vnet, from, datagramSize = 0, trafficClass = -1 }: Received): boolean {
     const slot = this.batch.full
@@ -315,7 +347,14 @@ export class TestSwitch {
   }
 
   private keepMessage(port: string, message: SentMessage): void {
-    this.sent.push({ port, octets: message.octets, checksumStart: 0, gsoSize: 0, slot: message.slot, message });
+    this.sent.push({
+      port,
+      octets: message.octets,
+      checksumStart: 0,
+      gsoSize: 0,
+      ...this.originOf(message.slot),
+      message,
+    });
   }
 
   private keep(port: string, slot: number): void {
@@ -326,8 +365,13 @@ export class TestSwitch {
       octets: pool.octets.slice(start, start + pool.length[slot]),
       checksumStart: pool.checksumStart[slot] === 0 ? 0 : pool.checksumStart[slot] - start,
       gsoSize: pool.gsoType[slot] === 0 ? 0 : pool.gsoSize[slot],
-      slot,
+      ...this.originOf(slot),
     });
+  }
+
+  private originOf(slot: number): Pick<Sent, 'slot' | 'original' | 'isGenerated'> {
+    const original = this.pool.original[slot];
+    return { slot, original, isGenerated: this.pool.isGenerated[original] !== 0 };
   }
 }
 

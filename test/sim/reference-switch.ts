@@ -58,8 +58,15 @@ export interface Observer {
   notLearned(port: string): void;
 }
 
+/** Policy over the switch: names why a frame, or one copy of it, may not pass. A refused frame teaches nothing. */
+export interface Judge<Received> {
+  enters(frame: Received, network: string): DropReason | undefined;
+  leaves(frame: Received, network: string, port: string): DropReason | undefined;
+}
+
 /** A frame inside the switch: as its network sees it. */
-interface Inside {
+interface Inside<Received> {
+  readonly received: Received;
   readonly port: string;
   readonly network: string;
   readonly octets: Uint8Array;
@@ -69,7 +76,7 @@ interface Inside {
   readonly packetSize: number;
   readonly knownDestination?: Station | undefined;
   readonly knownSource?: Station | undefined;
-  reason?: DropReason;
+  reason?: DropReason | undefined;
 }
 
 const isTpid = (value: number) => value === 0x8100 || value === 0x88a8;
@@ -77,7 +84,7 @@ const word = (octets: Uint8Array, at: number) => octets[at] * 256 + octets[at + 
 export const macText = (octets: Uint8Array, at: number) =>
   Buffer.from(octets.buffer, octets.byteOffset + at, 6).toString('hex');
 
-export class ReferenceSwitch {
+export class ReferenceSwitch<Received extends ModelFrame = ModelFrame> {
   readonly stations = new Map<string, Station>();
   ports = new Map<string, ModelPort>();
   private document: SwitchDocument = { version: 1, networks: {}, ports: {} };
@@ -86,10 +93,12 @@ export class ReferenceSwitch {
   private readonly suspects = new Map<string, { since: number; count: number; before: number }>();
   private readonly blocked = new Map<string, number>();
   private readonly observer: Observer;
+  private readonly judge: Judge<Received> | undefined;
   private now = 0;
 
-  constructor(observer: Observer) {
+  constructor(observer: Observer, judge?: Judge<Received>) {
     this.observer = observer;
+    this.judge = judge;
   }
 
   /** A device that is absent is a port that is down: what was learned behind it is forgotten, as that of members gone. */
@@ -132,9 +141,11 @@ export class ReferenceSwitch {
   }
 
   /** One breath. */
-  receive(frames: readonly ModelFrame[]): Outcome[] {
+  receive(frames: readonly Received[]): Outcome[] {
     const inside = frames.map((frame) => this.admit(frame));
-    for (const frame of inside) if (typeof frame !== 'string') this.passStorm(frame);
+    for (const frame of inside)
+      if (typeof frame !== 'string') frame.reason = this.judge?.enters(frame.received, frame.network);
+    for (const frame of inside) if (typeof frame !== 'string' && frame.reason === undefined) this.passStorm(frame);
     for (const frame of inside) if (typeof frame !== 'string' && frame.reason === undefined) this.learn(frame);
     return inside.map((frame) => (typeof frame === 'string' ? { reason: frame, copies: [] } : this.forward(frame)));
   }
@@ -150,7 +161,8 @@ export class ReferenceSwitch {
   // ---- the way in -------------------------------------------------------------------------------------------------
 
   /** The frame in its network, or why it may not enter. */
-  private admit({ port: name, octets, offload }: ModelFrame): Inside | DropReason {
+  private admit(received: Received): Inside<Received> | DropReason {
+    const { port: name, octets, offload } = received;
     if (octets.length < 14) return 'runt';
     if (octets.length >= 65_600) return 'too_long';
     if ((octets[6] & 1) === 1) return 'group_source';
@@ -180,6 +192,7 @@ export class ReferenceSwitch {
     const headers = 14 + tags * 4;
     const inner = concatenate(octets.slice(0, 12), octets.slice(12 + taken));
     return {
+      received,
       port: name,
       network: member.network,
       octets: inner,
@@ -192,7 +205,7 @@ export class ReferenceSwitch {
     };
   }
 
-  private passStorm(frame: Inside): void {
+  private passStorm(frame: Inside<Received>): void {
     const destination = macText(frame.octets, 0);
     const isGroup = (frame.octets[0] & 1) === 1;
     if (!isGroup && frame.knownDestination !== undefined) return;
@@ -211,7 +224,7 @@ export class ReferenceSwitch {
 
   // ---- learning ---------------------------------------------------------------------------------------------------
 
-  private learn(frame: Inside): void {
+  private learn(frame: Inside<Received>): void {
     const { network, port } = frame;
     if (this.document.networks[network].learning === false) return;
     const mac = macText(frame.octets, 6);
@@ -283,7 +296,7 @@ export class ReferenceSwitch {
 
   // ---- the way out ------------------------------------------------------------------------------------------------
 
-  private forward(frame: Inside): Outcome {
+  private forward(frame: Inside<Received>): Outcome {
     if (frame.reason !== undefined) return { reason: frame.reason, copies: [] };
     const destination = frame.knownDestination ?? this.stations.get(`${frame.network} ${macText(frame.octets, 0)}`);
     if (destination?.port === frame.port) return { reason: 'hairpin', copies: [] };
@@ -296,7 +309,7 @@ export class ReferenceSwitch {
     return { copies: others.map((name) => this.leave(frame, name)) };
   }
 
-  private leave(frame: Inside, name: string): Copy {
+  private leave(frame: Inside<Received>, name: string): Copy {
     const port = this.ports.get(name)!;
     const member = port.members.find(({ network }) => network === frame.network)!;
     const refuse = (reason: DropReason): Copy => ({ port: name, reason, frames: [] });
@@ -310,6 +323,8 @@ export class ReferenceSwitch {
     if (port.mode === 'trunk' && member.tag === undefined && innerVid !== 0) {
       if (port.members.some((each) => each !== member && each.vid === innerVid)) return refuse('vlan_not_allowed');
     }
+    const refusal = this.judge?.leaves(frame.received, frame.network, name);
+    if (refusal !== undefined) return refuse(refusal);
     if (frame.packetSize > Math.min(device.mtu, member.mtu)) return refuse('mtu_exceeded');
     if (!device.attached) return refuse('port_down');
     const tag = member.tag && [member.tag.tpid, frame.priority + member.tag.vid];
