@@ -9,7 +9,15 @@ import { compile } from '../../src/control/compile.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
 import type { Batch } from '../../src/dataplane/batch.js';
-import { Counters, RX_CONSUMED, RX_FORWARDED, RX_FRAMES, TUNNEL_RX_FRAMES } from '../../src/dataplane/counters.js';
+import {
+  Counters,
+  DROP_OF_FRAME,
+  RX_CONSUMED,
+  RX_FORWARDED,
+  RX_FRAMES,
+  TUNNEL_RX_FRAMES,
+} from '../../src/dataplane/counters.js';
+import { dropReasonNumber } from '../../src/dataplane/drop-reason.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, PortQueue } from '../../src/dataplane/io-engine.js';
@@ -21,10 +29,12 @@ import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-ta
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
+import { POLICY_FRAGMENTS } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
+import { fragmentFrame } from '../wire/fragment-frames.js';
 import { advertisement, arpFrame, ndFrame } from '../wire/neighbor-frames.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
 import {
@@ -36,7 +46,7 @@ import {
 } from './hot-path-tunnels.js';
 
 const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
-const [TEMPLATES, TUNNEL_TEMPLATES] = [2048, 1024];
+const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES] = [2048, 1024, 512];
 const FDB_ENTRIES = 16_384;
 const offloads = { checksum: true, tcp4: true, tcp6: true, udp: true };
 const none = { checksum: false, tcp4: false, tcp6: false, udp: false };
@@ -104,6 +114,22 @@ function makeTemplate(ports: number): Template {
   const octets = new Uint8Array(Math.max(size, 40)).fill(0x11);
   octets.set(Buffer.from(`${to}${source}${tags}88b5`, 'hex'));
   return { port, octets: octets.slice(0, size), ...plain };
+}
+
+/** Of some datagrams, in any order: of a few the first never comes, some overlap. Their port is followed. */
+function makeFragment(port: number): Template {
+  const id = below(24);
+  const start = below(40) === 0 ? 8 : id < 4 ? 32 : below(4) * 16;
+  const octets = fragmentFrame({
+    from: station(port, below(24)).replace(/(..)(?!$)/g, '$1:'),
+    to: `52:54:00:0${below(8)}:00:${below(24).toString(16).padStart(2, '0')}`,
+    isIpv6: below(2) === 0,
+    id,
+    start,
+    size: start === 48 ? 20 : 16,
+    isLast: start === 48,
+  });
+  return { port, octets, ...plain };
 }
 
 /** Says where its station's address is, or asks for another's; of many stations, two have the same. */
@@ -199,6 +225,9 @@ function build() {
   const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
   const upPort = (name: string) => ({ mtu: 1500, features: takesAll(name) ? offloads : none });
   const snapshot = compile(resolved, indices, upPort, 1, internRemotes(new TunnelControl(tunnelMemory), indices));
+  const followed = indices.port('still') ?? -1;
+  (snapshot as { policies: number }).policies = 1;
+  snapshot.portPolicy[followed] = POLICY_FRAGMENTS;
   const pool = new FramePool(4096);
   const counters = new Counters();
   const machine = new Machine(
@@ -231,6 +260,7 @@ function build() {
   const templates = [
     ...Array.from({ length: TEMPLATES }, () => makeTemplate(localPorts)),
     ...Array.from({ length: TUNNEL_TEMPLATES }, ofTunnels),
+    ...Array.from({ length: FRAGMENT_TEMPLATES }, () => makeFragment(followed)),
   ];
   // Mixed, with the same seed as all else.
   for (let index = templates.length - 1; index > 0; index--) {
@@ -247,10 +277,10 @@ function build() {
       return clock;
     },
   );
-  return { loop, pool, counters, underlays, snapshot, ports: indices.ports.size };
+  return { loop, pool, machine, followed, counters, underlays, snapshot, ports: indices.ports.size };
 }
 
-const { loop, pool, counters, underlays, snapshot, ports } = build();
+const { loop, pool, machine, followed, counters, underlays, snapshot, ports } = build();
 
 function breathe(frames: number): void {
   for (let done = 0; done < frames; ) done += loop.breathe();
@@ -292,5 +322,8 @@ for (let port = 0; port < ports; port++) {
 }
 const encapsulated = underlays.reduce((sum, { sentDatagrams }) => sum + sentDatagrams, 0);
 const decapsulated = snapshot.remotes.reduce((sum, tunnel) => sum + counters.tunnelValue(tunnel, TUNNEL_RX_FRAMES), 0);
-const lost = pool.slotCount - pool.available;
-console.log(`RESULT ${JSON.stringify({ received, sent, answered, encapsulated, decapsulated, lost })}`);
+const lost = pool.slotCount - pool.available - machine.waiting.count;
+const fragmentDrops = (['fragment_timeout', 'fragment_overlap', 'fragment_limit'] as const).map((reason) =>
+  counters.dropValue(followed, dropReasonNumber[reason], DROP_OF_FRAME),
+);
+console.log(`RESULT ${JSON.stringify({ received, sent, answered, encapsulated, decapsulated, lost, fragmentDrops })}`);

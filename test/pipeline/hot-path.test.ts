@@ -44,7 +44,7 @@ interface Outcome {
   readonly collections: string[];
   readonly result: Readonly<
     Record<'received' | 'sent' | 'answered' | 'encapsulated' | 'decapsulated' | 'lost', number>
-  >;
+  > & { readonly fragmentDrops: readonly number[] };
 }
 
 function runChild(...args: string[]): Outcome {
@@ -70,6 +70,7 @@ test('a million frames of every kind deoptimise nothing and cause no garbage col
   expect(result.encapsulated).toBeGreaterThan(result.received / 10);
   expect(result.decapsulated).toBeGreaterThan(result.received / 10);
   expect(result.lost).toBe(0);
+  for (const count of result.fragmentDrops) expect(count).toBeGreaterThan(0);
   expect(deoptimised).toEqual([]);
   expect(collections).toEqual([]);
 });
