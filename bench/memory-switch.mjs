@@ -23,6 +23,7 @@ const paths = /** @type {const} */ ({
   tunnelKinds: 'tunnels/registry',
   fragments: 'pipeline/fragment-table',
   neighbors: 'pipeline/neighbor-table',
+  connections: 'pipeline/connection-table',
   loops: 'pipeline/loop-guard',
   machine: 'pipeline/machine',
   pipeline: 'pipeline/pipeline',
@@ -95,7 +96,7 @@ export class MemorySwitch {
     this.indices = new modules.indices.Indices().allocate(resolved);
     const tunnels = makeTunnels(modules, seed);
     const snapshot = this.compile(resolved, tunnels);
-    this.machine = new modules.machine.Machine(this.parts(seed, tunnels), snapshot);
+    this.machine = new modules.machine.Machine(this.parts(seed, tunnels, resolved.conntrack.capacity), snapshot);
     this.portCount = snapshot.portMode.length;
     for (let port = 0; port < this.portCount; port++) this.machine.queues[port] = new MemoryQueue(port, this.outbox);
   }
@@ -121,16 +122,18 @@ export class MemorySwitch {
     return this.indices.port(name);
   }
 
-  /** @private @param {number} seed @param {any} tunnels */
-  parts(seed, tunnels) {
+  /** @private @param {number} seed @param {any} tunnels @param {number} capacity of the connection table */
+  parts(seed, tunnels, capacity) {
     const { modules, pool, counters } = this;
-    const { samples, fdb, fragments, neighbors, buckets, loops, kernels } = modules;
+    const { samples, fdb, fragments, connections, neighbors, buckets, loops, kernels } = modules;
+    const connectionMemory = new SharedArrayBuffer(connections.connectionTableSize(capacity));
     return {
       ...{ pool, counters, tunnels },
       kernels: new kernels.Kernels(pool.memory),
       samples: new samples.DropSamples(new SharedArrayBuffer(samples.DROP_SAMPLES_SIZE)),
       fdb: new fdb.Fdb(new SharedArrayBuffer(fdb.fdbSize()), 1, { seed: [seed, seed + 1] }),
       fragments: new fragments.FragmentTable(new SharedArrayBuffer(fragments.fragmentTableSize()), 1),
+      connections: new connections.ConnectionTable(connectionMemory, 1, { capacity }),
       neighbors: new neighbors.NeighborTable(new SharedArrayBuffer(neighbors.neighborTableSize()), 1),
       storm: new buckets.TokenBuckets(new SharedArrayBuffer(buckets.TOKEN_BUCKETS_SIZE)),
       loops: new loops.LoopGuard(new SharedArrayBuffer(loops.LOOP_GUARD_SIZE)),

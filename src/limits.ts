@@ -123,6 +123,8 @@ export const FRAGMENT_FRESH_S = 1;
 export const FRAGMENT_SLEEP_MS = 1;
 /** Neighbour solicitations and advertisements that are longer (in octets of ICMPv6) are passed on unread. */
 export const ND_MESSAGE_SIZE_MAX = 512;
+/** The most connections that may be asked for: 512 MB. */
+export const CONNECTION_CAPACITY_MAX = 4_000_000;
 /** Tries for the lock of the connections, and then turns given up for it: some milliseconds, after which the frame is dropped. */
 export const CONNECTION_LOCK_SPINS = 2000;
 export const CONNECTION_LOCK_PAUSES = 1000;

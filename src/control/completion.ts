@@ -42,6 +42,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   network: 'Networks: who can reach whom.',
   tunnel: 'Tunnels: how networks reach other hosts.',
   fdb: 'Stations: which address is behind which port.',
+  conntrack: 'Connections that security groups track.',
   config: 'The running configuration as a whole.',
 };
 

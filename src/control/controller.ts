@@ -68,6 +68,8 @@ export class Controller {
   readonly startedMs = monotonicMs();
   /** FDB entries that were taken over from an earlier daemon. */
   keptFdb = 0;
+  /** Connections that an earlier daemon left. */
+  keptConnections = 0;
   isReady = false;
   private readonly store: ConfigStore;
   private inForce: Running;
@@ -346,6 +348,7 @@ export class Controller {
       for (const [key, member] of indices.members) {
         if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
       }
+      this.dropConnections(kept);
       for (const name of removed) this.dataplane.neighbors.flushPort(indexOf(before.indices, name));
       this.dataplane.tunnels.release(config, indices);
     } catch (error) {
@@ -355,10 +358,25 @@ export class Controller {
     this.inForce = { checked: this.inForce.checked, indices: kept };
   }
 
+  /** Whoever gets the number of a port or network that is gone inherits neither its connections nor its share. */
+  private dropConnections(kept: Indices): void {
+    const [ports, networks] = [new Set(kept.ports.values()), new Set(kept.networks.values())];
+    this.dataplane.connections.keepOnly(
+      (port) => ports.has(port),
+      (network) => networks.has(network),
+    );
+  }
+
   private async publish(config: ResolvedConfig, indices: Indices): Promise<void> {
     this.epoch++;
     const upPort = (name: string) => this.upPort(name, indices);
     const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
+    const { capacity } = config.conntrack;
+    if (capacity !== this.dataplane.connections.capacity)
+      this.options.log.warn(
+        { capacity },
+        'settings.conntrack.capacity counts from the next start, without the connections there are',
+      );
     const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
     for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
@@ -421,6 +439,10 @@ export class Controller {
       (member) => members.has(member),
       (port) => ports.has(port),
     );
+    if (dataplane.connectionsSurvived) {
+      this.dropConnections(owned);
+      this.keptConnections = dataplane.connections.used;
+    }
     if (!dataplane.fdbSurvived) return;
     if (!indicesAreKnown) {
       for (let member = 0; member < MEMBERS_MAX; member++) dataplane.fdb.releaseMember(member);

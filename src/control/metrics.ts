@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { UserError } from '../errors.js';
 import { METRICS_CONNECTIONS_MAX } from '../limits.js';
-import type { DropRow, StatsResult, StatusResult, TunnelRow } from './shapes.js';
+import type { ConntrackStats, DropRow, StatsResult, StatusResult, TunnelRow } from './shapes.js';
 import { errorCode } from './socket-path.js';
 import type { SwitchControl } from './switch-control.js';
 
@@ -40,6 +40,7 @@ interface Reading {
   readonly stats: StatsResult;
   readonly drops: readonly DropRow[];
   readonly tunnels: readonly TunnelRow[];
+  readonly conntrack: ConntrackStats;
 }
 
 /** In place of the remotes that are not in the configuration, whose number a sender within allowFrom decides. */
@@ -70,6 +71,16 @@ export class SwitchMetrics {
   private readonly moves = this.counter('weft_station_moves_total', 'Stations that moved to a port.', ['port']);
   private readonly fdbEntries = this.gauge('weft_fdb_entries', 'Addresses in the FDB.');
   private readonly fdbLimit = this.gauge('weft_fdb_limit', 'Addresses the FDB has room for.');
+  private readonly connections = this.gauge('weft_conntrack_entries', 'Connections that are tracked.');
+  private readonly connectionLimit = this.gauge('weft_conntrack_limit', 'Connections there is room for.');
+  private readonly connectionsCreated = this.counter('weft_conntrack_created_total', 'Connections begun.', []);
+  private readonly connectionsExpired = this.counter('weft_conntrack_expired_total', 'Connections that timed out.', []);
+  private readonly connectionsRefused = this.counter('weft_conntrack_refused_total', 'New connections refused.', [
+    'why',
+  ]);
+  private readonly connectionsByPort = this.gauge('weft_conntrack_port_entries', "Connections of a port's share.", [
+    'port',
+  ]);
   private readonly busyShare = this.gauge('weft_worker_busy_share', 'Share of the last second worked.', ['worker']);
   private readonly busy = this.counter('weft_worker_busy_seconds_total', 'Seconds spent working.', ['worker']);
   private readonly workerFrames = this.counter('weft_worker_frames_total', 'Frames received.', ['worker']);
@@ -103,7 +114,7 @@ export class SwitchMetrics {
     ['network', 'remote'],
   );
 
-  update({ status, stats, drops, tunnels }: Reading): void {
+  update({ status, stats, drops, tunnels, conntrack }: Reading): void {
     this.registry.resetMetrics();
     this.info.set({ version: status.version, io: status.io }, 1);
     this.ready.set(status.ready ? 1 : 0);
@@ -111,11 +122,21 @@ export class SwitchMetrics {
     this.epoch.set(status.epoch);
     this.fdbEntries.set(status.fdb.entries);
     this.fdbLimit.set(status.fdb.capacity);
+    this.updateConnections(conntrack);
     for (const state of ['up', 'down', 'waiting'] as const) this.ports.set({ state }, status.ports[state]);
     this.updatePorts(stats);
     for (const { port, reason, of, count } of drops) this.drops.inc({ port, reason, of }, count);
     this.updateTunnels(tunnels);
     this.updateWorkers(status, stats);
+  }
+
+  private updateConnections({ capacity, used, created, expired, refused, byPort }: ConntrackStats): void {
+    this.connections.set(used);
+    this.connectionLimit.set(capacity);
+    this.connectionsCreated.inc(created);
+    this.connectionsExpired.inc(expired);
+    for (const [why, count] of Object.entries(refused)) this.connectionsRefused.inc({ why }, count);
+    for (const { port, used: ofPort } of byPort) this.connectionsByPort.set({ port }, ofPort);
   }
 
   private updateTunnels(tunnels: readonly TunnelRow[]): void {
@@ -244,13 +265,14 @@ export class MetricsServer {
 
   private async readNow(): Promise<string> {
     const { control } = this;
-    const [status, stats, drops, tunnels] = await Promise.all([
+    const [status, stats, drops, tunnels, conntrack] = await Promise.all([
       control.status(),
       control.stats(),
       control.drops(),
       control.tunnelList(),
+      control.conntrackStats(),
     ]);
-    this.metrics.update({ status, stats, drops, tunnels });
+    this.metrics.update({ status, stats, drops, tunnels, conntrack });
     return await this.metrics.registry.metrics();
   }
 }

@@ -9,6 +9,7 @@
  */
 import { z } from 'zod';
 import {
+  CONNECTION_CAPACITY_MAX,
   FDB_CAPACITY,
   FRAGMENT_DATAGRAMS_MAX,
   GENEVE_OPTION_SIZE_MAX,
@@ -56,7 +57,9 @@ const settingsSchema = z.strictObject({
     .describe('Forwarding threads; auto chooses by the processors there are.'),
   conntrack: z
     .strictObject({
-      capacity: count(16_777_216).default(262_144).describe('Connections in all.'),
+      capacity: count(CONNECTION_CAPACITY_MAX)
+        .default(262_144)
+        .describe('Connections in all. A change counts from the next start of the daemon.'),
       perPort: share().default('25%').describe('Share of the capacity one port may use.'),
       perNetwork: share().default('100%').describe('Share of the capacity one network may use.'),
       midstream: flag().default(false).describe('Whether a TCP connection may be taken up without its beginning.'),

@@ -48,6 +48,7 @@ export interface StatusResult {
   /** All ports together: what was received and what was sent. */
   readonly rates: { readonly rx: Rate; readonly tx: Rate };
   readonly fdb: { readonly entries: number; readonly capacity: number };
+  readonly connections: { readonly used: number; readonly capacity: number };
   /** Number of the snapshot that all workers forward by. */
   readonly epoch: number;
   /** What a restarted daemon took over from its predecessor. */
@@ -217,6 +218,44 @@ export interface TunnelDetail {
   readonly mtu: number;
   readonly reckoning: readonly MtuStep[];
   readonly tunnels: readonly TunnelRow[];
+}
+
+/** One end's view of a connection. ICMP queries have an identifier in place of ports; other protocols neither. */
+export interface ConntrackEnd {
+  readonly src: string;
+  readonly dst: string;
+  readonly srcPort?: number;
+  readonly dstPort?: number;
+  readonly icmpId?: number;
+}
+
+export interface ConntrackRow {
+  /** The network's name. */
+  readonly zone: string;
+  /** Name of the protocol if it has one, else its number. */
+  readonly proto: string;
+  readonly state: string;
+  readonly original: ConntrackEnd;
+  readonly reply: ConntrackEnd;
+  readonly timeoutSeconds: number;
+  /** Whose share it counts against. */
+  readonly port: string;
+}
+
+export interface ConntrackStats {
+  readonly capacity: number;
+  readonly used: number;
+  /** Ports with connections. */
+  readonly byPort: readonly { readonly port: string; readonly used: number; readonly limit: number }[];
+  /** By class of timeouts. */
+  readonly byState: Readonly<Record<string, number>>;
+  readonly created: number;
+  readonly expired: number;
+  /** Half-open or finished ones that gave way to new ones. */
+  readonly evicted: number;
+  /** Flushed, cut by policy, or gone with their port or network. */
+  readonly removed: number;
+  readonly refused: Readonly<Record<string, number>>;
 }
 
 export interface DropRow {

@@ -57,6 +57,7 @@ export class StartingSwitch {
       ports: { up: 0, down: 0, waiting: 0 },
       rates: { rx: NO_RATE, tx: NO_RATE },
       fdb: { entries: 0, capacity: 0 },
+      connections: { used: 0, capacity: 0 },
       epoch: 0,
     };
   }

@@ -9,6 +9,8 @@
  */
 import type {
   ChangeResult,
+  ConntrackRow,
+  ConntrackStats,
   DropRow,
   FdbRow,
   HealthResult,
@@ -74,6 +76,12 @@ export interface SwitchControl {
   tunnelList(): Promise<readonly TunnelRow[]>;
   /** How one network is carried. Fails for a network without tunnels. */
   tunnelShow(network: string): Promise<TunnelDetail>;
+
+  /** Connections, of one port if it is named, in no order. */
+  conntrackList(port: string | undefined, limit: number): Promise<readonly ConntrackRow[]>;
+  /** Forgets connections; returns how many. */
+  conntrackFlush(port?: string): Promise<number>;
+  conntrackStats(): Promise<ConntrackStats>;
 
   /** Non-zero drop counters, most frequent first. */
   drops(): Promise<readonly DropRow[]>;

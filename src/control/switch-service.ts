@@ -9,6 +9,7 @@ import type { Names } from '../pipeline/stage.js';
 import { ipWords, ipWordsText, macText, parseIp, parseMac } from '../wire/address.js';
 import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
+import { conntrackRow, conntrackStats } from './connection-rows.js';
 import type { Controller } from './controller.js';
 import { diff } from './diff.js';
 import { FdbListing } from './fdb-listing.js';
@@ -18,6 +19,8 @@ import { remoteFault } from './resolve-tunnels.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 import type {
   ChangeResult,
+  ConntrackRow,
+  ConntrackStats,
   DropRow,
   FdbRow,
   HealthResult,
@@ -77,8 +80,9 @@ export class SwitchService implements SwitchControl {
       ports,
       rates,
       fdb: { entries, capacity },
+      connections: { used: dataplane.connections.used, capacity: dataplane.connections.capacity },
       epoch: controller.snapshotEpoch,
-      ...(dataplane.fdbSurvived ? { kept: { connections: 0, fdb: controller.keptFdb } } : {}),
+      ...(dataplane.fdbSurvived ? { kept: { connections: controller.keptConnections, fdb: controller.keptFdb } } : {}),
     };
   }
 
@@ -230,6 +234,27 @@ export class SwitchService implements SwitchControl {
     const network = selection.network === undefined ? {} : { network: this.networkIndex(selection.network) };
     if (selection.port === undefined) return fdb.flush(network);
     return this.shownPort(selection.port).reduce((sum, port) => sum + fdb.flush({ ...network, port }), 0);
+  }
+
+  async conntrackList(port: string | undefined, limit: number): Promise<readonly ConntrackRow[]> {
+    const { connections, snapshot } = this.controller.dataplane;
+    const selector = port === undefined ? {} : { port: this.portIndex(port) };
+    const names = this.names();
+    const rows = connections.list(nowSeconds(), snapshot.connectionTimeouts, selector, limit);
+    return Array.from(rows, (row) => conntrackRow(row, names));
+  }
+
+  async conntrackFlush(port?: string): Promise<number> {
+    const { connections } = this.controller.dataplane;
+    return connections.flush(port === undefined ? {} : { port: this.portIndex(port) });
+  }
+
+  async conntrackStats(): Promise<ConntrackStats> {
+    const { connections, snapshot } = this.controller.dataplane;
+    const byPort = [...this.portIndices()]
+      .map(([name, index]) => ({ port: shownName(name), used: connections.usedBy(index) }))
+      .filter(({ used }) => used > 0);
+    return conntrackStats(connections.totals(), byPort, snapshot.connectionsPerPort);
   }
 
   async drops(): Promise<readonly DropRow[]> {

@@ -19,7 +19,6 @@ interface Unsupported {
 }
 
 export const unsupported: readonly Unsupported[] = [
-  { at: 'settings.conntrack', what: 'track connections' },
   { at: 'settings.neighbors', what: 'route' },
   { at: 'settings.limits.dhcp', what: 'answer DHCP' },
   { at: 'settings.limits.dns', what: 'answer DNS' },

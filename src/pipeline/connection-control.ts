@@ -21,6 +21,7 @@ import {
   destinationPortOf,
   KEY_ZONE,
   sourcePortOf,
+  V_EPOCH,
   V_PORTS,
   V_STATE,
 } from './connection-table.js';
@@ -247,10 +248,14 @@ export class ConnectionControl extends ConnectionTable {
     return true;
   }
 
-  /** For memory that an earlier daemon left, before any worker uses it. */
+  /**
+   * For memory that an earlier daemon left, before any worker uses it. Its policy epochs are not this daemon's, so every
+   * connection is judged again by its next frame: epochs are numbered from 1.
+   */
   recover(): void {
     this.table.recover(this.owner);
     this.recount();
+    for (let entry = 1; entry < this.table.entryLimit; entry++) this.table.setValueWord(entry, V_EPOCH, 0);
     this.table.unlock(this.owner);
   }
 

@@ -294,7 +294,6 @@ ports:
 
 describe('what this version does not do yet', () => {
   const uses: Record<string, string> = {
-    'settings.conntrack': 'settings: { conntrack: { midstream: true } }',
     'settings.neighbors': 'settings: { neighbors: { queue: 5 } }',
     'settings.limits.dhcp': 'settings: { limits: { dhcp: 5pps } }',
     'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',

@@ -2,6 +2,8 @@
 
 import type {
   ChangeResult,
+  ConntrackRow,
+  ConntrackStats,
   DropRow,
   FdbRow,
   HealthResult,
@@ -121,6 +123,39 @@ export const fakeTunnels: readonly TunnelRow[] = [
   },
 ];
 
+export const fakeConnections: readonly ConntrackRow[] = [
+  {
+    zone: 'red',
+    proto: 'tcp',
+    state: 'established',
+    original: { src: '192.0.2.1', dst: '192.0.2.2', srcPort: 1234, dstPort: 80 },
+    reply: { src: '192.0.2.2', dst: '192.0.2.1', srcPort: 80, dstPort: 1234 },
+    timeoutSeconds: 7499,
+    port: 'vm1',
+  },
+  {
+    zone: 'red',
+    proto: 'icmpv6',
+    state: 'unreplied',
+    original: { src: '2001:db8::1', dst: '2001:db8::2', icmpId: 7 },
+    reply: { src: '2001:db8::2', dst: '2001:db8::1', icmpId: 7 },
+    timeoutSeconds: 59,
+    port: 'vm1',
+  },
+];
+
+export const fakeConntrackStats: ConntrackStats = {
+  capacity: 262_144,
+  used: 2,
+  byPort: [{ port: 'fw', used: 2, limit: 65_536 }],
+  byState: { tcpEstablished: 1, icmp: 1 },
+  created: 12,
+  expired: 10,
+  evicted: 0,
+  removed: 0,
+  refused: { full: 3, port: 0, network: 0, busy: 0 },
+};
+
 export const fakeChange: ChangeResult = {
   changes: [
     { path: 'ports.vm1.network', op: 'change', from: 'red', to: 'blue' },
@@ -187,6 +222,7 @@ export class FakeSwitch implements SwitchControl {
       ports: { up: 1, down: 0, waiting: 1 },
       rates: { rx: rate, tx: rate },
       fdb: { entries: this.fdb.length, capacity: 1_048_576 },
+      connections: { used: 2, capacity: 262_144 },
       epoch: 7,
     };
   }
@@ -289,6 +325,20 @@ export class FakeSwitch implements SwitchControl {
   async fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number> {
     this.calls.push(['fdbFlush', selection]);
     return 5;
+  }
+
+  async conntrackList(port: string | undefined, limit: number): Promise<readonly ConntrackRow[]> {
+    this.calls.push(['conntrackList', port, limit]);
+    return fakeConnections.slice(0, limit);
+  }
+
+  async conntrackFlush(port?: string): Promise<number> {
+    this.calls.push(['conntrackFlush', port]);
+    return fakeConnections.length;
+  }
+
+  async conntrackStats(): Promise<ConntrackStats> {
+    return fakeConntrackStats;
   }
 
   async tunnelList(): Promise<readonly TunnelRow[]> {

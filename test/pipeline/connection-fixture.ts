@@ -27,13 +27,20 @@ export interface Seen {
   readonly result: number;
 }
 
+/** Shares in percent. */
+export interface Conntrack {
+  readonly perPort?: number;
+  readonly perNetwork?: number;
+  readonly midstream?: boolean;
+}
+
 export const EPOCH = 77;
 
 export class TrackedSwitch {
   readonly tested: TestSwitch;
   private readonly batch = new Batch(256);
 
-  constructor(conntrack: Record<string, unknown> = {}, connectionEntries = 64) {
+  constructor(conntrack: Conntrack = {}, connectionEntries = 64) {
     const networks = { red: { type: 'local' }, blue: { type: 'local' } } as const;
     const ports = {
       a: vm({ network: 'red' }),
@@ -43,13 +50,11 @@ export class TrackedSwitch {
       y: vm({ network: 'blue' }),
     };
     this.tested = new TestSwitch({ networks, ports }, { connectionEntries });
-    const timeouts = { ...this.tested.snapshot.connectionTimeouts };
-    void timeouts;
     const share = (percent = 100) => Math.max(1, Math.floor((connectionEntries * percent) / 100));
     Object.assign(this.tested.snapshot, {
       policies: 1,
-      connectionsPerPort: share(conntrack.perPort as number | undefined),
-      connectionsPerNetwork: share(conntrack.perNetwork as number | undefined),
+      connectionsPerPort: share(conntrack.perPort),
+      connectionsPerNetwork: share(conntrack.perNetwork),
       connectionMidstream: conntrack.midstream === true ? 1 : 0,
     });
     this.tested.snapshot.networkPolicy.fill(POLICY_TRACKED);

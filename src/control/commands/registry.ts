@@ -3,6 +3,7 @@ import type { Command, RpcMethod } from '../command.js';
 import { checkCommands } from './check.js';
 import { completionCommands } from './completion.js';
 import { configCommands } from './config.js';
+import { conntrackCommands } from './conntrack.js';
 import { daemonCommands } from './daemon.js';
 import { demoCommands } from './demo.js';
 import { dropsCommands } from './drops.js';
@@ -27,6 +28,7 @@ export const commands: readonly Command[] = [
   ...networkCommands,
   ...fdbCommands,
   ...tunnelCommands,
+  ...conntrackCommands,
   ...statsCommands,
   ...dropsCommands,
   ...traceCommands,

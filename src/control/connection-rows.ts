@@ -1,0 +1,101 @@
+/** Connections as operators see them: rows of `weft conntrack list`, and its statistics. Pure; main thread. */
+import type { ConnectionCounts, ConnectionRow } from '../pipeline/connection-control.js';
+import {
+  connectionClasses,
+  KEY_HIGHER,
+  KEY_LOWER,
+  KEY_PORTS,
+  KEY_ZONE,
+  LOWER_IS_ORIGINAL,
+  SEEN_REPLY,
+  STATE_MASK,
+  V_STATE,
+} from '../pipeline/connection-entry.js';
+import { classOf } from '../pipeline/connection-tracking.js';
+import { sctpStateNames } from '../pipeline/sctp-tracking.js';
+import type { Names } from '../pipeline/stage.js';
+import { tcpStateNames } from '../pipeline/tcp-tracking.js';
+import { ipWordsText } from '../wire/address.js';
+import {
+  PROTOCOL_GRE,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+} from '../wire/ip-protocol.js';
+import { swap32 } from '../wire/octets.js';
+import type { ConntrackEnd, ConntrackRow, ConntrackStats } from './shapes.js';
+
+const PROTOCOL_DCCP = 33;
+const PROTOCOL_UDPLITE = 136;
+const protocolNames: Readonly<Record<number, string>> = {
+  [PROTOCOL_ICMP]: 'icmp',
+  [PROTOCOL_TCP]: 'tcp',
+  [PROTOCOL_UDP]: 'udp',
+  [PROTOCOL_DCCP]: 'dccp',
+  [PROTOCOL_GRE]: 'gre',
+  [PROTOCOL_ICMPV6]: 'icmpv6',
+  [PROTOCOL_SCTP]: 'sctp',
+  [PROTOCOL_UDPLITE]: 'udplite',
+};
+
+export function conntrackRow({ key, value, port, timeoutSeconds }: ConnectionRow, names: Names): ConntrackRow {
+  const state = value[V_STATE];
+  const protocol = (key[KEY_ZONE] >>> 8) & 0xff;
+  const isLower = (state & LOWER_IS_ORIGINAL) !== 0;
+  const [lower, higher] = [addressText(key, KEY_LOWER), addressText(key, KEY_HIGHER)];
+  const [src, dst] = isLower ? [lower, higher] : [higher, lower];
+  const ports = key[KEY_PORTS];
+  const [lowPort, highPort] = [ports >>> 16, ports & 0xffff];
+  const [srcPort, dstPort] = isLower ? [lowPort, highPort] : [highPort, lowPort];
+  const end = (from: string, to: string, fromPort: number, toPort: number): ConntrackEnd => {
+    if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) return { src: from, dst: to, icmpId: lowPort };
+    return hasPorts(protocol) ? { src: from, dst: to, srcPort: fromPort, dstPort: toPort } : { src: from, dst: to };
+  };
+  return {
+    zone: names.network(key[KEY_ZONE] >>> 16),
+    proto: protocolNames[protocol] ?? String(protocol),
+    state: stateName(protocol, state),
+    original: end(src, dst, srcPort, dstPort),
+    reply: end(dst, src, dstPort, srcPort),
+    timeoutSeconds,
+    port: names.port(port),
+  };
+}
+
+/** ipWordsText takes words as they lie in memory. */
+function addressText(key: Int32Array, at: number): string {
+  return ipWordsText(key.subarray(at, at + 4).map(swap32));
+}
+
+function hasPorts(protocol: number): boolean {
+  return [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP, PROTOCOL_DCCP, PROTOCOL_UDPLITE].includes(protocol);
+}
+
+function stateName(protocol: number, state: number): string {
+  const own = state & STATE_MASK;
+  if (protocol === PROTOCOL_TCP) return tcpStateNames[own] ?? 'none';
+  if (protocol === PROTOCOL_SCTP) return sctpStateNames[own] ?? 'none';
+  if ((state & SEEN_REPLY) === 0) return 'unreplied';
+  return connectionClasses[classOf(state)] === 'udpStream' ? 'stream' : 'replied';
+}
+
+export function conntrackStats(
+  counts: ConnectionCounts,
+  byPort: readonly { readonly port: string; readonly used: number }[],
+  perPort: number,
+): ConntrackStats {
+  const { capacity, used, created, expired, evicted, removed, refused, byClass } = counts;
+  return {
+    capacity,
+    used,
+    byPort: byPort.map((row) => ({ ...row, limit: perPort })),
+    byState: Object.fromEntries(connectionClasses.map((name, index) => [name, byClass[index]])),
+    created,
+    expired,
+    evicted,
+    removed,
+    refused: { ...refused },
+  };
+}
