@@ -25,7 +25,6 @@ export const unsupported: readonly Unsupported[] = [
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
   { at: 'networks.*.acl', what: 'enforce ACLs' },
-  { at: 'ports.*.groups', what: 'enforce security groups' },
   { at: 'ports.*.acl', what: 'enforce ACLs' },
   { at: 'ports.*.rate', what: 'enforce rates' },
   { at: 'ports.*.dhcp', what: 'serve DHCP' },

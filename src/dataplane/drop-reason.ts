@@ -53,6 +53,10 @@ const table = {
   fragment_timeout: "The datagram's first fragment, by whose ports the later ones are judged, did not come in time.",
   fragment_overlap: 'The fragment overlaps or contradicts others of its datagram, or its datagram has one that does.',
   fragment_limit: 'Too many fragmented datagrams, fragments of one, or fragments that wait for their first.',
+  group_deny: 'No rule of the security groups of the port allows the frame.',
+  conntrack_invalid: 'The frame belongs to no connection that is known, and can begin none.',
+  conntrack_full: 'The table of connections is full, or the share of the network: no new one can begin.',
+  conntrack_port_limit: 'The port has used up its share of the table of connections.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;

@@ -53,7 +53,8 @@ export function ruleTo(policy: GroupPolicy, port: number, key: Int32Array): numb
   return matchOf(policy, policy.portTo[port], key, KEY_SOURCE);
 }
 
-function matchOf(policy: GroupPolicy, set: number, key: Int32Array, remote: number): number {
+/** The same of one of `sets`; `remote`: KEY_... of the other side's address. */
+export function matchOf(policy: GroupPolicy, set: number, key: Int32Array, remote: number): number {
   const { rules } = policy.sets[set];
   if (rules.ruleCount === 0 || key[KEY_KIND] < PACKET_IPV4) return -1;
   findSets(policy.addresses, key, remote, rules.remoteSets, found);

@@ -18,6 +18,7 @@ import { BATCH_SIZE, EGRESS_BATCH_SIZE, FRAGMENTS_WAITING_MAX } from '../limits.
 import { Decapsulator } from './decap.js';
 import { encap } from './egress/encap.js';
 import { fit } from './egress/fit.js';
+import { groupsTo } from './egress/groups-to.js';
 import { egressPolicy } from './egress/policy.js';
 import { tag } from './egress/tag.js';
 import { transmit } from './egress/transmit.js';
@@ -32,6 +33,7 @@ import { controlFrames } from './stages/control-frames.js';
 import { dissect } from './stages/dissect.js';
 import { FLOOD, forward } from './stages/forward.js';
 import { fragments } from './stages/fragments.js';
+import { groupsFrom } from './stages/groups-from.js';
 import { learn } from './stages/learn.js';
 import { liveness } from './stages/liveness.js';
 import { lookup } from './stages/lookup.js';
@@ -50,11 +52,12 @@ export const ingressStages: readonly Stage[] = [
   lookup,
   storm,
   connections,
+  groupsFrom,
   learn,
   responders,
   forward,
 ];
-export const egressStages: readonly EgressStage[] = [egressPolicy, fit, tag, encap, transmit];
+export const egressStages: readonly EgressStage[] = [egressPolicy, groupsTo, fit, tag, encap, transmit];
 
 /** Where frames that waited for their first fragment come back in: today's policy judges them, not that of their arrival. */
 const returnsAt = ingressStages.indexOf(dissect);

@@ -300,7 +300,6 @@ describe('what this version does not do yet', () => {
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
     'networks.n.acl': 'networks: { n: { type: local, acl: { ingress: a } } }\nacls: { a: { default: deny } }',
-    'ports.p.groups': 'groups: []',
     'ports.p.acl': 'acl: { egress: a }',
     'ports.p.rate': 'rate: { in: 10mbit }',
     'ports.p.dhcp': 'dhcp: { options: { 15: "example.org" } }',

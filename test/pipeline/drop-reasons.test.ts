@@ -7,6 +7,7 @@ import { PuntRing } from '../../src/pipeline/punt-ring.js';
 import { POLICY_FRAGMENTS, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
+import { connect, GroupSwitch } from './group-switch.js';
 import { arp, dhcpClient, FOREIGN_MAC, FOREIGN4, guardedSwitch, icmp4, solicitation, udp4 } from './guard-frames.js';
 import {
   arriving,
@@ -78,6 +79,12 @@ function fragmented(settings: object, ...places: (readonly [start: number, size:
   for (const [start, size] of places) tested.run({ port: 'a', octets: fragmentFrame({ start, size }) });
   return { tested, port: 'a' };
 }
+
+/** Everybody may reach b by this rule. */
+const openTo = (rule: object) => ({
+  groups: { web: { rules: [{ direction: 'ingress', ...rule }] } },
+  ports: { a: {}, b: { groups: ['web'] } },
+});
 
 const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   runt: () => dropOf(frame().slice(0, 13)),
@@ -200,6 +207,29 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   bad_tcp_header: () => ipv4(6, []),
   bad_udp_header: () => ipv4(17, [0, 1, 0, 2, 0, 7]),
   bad_icmp: () => ipv4(58, []),
+  group_deny: () => {
+    const tested = new GroupSwitch(openTo({ proto: 'tcp', port: 80 }));
+    tested.send('tcp a:1024 > b:81');
+    return { tested, port: 'a', copy: 'b' };
+  },
+  conntrack_invalid: () => {
+    const tested = new GroupSwitch(openTo({}));
+    tested.send('tcp a:1024 > b:80 flags A ack 1');
+    return { tested, port: 'a', copy: 'b' };
+  },
+  conntrack_full: () => {
+    const tested = new GroupSwitch(openTo({}), { connectionEntries: 1 });
+    connect(tested, 'a:1024', 'b:80');
+    tested.send('tcp a:1025 > b:80');
+    return { tested, port: 'a', copy: 'b' };
+  },
+  conntrack_port_limit: () => {
+    const tested = new GroupSwitch(openTo({}));
+    tested.machine.snapshot = { ...tested.snapshot, connectionsPerPort: 1 };
+    connect(tested, 'a:1024', 'b:80');
+    tested.send('tcp a:1025 > b:80');
+    return { tested, port: 'a', copy: 'b' };
+  },
   no_slot: () => {
     const trunk = vm({ trunk: ['red'] });
     const tested = new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }), b: trunk } }, { slots: 1 });

@@ -187,12 +187,20 @@ export class TestSwitch {
     for (const name of resolved.ports.keys()) if (devices[name] !== 'down') this.attach(name);
   }
 
-  /** Another configuration of the same ports, in force from the next batch on. */
+  /** Another configuration, in force from the next batch on. Ports that are gone are detached, new ones attached. */
   configure(document: TestDocument): void {
     const { resolved } = checkDocument(documentOf({ version: 1, ...document } as unknown as JsonValue));
-    this.indices = this.indices.allocate(resolved);
+    const before = this.indices;
+    this.indices = before.allocate(resolved);
     this.snapshot = this.compile(resolved, this.snapshot.epoch + 1);
     this.machine.snapshot = this.snapshot;
+    for (const [name, index] of before.ports) {
+      if (resolved.ports.has(name)) continue;
+      this.machine.queues[index] = undefined;
+      this.queues.delete(name);
+    }
+    for (const name of resolved.ports.keys()) if (!before.ports.has(name)) this.attach(name);
+    this.indices = this.indices.release(resolved);
   }
 
   private compile(resolved: ResolvedConfig, epoch: number): Snapshot {

@@ -1,0 +1,109 @@
+/**
+ * Security groups of the port a copy is to leave by: may the machine be sent it? What is always allowed comes first, then the
+ * connection it belongs to, then the ingress rules (Neutron's word for what goes to the machine). Both ends are asked when
+ * both machines are on this host: groups-from has asked the other one. @hot
+ *
+ * Here connections begin: a frame that would begin one, and that all ends with stateful groups have allowed by their rules, is
+ * committed before its copy leaves, so its answer is known whenever it comes. All of a batch are committed together. One that
+ * can't be, because the table or the port's share is full, does not leave. A flood's copies have one connection; the first
+ * that passes gives its destination port.
+ *
+ * Frames that the switch made itself pass: they answer for it, not for another machine.
+ */
+import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { EGRESS_BATCH_SIZE } from '../../limits.js';
+import { PACKET_OTHER } from '../../wire/packet.js';
+import { isAlwaysAllowedTo } from '../always-allowed.js';
+import {
+  COMMIT_FULL,
+  COMMIT_INVALID,
+  COMMIT_PORT_LIMIT,
+  CONNECTION_INVALID,
+  NO_CONNECTION_YET,
+} from '../connection-table.js';
+import type { EgressBatch } from '../egress-batch.js';
+import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown } from '../group-judge.js';
+import { isExtraEthertype, ruleTo } from '../group-table.js';
+import { explainTo } from '../group-text.js';
+import type { Machine } from '../machine.js';
+import { keyOfSlot } from '../rule-key.js';
+import { POLICY_GROUPS, PORT_FACES_VM } from '../snapshot.js';
+import type { EgressStage } from '../stage.js';
+
+/** Not a drop reason: the copy passes, and its frame begins a connection. */
+const BEGINS = -1;
+
+/** By result of a commit: drop reasons. */
+const refusals = new Int32Array(4);
+refusals[COMMIT_FULL] = dropReasonNumber.conntrack_full;
+refusals[COMMIT_PORT_LIMIT] = dropReasonNumber.conntrack_port_limit;
+refusals[COMMIT_INVALID] = dropReasonNumber.conntrack_invalid;
+
+/** By copy: its connection's place in machine.newConnections, -1: it begins none. One worker is one thread. */
+const places = new Int32Array(EGRESS_BATCH_SIZE);
+
+export const groupsTo: EgressStage = {
+  name: 'groups-to',
+
+  run(machine: Machine, copies: EgressBatch): void {
+    if ((machine.snapshot.policies & POLICY_GROUPS) === 0) return;
+    const { snapshot, pool, newConnections } = machine;
+    const { slots, members, reasons } = copies;
+    for (let index = 0; index < copies.count; index++) {
+      places[index] = -1;
+      const slot = slots[index];
+      // What has passed no stage of policy has nothing to be judged by: its network has no port with groups.
+      if (reasons[index] !== 0 || pool.isGenerated[slot] !== 0 || pool.policy[slot] === 0) continue;
+      const port = snapshot.memberPort[members[index]];
+      const verdict = judge(machine, slot, port);
+      if (verdict > 0) reasons[index] = verdict;
+      else if (verdict === BEGINS) places[index] = begin(machine, slot, port);
+    }
+    if (newConnections.count !== 0) commit(machine, copies);
+  },
+
+  explain: explainTo,
+};
+
+/** Returns the drop reason's number, 0: it passes; or BEGINS. */
+function judge(machine: Machine, slot: number, port: number): number {
+  const { pool, snapshot } = machine;
+  const { groups } = snapshot;
+  const state = pool.connectionState[slot];
+  const isAllowedAtSource = pool.connection[slot] === NO_CONNECTION_YET && (state & ALLOWED_AT_SOURCE) !== 0;
+  if ((snapshot.portPolicy[port] & POLICY_GROUPS) === 0) return isAllowedAtSource ? BEGINS : 0;
+  if (pool.packetFault[slot] !== 0) return pool.packetFault[slot];
+  if (pool.packetKind[slot] === PACKET_OTHER)
+    return isExtraEthertype(groups, port, pool.ethertype[slot]) ? 0 : dropReasonNumber.group_deny;
+  if (isAlwaysAllowedTo(pool, slot, (snapshot.portFlags[pool.ingressPort[slot]] & PORT_FACES_VM) !== 0))
+    return isAllowedAtSource ? BEGINS : 0;
+  const isStateful = groups.portStateful[port] !== 0;
+  if (isStateful) {
+    if ((state & CONNECTION_INVALID) !== 0) return dropReasonNumber.conntrack_invalid;
+    if (pool.connection[slot] > 0)
+      return isAsJudged(machine, slot, port, false) ? 0 : judgeKnown(machine, slot, port, false);
+  }
+  keyOfSlot(groupKey, pool, slot, 0);
+  const rule = ruleTo(groups, port, groupKey);
+  if (rule < 0) return dropReasonNumber.group_deny;
+  return isAllowedAtSource || (isStateful && pool.connection[slot] === NO_CONNECTION_YET) ? BEGINS : 0;
+}
+
+/** Lists the frame's connection, if no other copy of it has. Returns its place. */
+function begin({ pool, snapshot, newConnections }: Machine, slot: number, port: number): number {
+  const last = newConnections.count - 1;
+  if (last >= 0 && newConnections.slots[last] === slot) return last;
+  const initiator = pool.ingressPort[slot];
+  const charged = (snapshot.portPolicy[initiator] & POLICY_GROUPS) !== 0 ? initiator : port;
+  return newConnections.push(slot, charged, port);
+}
+
+function commit(machine: Machine, copies: EgressBatch): void {
+  const { connections, newConnections, pool, snapshot, nowSeconds } = machine;
+  const { count } = newConnections;
+  connections.commit(pool, newConnections, snapshot, snapshot.groups.epoch, nowSeconds);
+  for (let place = 0; place < count; place++) pool.connectionState[newConnections.slots[place]] |= HAS_BEGUN;
+  for (let index = 0; index < copies.count; index++) {
+    if (places[index] >= 0) copies.reasons[index] = refusals[newConnections.results[places[index]]];
+  }
+}
