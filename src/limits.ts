@@ -127,7 +127,7 @@ export const ND_MESSAGE_SIZE_MAX = 512;
 export const CONNECTION_CAPACITY_MAX = 4_000_000;
 /** Tries for the lock of the connections, and then turns given up for it: some milliseconds, after which the frame is dropped. */
 export const CONNECTION_LOCK_SPINS = 2000;
-export const CONNECTION_LOCK_PAUSES = 1000;
+export const CONNECTION_LOCK_PAUSES = 10_000;
 /** Connections that the main thread removes in one hold of that lock (some 30 us), and looks at in one turn. */
 export const CONNECTION_HOLD_MAX = 64;
 export const CONNECTION_EXPIRY_TURN_MS = 4;

@@ -220,6 +220,8 @@ export function udp(from: string, to: string, ports: readonly [number, number], 
   view.setUint16(0, ports[0]);
   view.setUint16(2, ports[1]);
   view.setUint16(4, payload.length);
+  // DCCP has its header's length there, in words.
+  if (protocol === 33) payload[4] = payload.length >> 2;
   return packet({ from, to, protocol, payload });
 }
 
