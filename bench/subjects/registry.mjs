@@ -4,7 +4,7 @@ import { linuxBridge } from './linux-bridge.mjs';
 import { openVswitch } from './open-vswitch.mjs';
 import { kernelVxlan } from './overlay-kernel.mjs';
 import { openVswitchGeneve, openVswitchGre, openVswitchVxlan } from './overlay-open-vswitch.mjs';
-import { weftGeneve, weftGre, weftVxlan } from './overlay-weft.mjs';
+import { weftGeneve, weftGre, weftGreRawSocket, weftVxlan } from './overlay-weft.mjs';
 import { weft, weftPoll } from './weft.mjs';
 
 /** One switch between two guests. @type {readonly import('./subject.mjs').Subject[]} */
@@ -12,6 +12,6 @@ export const subjects = [weft, weftPoll, readWrite, readWriteBusy, uring, openVs
 
 /** Two switches on two hosts. @type {readonly import('./subject.mjs').Subject[]} */
 export const overlaySubjects = [
-  ...[weftVxlan, weftGeneve, weftGre, kernelVxlan],
+  ...[weftVxlan, weftGeneve, weftGre, weftGreRawSocket, kernelVxlan],
   ...[openVswitchVxlan, openVswitchGeneve, openVswitchGre],
 ];

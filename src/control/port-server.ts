@@ -319,9 +319,11 @@ export class PortServer {
   }
 }
 
-/** Whether every worker can write to the port's queues by itself. */
+const SHAREABLE: ReadonlySet<string> = new Set(['tap', 'packet', 'datagram']);
+
+/** Whether every worker can write to the port's queues by itself. Raw streams come one for each worker. */
 function canShare(open: OpenPort): boolean {
-  return open.queues.every(({ type }) => type === 'tap' || type === 'packet' || type === 'datagram');
+  return open.queues.every(({ type }) => SHAREABLE.has(type)) || open.queues.every(({ type }) => type === 'rawStream');
 }
 
 /** Whether the worker is to detach after the others. */

@@ -130,7 +130,7 @@ export function resolveUnderlays(
   return ports;
 }
 
-function checkUnderlay(name: string, { local, allowFrom, bfd }: UnderlayConfig, faults: ConfigFault[]): void {
+function checkUnderlay(name: string, { local, allowFrom, bfd, driver }: UnderlayConfig, faults: ConfigFault[]): void {
   const path: ConfigPath = ['underlays', name];
   if (bfd !== undefined && quantity('duration', bfd.interval) > BFD_INTERVAL_MAX_MS)
     faults.push({
@@ -141,6 +141,8 @@ function checkUnderlay(name: string, { local, allowFrom, bfd }: UnderlayConfig, 
   if (address === undefined) return;
   const fault = hostFault(address);
   if (fault !== undefined) faults.push({ path: [...path, 'local'], message: fault });
+  if (driver === 'raw-socket' && address.length !== IPV4_SIZE)
+    faults.push({ path: [...path, 'driver'], message: 'raw-socket carries GRE over IPv4 only' });
   for (const [index, prefix] of (allowFrom ?? []).entries()) {
     const size = parsePrefix(prefix)?.address.length;
     if (size === undefined || size === address.length) continue;
@@ -164,6 +166,7 @@ function resolveUnderlayPort(
   const port = protocol === 'udp' ? (underlay.port ?? defaultPort) : 0;
   const remotes = new Set(carried.flatMap(([, { tunnel }]) => tunnel?.remotes ?? []));
   const { sourcePorts, ttl, dscp, allowFrom, bfd } = underlay;
+  const driver = protocol === 'gre' ? underlay.driver : 'socket';
   const address = parseIp(underlay.local);
   // RFC 6936 section 4: by default receivers discard IPv6 datagrams without a checksum, as the kernel's VXLAN device does.
   const checksum = underlay.checksum ?? address?.length === IPV6_SIZE;
@@ -176,7 +179,7 @@ function resolveUnderlayPort(
       device: protocol === 'udp' ? `udp ${local} ${port}` : `${type} ${local}`,
       queues: 1,
       offload: 'auto',
-      underlay: { type, local, port, sourcePorts, ttl, checksum, remotes: [...remotes] },
+      underlay: { type, local, port, sourcePorts, ttl, driver, checksum, remotes: [...remotes] },
     },
     enabled: true,
     mode: 'underlay',

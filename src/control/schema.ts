@@ -166,6 +166,10 @@ const underlaySchema = z.strictObject({
     .union([z.literal('inherit'), whole(0, 63)], { error: 'expected inherit or a number from 0 to 63' })
     .default(0)
     .describe('DSCP of the outer header: a number, or the inner one.'),
+  driver: z
+    .enum(['socket', 'raw-socket'])
+    .default('socket')
+    .describe('What moves GRE packets: sockets of the workers, or the optional package raw-socket (IPv4 only).'),
   checksum: flag()
     .optional()
     .describe(

@@ -27,7 +27,18 @@ export type QueueTransport =
    * the end that is filled, `to` the end that is emptied into the port's own queue.
    */
   | { readonly type: 'relay'; readonly end: 'from' | 'to'; readonly ring: SharedArrayBuffer; readonly wakeFd: number }
-  | DatagramTransport;
+  | DatagramTransport
+  | RawStreamTransport;
+
+/** A stream of IPv4 packets, each behind its length as frames of a stream are, to a process that has a raw socket. */
+export interface RawStreamTransport {
+  readonly type: 'rawStream';
+  readonly fd: number;
+  readonly protocol: number;
+  /** Our address as it lies in memory. */
+  readonly local: number;
+  readonly ttl: number;
+}
 
 /**
  * Sockets of a tunnel underlay: each message is a datagram (or several of one size, UDP_SEGMENT and UDP_GRO) with an
@@ -102,6 +113,8 @@ export interface UnderlayIntent {
   readonly port: number;
   readonly sourcePorts: number;
   readonly ttl: number;
+  /** What moves the packets: the workers' own sockets, or the optional package. */
+  readonly driver: 'socket' | 'raw-socket';
   /** Outer UDP checksums are sent. */
   readonly checksum: boolean;
   /** Far ends of the configuration when the port is opened: the routes to them decide the MTU. See UnderlayHandle.follow. */

@@ -8,13 +8,15 @@
  * None of it grows memory or holds up the worker.
  */
 import { FRAME_SIZE_MAX, STREAM_FRAME_SIZE_MAX, STREAM_READ_BUFFER, STREAM_WRITE_BUFFER } from '../limits.js';
+import { read32, write32 } from '../wire/octets.js';
 import type { Batch } from './batch.js';
 import type { FramePool } from './frame-pool.js';
 import type { SendReport, WatchedQueue } from './io-engine.js';
 import * as native from './native.js';
 import { copyOctets } from './octet-copy.js';
 
-const LENGTH_SIZE = 4;
+/** Octets of the length in front of each frame. */
+export const LENGTH_SIZE = 4;
 const MSG_DONTWAIT_NOSIGNAL = 0x40 | 0x4000;
 const EPROTO = 71;
 const ECONNRESET = 104;
@@ -25,10 +27,12 @@ export class StreamQueue implements WatchedQueue {
   readonly fd: number;
   readable = true;
   private readonly socket: number;
-  private readonly pool: FramePool;
-  private readonly report: SendReport;
+  protected readonly pool: FramePool;
+  protected readonly report: SendReport;
+  /** Octets of what arrives that lie in front of the frame. */
+  private readonly prefix: number;
   private readonly failed: (errno: number) => void;
-  private hasFailed = false;
+  protected hasFailed = false;
   private waitsForRoom = false;
 
   // ArrayBuffers of this size lie outside V8's heap and never move.
@@ -39,17 +43,25 @@ export class StreamQueue implements WatchedQueue {
   /** Octets of an over-long frame still to be thrown away. */
   private skip = 0;
 
-  private readonly output = new Uint8Array(new ArrayBuffer(STREAM_WRITE_BUFFER));
+  protected readonly output = new Uint8Array(new ArrayBuffer(STREAM_WRITE_BUFFER));
   private readonly outputAddress = native.addressOf(this.output.buffer);
   private outputStart = 0;
-  private outputEnd = 0;
+  protected outputEnd = 0;
 
   /** `socket` is connected and non-blocking. `failed` is called once, when the connection is of no more use. */
-  constructor(port: number, socket: number, pool: FramePool, report: SendReport, failed: (errno: number) => void) {
+  constructor(
+    port: number,
+    socket: number,
+    pool: FramePool,
+    report: SendReport,
+    failed: (errno: number) => void,
+    prefix = 0,
+  ) {
     this.port = port;
     this.socket = socket;
     this.pool = pool;
     this.report = report;
+    this.prefix = prefix;
     this.failed = failed;
     this.fd = native.check('epoll', native.epoll());
     native.check('watching a stream', native.epollWatch(this.fd, socket, native.EPOLLIN, false));
@@ -59,14 +71,8 @@ export class StreamQueue implements WatchedQueue {
     const length = this.pool.length[slot];
     const size = LENGTH_SIZE + length;
     if (this.hasFailed || !this.makeRoom(size)) return false;
-    const { output } = this;
-    const at = this.outputEnd;
-    output[at] = length >>> 24;
-    output[at + 1] = length >>> 16;
-    output[at + 2] = length >>> 8;
-    output[at + 3] = length;
-    copyOctets(this.pool.octets, this.pool.offset[slot], output, at + LENGTH_SIZE, length);
-    this.outputEnd = at + size;
+    this.putLength(length);
+    this.putOctets(this.pool.offset[slot], length);
     this.report.sent(slot, this.port, length, 0);
     return true;
   }
@@ -93,7 +99,23 @@ export class StreamQueue implements WatchedQueue {
     native.close(this.fd);
   }
 
-  private makeRoom(size: number): boolean {
+  /** What follows is a frame of so many octets; there is room for it. */
+  protected putLength(length: number): void {
+    write32(this.output, this.outputEnd, length);
+    this.outputEnd += LENGTH_SIZE;
+  }
+
+  protected putOctets(position: number, length: number): void {
+    copyOctets(this.pool.octets, position, this.output, this.outputEnd, length);
+    this.outputEnd += length;
+  }
+
+  /** Makes the slot what arrived: `length` octets, of which `prefix` lie in front of the frame. */
+  protected taken(slot: number, length: number): void {
+    this.pool.receive(slot, this.port, length);
+  }
+
+  protected makeRoom(size: number): boolean {
     if (this.outputEnd + size <= this.output.length) return true;
     this.flush();
     if (this.hasFailed) return false;
@@ -113,22 +135,22 @@ export class StreamQueue implements WatchedQueue {
 
   /** 1: a frame was pushed. 0: there is no whole one. -1: no slot is free, or the connection failed. */
   private takeFrame(batch: Batch): number {
-    const { input, pool } = this;
+    const { input, pool, prefix } = this;
     if (this.skip !== 0) this.skipInput();
     const available = this.inputEnd - this.inputStart - LENGTH_SIZE;
     if (available < 0) return 0;
     const at = this.inputStart;
-    const length = (input[at] << 24) | (input[at + 1] << 16) | (input[at + 2] << 8) | input[at + 3];
-    if (length < 0 || length > STREAM_FRAME_SIZE_MAX) {
+    const length = read32(input, at);
+    if (length < prefix || length > STREAM_FRAME_SIZE_MAX) {
       this.fail(EPROTO);
       return -1;
     }
-    const kept = Math.min(length, FRAME_SIZE_MAX);
+    const kept = Math.min(length, FRAME_SIZE_MAX + prefix);
     if (available < kept) return 0;
     const slot = pool.allocate();
     if (slot < 0) return -1;
-    copyOctets(input, at + LENGTH_SIZE, pool.octets, pool.frameStart(slot), kept);
-    pool.receive(slot, this.port, kept);
+    copyOctets(input, at + LENGTH_SIZE, pool.octets, pool.frameStart(slot) - prefix, kept);
+    this.taken(slot, kept);
     this.inputStart = at + LENGTH_SIZE + kept;
     this.skip = length - kept;
     batch.push(slot);

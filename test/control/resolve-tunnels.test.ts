@@ -27,6 +27,7 @@ describe('an underlay port', () => {
         port: 4789,
         sourcePorts: 64,
         ttl: 64,
+        driver: 'socket',
         checksum: false,
         remotes: ['192.0.2.2', '192.0.2.3'],
       },
@@ -39,6 +40,21 @@ describe('an underlay port', () => {
     expect(vxlan?.storm).toEqual({ broadcast: 0, multicast: 0, unknownUnicast: 0 });
     expect(ports.get('u0/gre')?.intent.underlay?.port).toBe(0);
     expect(ports.get('u0/gre')?.members).toEqual([{ network: 'g', untagged: true }]);
+  });
+
+  test('has the driver that the underlay names, for GRE over IPv4', () => {
+    const driven = (local: string) => `u0: { local: "${local}", driver: raw-socket }`;
+    const { ports } = resolved(
+      'g: { type: gre, underlay: u0 }, v: { type: vxlan, id: 1, underlay: u0 }',
+      driven('192.0.2.1'),
+    );
+    expect([...ports].map(([name, { intent }]) => [name, intent.underlay?.driver])).toEqual([
+      ['u0/vxlan', 'socket'],
+      ['u0/gre', 'raw-socket'],
+    ]);
+    expect(messages('g: { type: gre, underlay: u0 }', driven('2001:db8::1'))).toEqual([
+      'underlays.u0.driver: raw-socket carries GRE over IPv4 only',
+    ]);
   });
 
   test('is not made for an underlay that no network uses', () => {

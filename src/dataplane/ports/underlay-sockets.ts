@@ -22,7 +22,7 @@ import { IPV4_SIZE, ipText } from '../../wire/address.js';
 import { PROTOCOL_GRE } from '../../wire/ip-protocol.js';
 import { UDP_HEADER_SIZE } from '../../wire/udp.js';
 import * as native from '../native.js';
-import type { DatagramTransport, UnderlayIntent } from '../port.js';
+import type { DatagramTransport, RawStreamTransport, UnderlayIntent } from '../port.js';
 import { AF_INET, AF_INET6, SOCKET_ADDRESS_SIZE, socketAddress, socketPort } from '../socket-address.js';
 import { attachDeafFilter, attachFilter, BPF_RETURN, setReceiveBuffer, setSendBuffer } from '../socket-options.js';
 
@@ -81,10 +81,13 @@ export function openUnderlaySockets(
 }
 
 /** Every descriptor of the transports, once. */
-export function descriptorsOf(transports: readonly DatagramTransport[]): readonly number[] {
-  return [
-    ...new Set(transports.flatMap(({ fd, senders, segmentSenders }) => [fd, ...senders, ...(segmentSenders ?? [])])),
-  ];
+export function descriptorsOf(transports: readonly (DatagramTransport | RawStreamTransport)[]): readonly number[] {
+  const all = transports.flatMap((transport) =>
+    transport.type === 'rawStream'
+      ? [transport.fd]
+      : [transport.fd, ...transport.senders, ...(transport.segmentSenders ?? [])],
+  );
+  return [...new Set(all)];
 }
 
 function openGre(local: Uint8Array, options: UnderlayOptions, open: () => number): DatagramTransport {

@@ -20,11 +20,13 @@ import {
   type PortIntent,
   type PortKind,
   type PortWatcher,
+  type RawStreamTransport,
   type UnderlayHandle,
   type UnderlayIntent,
   type UnderlayPath,
 } from '../port.js';
 import { watchRouting } from '../routing-watch.js';
+import { type RawSocketDriver, requireRawSocket, startRawSocketDriver } from './raw-socket.js';
 import { askForPaths, underlayMtu } from './underlay-paths.js';
 import { descriptorsOf, openUnderlaySockets } from './underlay-sockets.js';
 import { watchUnreachable } from './unreachable-watch.js';
@@ -46,6 +48,7 @@ export const underlay: PortKind = {
     const local = parseIp(intent.underlay?.local ?? '');
     if (intent.underlay === undefined || local === undefined)
       throw new TypeError('an underlay port is made from an underlay with an address');
+    if (intent.underlay.driver === 'raw-socket') await requireRawSocket();
     if (intent.queues > QUEUES_PER_PORT_MAX)
       throw new OperatingError(`a port has at most ${QUEUES_PER_PORT_MAX} queues`, { code: 'limit' });
     const port = new UnderlayPort(intent, intent.underlay, local, watcher);
@@ -56,7 +59,8 @@ export const underlay: PortKind = {
 
 /** The sockets that are served now. */
 interface Served {
-  readonly transports: readonly DatagramTransport[];
+  readonly transports: readonly (DatagramTransport | RawStreamTransport)[];
+  readonly driver: RawSocketDriver | undefined;
   readonly stopHearing: () => void;
   told: OpenPort;
   /** Reported lost; the workers have not let go yet. */
@@ -172,12 +176,14 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
   }
 
   private open(): void {
-    const transports = openUnderlaySockets(this.local, this.options, this.intent.queues);
+    const driver = this.startDriver();
+    const transports = driver?.transports ?? openUnderlaySockets(this.local, this.options, this.intent.queues);
     try {
       const stopHearing = watchUnreachable({ local: this.local, port: this.options.port }, this.hearing());
       const told = this.describe(transports);
-      this.served = { transports, stopHearing, told, isLost: false };
+      this.served = { transports, driver, stopHearing, told, isLost: false };
     } catch (error) {
+      driver?.end();
       for (const fd of descriptorsOf(transports)) native.close(fd);
       throw error;
     }
@@ -185,7 +191,20 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
     this.watcher.opened(this.served.told);
   }
 
-  private describe(queues: readonly DatagramTransport[]): OpenPort {
+  private startDriver(): RawSocketDriver | undefined {
+    const { driver, ttl } = this.options;
+    if (driver !== 'raw-socket') return undefined;
+    return startRawSocketDriver(this.local, ttl, this.intent.queues, (reason) => this.driverEnded(reason));
+  }
+
+  /** Workers let go of its streams; `released` then starts another. */
+  private driverEnded(reason: string): void {
+    if (this.served === undefined || this.served.isLost || this.isClosed) return;
+    this.served.isLost = true;
+    this.absent({ state: 'down', reason });
+  }
+
+  private describe(queues: Served['transports']): OpenPort {
     const mtu = underlayMtu(this.local, this.known);
     return { queues, features: NO_OFFLOAD, mtu: Math.min(mtu, this.intent.mtu ?? mtu) };
   }
@@ -231,6 +250,7 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
     const { served } = this;
     if (served === undefined) return;
     served.stopHearing();
+    served.driver?.end();
     for (const fd of descriptorsOf(served.transports)) native.close(fd);
     this.served = undefined;
   }
