@@ -71,7 +71,9 @@ export const TUNNEL_KEPT_S = 60;
 export const TUNNEL_SILENCE_S = 60;
 /** Octets of one worker's ring of frames for the main thread, a power of two, and of the longest that go through it. */
 export const PUNT_RING_SIZE = 256 * 1024;
-export const PUNT_SIZE_MAX = 512;
+export const PUNT_SIZE_MAX = 1600;
+/** Octets of the ring of frames that the main thread has one worker send. A power of two. */
+export const INJECTION_RING_SIZE = 256 * 1024;
 /** The longest between two BFD packets that configuration may ask for, in ms: who wants less liveness wants none. */
 export const BFD_INTERVAL_MAX_MS = 60_000;
 /** Datagrams and octets of one message of equal datagrams to a UDP socket (UDP_SEGMENT: udp(7), UDP_MAX_SEGMENTS). */

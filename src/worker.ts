@@ -33,6 +33,7 @@ import { Kernels } from './kernels/kernels.js';
 import { type ConnectionMemory, openConnectionTable } from './pipeline/connection-table.js';
 import { type FdbMemory, openFdb } from './pipeline/fdb.js';
 import { openFragmentTable } from './pipeline/fragment-table.js';
+import { InjectionRing } from './pipeline/injection-ring.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
 import { openNeighborTable } from './pipeline/neighbor-table.js';
@@ -59,6 +60,8 @@ export interface WorkerStart {
   readonly fragments: MemoryDescriptor;
   /** By worker: frames for the main thread. */
   readonly punts: readonly SharedArrayBuffer[];
+  /** By worker: frames from the main thread. */
+  readonly injections: readonly SharedArrayBuffer[];
   readonly snapshot: Snapshot;
 }
 
@@ -75,6 +78,11 @@ export function runWorker(start: WorkerStart): void {
 function puntOf({ punts, index }: WorkerStart): { punt?: PuntRing } {
   const memory = punts[index];
   return memory === undefined ? {} : { punt: new PuntRing(memory) };
+}
+
+function injectionsOf({ injections, index }: WorkerStart): InjectionRing | undefined {
+  const memory = injections[index];
+  return memory === undefined ? undefined : new InjectionRing(memory);
 }
 
 /** A port that is being detached and its queues that the kernel may still use. */
@@ -95,9 +103,12 @@ class DataplaneWorker {
   private readonly attached = new Map<number, PortQueue[]>();
   private leaving: Leaving[] = [];
   private looksAtLeaving = 0;
+  private readonly injections: InjectionRing | undefined;
+  private hasInjections = true;
 
   constructor(start: WorkerStart) {
     this.orders = start.orders;
+    this.injections = injectionsOf(start);
     this.state = new Int32Array(start.state);
     Atomics.store(this.state, STATE_THREAD, threadId);
     const pool = new FramePool();
@@ -136,7 +147,11 @@ class DataplaneWorker {
     // Plain loads first: an Atomics call costs 20 ns, and what they miss in this breath they see in the next.
     while (this.state[STATE_STOP] === 0) {
       this.loop.breathe();
-      if (this.state[STATE_PENDING] !== 0 && Atomics.exchange(this.state, STATE_PENDING, 0) !== 0) this.readOrders();
+      if (this.state[STATE_PENDING] !== 0 && Atomics.exchange(this.state, STATE_PENDING, 0) !== 0) {
+        this.hasInjections = this.injections !== undefined;
+        this.readOrders();
+      }
+      if (this.hasInjections && this.injections !== undefined) this.hasInjections = this.loop.inject(this.injections);
       if (this.leaving.length !== 0) this.checkLeaving();
     }
   }
@@ -161,7 +176,7 @@ class DataplaneWorker {
 
   /** Whether there is a reason not to sleep that is no frame. */
   private isPending(): boolean {
-    if (this.state[STATE_PENDING] !== 0) return true;
+    if (this.state[STATE_PENDING] !== 0 || this.hasInjections) return true;
     return this.leaving.length !== 0 && this.looksAtLeaving < EAGER_LOOKS;
   }
 

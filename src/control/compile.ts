@@ -36,6 +36,7 @@ import {
   PORT_TRUNK,
   PORT_TUNNEL,
   PORT_UNDERLAY,
+  PORT_UPLINK,
   type Snapshot,
   STORM_BROADCAST,
   STORM_MULTICAST,
@@ -44,6 +45,7 @@ import {
 import { GroupCompiler, markGroupPolicy } from './compile-groups.js';
 import { compileGuard } from './compile-guard.js';
 import { compileOverlay, type RemotesOf } from './compile-overlay.js';
+import { compileSubnets, servesFlags } from './compile-subnets.js';
 import type { Indices } from './indices.js';
 import { networkMtu } from './overlay-mtu.js';
 import type { ControlProtocol, PortMode, ResolvedConfig, ResolvedMember, ResolvedPort } from './resolved.js';
@@ -136,6 +138,8 @@ function emptySnapshot(
     fragmentTimeout: config.fragments.timeoutSeconds,
     icmpErrorRate: config.limits.icmpErrorRate,
     arpReplyRate: config.limits.arpReplyRate,
+    dhcpRate: config.limits.dhcpRate,
+    ...compileSubnets(config, indices),
     suppressingNetworks: [...config.networks.values()].filter(({ suppressesArp }) => suppressesArp).length,
     ...compileOverlay(config, indices, ports, members, remotesOf),
     portMode: take(ports, PORT_CLOSED),
@@ -201,6 +205,7 @@ function compileNetworks(
     snapshot.networkFlags[index] =
       (network.learning ? NETWORK_LEARNS : 0) |
       (network.suppressesArp ? NETWORK_SUPPRESSES_ARP : 0) |
+      servesFlags(name, config) |
       (network.tunnel?.innerVlan ? NETWORK_INNER_VLAN : 0);
     snapshot.networkMacAge[index] = network.macAgeSeconds;
     snapshot.networkMacLimit[index] = network.macLimit;
@@ -243,6 +248,7 @@ function compilePort(
 function portFlags(port: ResolvedPort, up: UpPort | undefined): number {
   let flags = 0;
   if (port.facesVm) flags |= PORT_FACES_VM;
+  if (port.uplink) flags |= PORT_UPLINK;
   if (port.isolated) flags |= PORT_ISOLATED;
   if (port.guarded) flags |= PORT_GUARDED;
   if (port.innerVids !== undefined) flags |= PORT_INNER_VIDS;

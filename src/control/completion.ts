@@ -41,6 +41,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   port: 'Ports: where VMs, interfaces and uplinks attach.',
   network: 'Networks: who can reach whom.',
   tunnel: 'Tunnels: how networks reach other hosts.',
+  dhcp: 'Addresses that the address service has given.',
   fdb: 'Stations: which address is behind which port.',
   conntrack: 'Connections that security groups track.',
   config: 'The running configuration as a whole.',

@@ -240,6 +240,7 @@ export class Controller {
     }
     this.dataplane.bfd.follow(checked.resolved, grown);
     await this.publish(checked.resolved, grown);
+    this.dataplane.addresses.follow(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
     return warning;
   }

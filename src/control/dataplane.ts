@@ -4,6 +4,7 @@
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { bootId } from '../dataplane/boot-id.js';
 import { monotonicMs } from '../dataplane/clock.js';
 import { allocateFrameRing } from '../dataplane/frame-ring.js';
 import { errnoName } from '../dataplane/native.js';
@@ -16,6 +17,7 @@ import {
   FDB_CAPACITY,
   FDB_SWEEP_ENTRIES,
   FDB_TRIM_ENTRIES,
+  INJECTION_RING_SIZE,
   NEIGHBOR_SWEEP_ENTRIES,
   PUNT_RING_SIZE,
   SAMPLE_PERIOD_MS,
@@ -25,16 +27,19 @@ import { CONNECTION_LAYOUT, connectionTableSize } from '../pipeline/connection-t
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
 import { FdbControl, MAIN_OWNER } from '../pipeline/fdb-control.js';
 import { FragmentTable, fragmentTableSize } from '../pipeline/fragment-table.js';
+import { InjectionRing } from '../pipeline/injection-ring.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import { NeighborControl, type StaticNeighbor } from '../pipeline/neighbor-control.js';
 import { neighborTableSize } from '../pipeline/neighbor-table.js';
-import { PuntRing } from '../pipeline/punt-ring.js';
+import { PUNT_ADDRESS_SERVICE, PUNT_BFD, type PuntedFrame, PuntRing } from '../pipeline/punt-ring.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
 import { type TracedInput, type TraceOutcome, Tracer } from '../pipeline/tracer.js';
 import { TUNNEL_LAYOUT, TUNNEL_TABLE_SIZE } from '../pipeline/tunnel-table.js';
+import { AddressService } from './address-service.js';
 import { BfdServer } from './bfd-server.js';
+import { LeaseStore } from './lease-store.js';
 import type { Log } from './log.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
@@ -70,6 +75,7 @@ export class Dataplane {
   readonly connections: ConnectionControl;
   /** There are connections that an earlier daemon left. */
   readonly connectionsSurvived: boolean;
+  readonly addresses: AddressService;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
@@ -79,6 +85,8 @@ export class Dataplane {
   private readonly fragments: FragmentTable;
   private readonly storm = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
   private readonly loopMemory = new SharedArrayBuffer(LOOP_GUARD_SIZE);
+  /** By worker: frames that it is to send. */
+  private readonly injections: InjectionRing[] = [];
   private readonly log: Log;
   private readonly ending = new AbortController();
   private readonly timer: NodeJS.Timeout;
@@ -109,6 +117,7 @@ export class Dataplane {
     this.bfd = new BfdServer(this.tunnels, options.log);
     this.neighbors = new NeighborControl(this.neighborMemory.buffer);
     this.fragments = new FragmentTable(this.fragmentMemory.buffer, MAIN_OWNER);
+    this.addresses = this.openAddressService(options.stateDirectory);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
@@ -126,6 +135,7 @@ export class Dataplane {
         fdb: { memory: this.fdbMemory.descriptor, capacity: FDB_CAPACITY },
         tunnels: this.tunnels.descriptor,
         punts: this.readPunts(options.workers),
+        injections: this.openInjections(options.workers),
         neighbors: this.neighborMemory.descriptor,
         connections: { memory: this.connectionMemory.descriptor, capacity },
         fragments: this.fragmentMemory.descriptor,
@@ -183,13 +193,19 @@ export class Dataplane {
       storm: copyOf(this.storm),
       nowMs: monotonicMs(),
     };
-    return this.tracer.trace(state, port, input, names);
+    const outcome = this.tracer.trace(state, port, input, names);
+    const { punted } = outcome;
+    if (punted?.kind !== PUNT_ADDRESS_SERVICE) return outcome;
+    const text = this.addresses.explain(punted.member, punted.octets);
+    const answer = { stage: 'address-service', decision: 'consume' as const, text, changes: [] };
+    return { ...outcome, stages: [...outcome.stages, answer] };
   }
 
   async close(): Promise<void> {
     clearInterval(this.timer);
     this.ending.abort();
     this.bfd.close();
+    await this.addresses.close();
     await this.ports.close();
     await this.workers.stop();
     this.fdbMemory.close();
@@ -200,9 +216,41 @@ export class Dataplane {
   /** A ring for each worker, which its successor goes on with. */
   private readPunts(workers: number): SharedArrayBuffer[] {
     const memories = Array.from({ length: workers }, () => allocateFrameRing(PUNT_RING_SIZE));
-    const hear = (frame: Uint8Array, tunnel: number) => this.bfd.hearInside(frame, tunnel);
-    for (const memory of memories) void new PuntRing(memory).read(hear, this.ending.signal);
+    for (const [worker, memory] of memories.entries()) {
+      const hear = (frame: PuntedFrame) => {
+        if (frame.kind === PUNT_BFD) this.bfd.hearInside(frame.octets, frame.tunnel);
+        else this.addresses.hear(worker, frame);
+      };
+      void new PuntRing(memory).read(hear, this.ending.signal);
+    }
     return memories;
+  }
+
+  private openInjections(workers: number): SharedArrayBuffer[] {
+    const memories = Array.from({ length: workers }, () => allocateFrameRing(INJECTION_RING_SIZE));
+    for (const memory of memories) this.injections.push(new InjectionRing(memory));
+    return memories;
+  }
+
+  /**
+   * Has a worker send a frame of the switch's own by a member, or to TO_NETWORK or TO_STATIONS of the network, through all
+   * egress stages. Where its ring is full the frame is not sent: slow protocols repeat what matters.
+   */
+  inject(worker: number, frame: Uint8Array, network: number, member: number): void {
+    if (this.injections[worker]?.put(frame, network, member)) this.workers.nudge(worker);
+  }
+
+  private openAddressService(stateDirectory: string): AddressService {
+    const clocks = { monotonicMs, wallMs: Date.now, bootId: bootId() };
+    return new AddressService({
+      store: new LeaseStore(stateDirectory, clocks),
+      log: this.log,
+      clock: monotonicMs,
+      random: Math.random,
+      send: (worker, frame, network, member) => this.inject(worker, frame, network, member),
+      memberMtu: (member) => this.current.memberMtu[member] ?? 0,
+      tunnelMtu: (network) => this.current.networkMtu[network] ?? 0,
+    });
   }
 
   private hear(index: number, report: WorkerReport): void {
@@ -242,6 +290,7 @@ export class Dataplane {
   private tick(): void {
     this.logLoops();
     this.statistics.sample();
+    this.addresses.tick();
     const nowSeconds = Math.floor(monotonicMs() / 1000);
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);

@@ -10,7 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { UserError } from '../errors.js';
 import { METRICS_CONNECTIONS_MAX } from '../limits.js';
-import type { ConntrackStats, DropRow, StatsResult, StatusResult, TunnelRow } from './shapes.js';
+import type { ConntrackStats, DhcpLeaseRow, DropRow, StatsResult, StatusResult, TunnelRow } from './shapes.js';
 import { errorCode } from './socket-path.js';
 import type { SwitchControl } from './switch-control.js';
 
@@ -41,6 +41,7 @@ interface Reading {
   readonly drops: readonly DropRow[];
   readonly tunnels: readonly TunnelRow[];
   readonly conntrack: ConntrackStats;
+  readonly leases: readonly DhcpLeaseRow[];
 }
 
 /** In place of the remotes that are not in the configuration, whose number a sender within allowFrom decides. */
@@ -114,7 +115,9 @@ export class SwitchMetrics {
     ['network', 'remote'],
   );
 
-  update({ status, stats, drops, tunnels, conntrack }: Reading): void {
+  private readonly leases = this.gauge('weft_dhcp_leases', 'Addresses given and in force.', ['subnet']);
+
+  update({ status, stats, drops, tunnels, conntrack, leases }: Reading): void {
     this.registry.resetMetrics();
     this.info.set({ version: status.version, io: status.io }, 1);
     this.ready.set(status.ready ? 1 : 0);
@@ -127,6 +130,7 @@ export class SwitchMetrics {
     this.updatePorts(stats);
     for (const { port, reason, of, count } of drops) this.drops.inc({ port, reason, of }, count);
     this.updateTunnels(tunnels);
+    for (const { subnet } of leases) this.leases.inc({ subnet });
     this.updateWorkers(status, stats);
   }
 
@@ -265,14 +269,15 @@ export class MetricsServer {
 
   private async readNow(): Promise<string> {
     const { control } = this;
-    const [status, stats, drops, tunnels, conntrack] = await Promise.all([
+    const [status, stats, drops, tunnels, conntrack, leases] = await Promise.all([
       control.status(),
       control.stats(),
       control.drops(),
       control.tunnelList(),
       control.conntrackStats(),
+      control.dhcpLeases(),
     ]);
-    this.metrics.update({ status, stats, drops, tunnels, conntrack });
+    this.metrics.update({ status, stats, drops, tunnels, conntrack, leases });
     return await this.metrics.registry.metrics();
   }
 }

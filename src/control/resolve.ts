@@ -21,6 +21,7 @@ import { resolveGroups } from './resolve-groups.js';
 import { resolveGuard } from './resolve-guard.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
+import { dhcpOptions, resolveSubnets } from './resolve-subnets.js';
 import { resolveUnderlays } from './resolve-tunnels.js';
 import {
   type ControlProtocol,
@@ -63,12 +64,14 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   }
   for (const [name, port] of resolveUnderlays(config, networks, faults)) ports.set(name, port);
   const groups = resolveGroups(config, faults);
+  const subnets = resolveSubnets(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
   const { workers, limits, conntrack, fragments: written } = config.settings;
   const rates = {
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
     arpReplyRate: quantity('packetRate', limits.arp),
+    dhcpRate: quantity('packetRate', limits.dhcp),
   };
   const fragments = {
     datagrams: written.datagrams,
@@ -76,7 +79,16 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
     timeoutSeconds: Math.ceil(quantity('duration', written.timeout) / 1000),
   };
   return {
-    resolved: { workers, limits: rates, fragments, conntrack: resolveConntrack(conntrack), ports, networks, groups },
+    resolved: {
+      workers,
+      limits: rates,
+      fragments,
+      conntrack: resolveConntrack(conntrack),
+      ports,
+      networks,
+      groups,
+      subnets,
+    },
     faults,
   };
 }
@@ -136,6 +148,9 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
     ...(port.groups !== undefined && { groups: [...new Set(port.groups)] }),
     allowedPairs: (port.allowedPairs ?? []).map(resolvePair),
     allowEthertypes: (port.allowEthertypes ?? []).map(Number),
+    ...(port.dhcp?.options !== undefined && {
+      dhcpOptions: dhcpOptions(port.dhcp.options, ['ports', name, 'dhcp', 'options'], context.faults),
+    }),
   };
 }
 

@@ -5,6 +5,7 @@
  */
 import type { PortIntent, UnderlayIntent } from '../dataplane/port.js';
 import type { Prefix } from '../wire/address.js';
+import type { ResolvedSubnet } from './resolved-subnet.js';
 import type { networkTypes } from './schema.js';
 
 export const TPID_CUSTOMER = 0x8100;
@@ -63,6 +64,8 @@ export interface ResolvedPort {
   readonly allowedPairs: readonly ResolvedPair[];
   /** What it may send, and with groups be sent, besides ARP and IP. */
   readonly allowEthertypes: readonly number[];
+  /** DHCP options of its machine, by number. */
+  readonly dhcpOptions?: ReadonlyMap<number, Uint8Array>;
   /** Of underlay ports, which the configuration does not list: the tunnels of one type on one underlay. */
   readonly underlay?: ResolvedUnderlay;
 }
@@ -185,7 +188,7 @@ export interface ResolvedConntrack {
 export interface ResolvedConfig {
   readonly workers: number | 'auto';
   /** What a port may make the switch itself do, a second. */
-  readonly limits: { readonly icmpErrorRate: number; readonly arpReplyRate: number };
+  readonly limits: { readonly icmpErrorRate: number; readonly arpReplyRate: number; readonly dhcpRate: number };
   readonly conntrack: ResolvedConntrack;
   /** Datagrams whose fragments are followed. */
   readonly fragments: { readonly datagrams: number; readonly perPort: number; readonly timeoutSeconds: number };
@@ -193,4 +196,5 @@ export interface ResolvedConfig {
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;
   readonly groups: ReadonlyMap<string, ResolvedGroup>;
+  readonly subnets: ReadonlyMap<string, ResolvedSubnet>;
 }

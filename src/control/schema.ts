@@ -319,5 +319,6 @@ export const documentSchema = z
 /** The document with its defaults. */
 export type Config = z.output<typeof documentSchema>;
 export type PortConfig = z.output<typeof portSchema>;
+export type SubnetConfig = z.output<typeof subnetSchema>;
 export type NetworkConfig = z.output<typeof networkSchema>;
 export type UnderlayConfig = z.output<typeof underlaySchema>;

@@ -258,6 +258,17 @@ export interface ConntrackStats {
   readonly refused: Readonly<Record<string, number>>;
 }
 
+/** An address that the address service has given and that is in force. */
+export interface DhcpLeaseRow {
+  readonly subnet: string;
+  readonly mac: string;
+  readonly address: string;
+  readonly port: string;
+  readonly expiresSeconds: number;
+  /** It is one of the port's own addresses, not one out of a pool. */
+  readonly fixed: boolean;
+}
+
 export interface DropRow {
   readonly reason: DropReason;
   readonly port: string;

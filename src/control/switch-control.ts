@@ -11,6 +11,7 @@ import type {
   ChangeResult,
   ConntrackRow,
   ConntrackStats,
+  DhcpLeaseRow,
   DropRow,
   FdbRow,
   HealthResult,
@@ -82,6 +83,9 @@ export interface SwitchControl {
   /** Forgets connections; returns how many. */
   conntrackFlush(port?: string): Promise<number>;
   conntrackStats(): Promise<ConntrackStats>;
+
+  /** Addresses that the address service has given, by subnet, then by address. */
+  dhcpLeases(): Promise<readonly DhcpLeaseRow[]>;
 
   /** Non-zero drop counters, most frequent first. */
   drops(): Promise<readonly DropRow[]>;

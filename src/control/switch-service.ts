@@ -21,6 +21,7 @@ import type {
   ChangeResult,
   ConntrackRow,
   ConntrackStats,
+  DhcpLeaseRow,
   DropRow,
   FdbRow,
   HealthResult,
@@ -308,6 +309,10 @@ export class SwitchService implements SwitchControl {
     if (network.tunnel === undefined)
       throw refusal('bad-request', `network ${name} is ${network.type}: it has no tunnels`);
     return new TunnelRows(dataplane, running).detail(name, network, network.tunnel);
+  }
+
+  async dhcpLeases(): Promise<readonly DhcpLeaseRow[]> {
+    return this.controller.dataplane.addresses.list();
   }
 
   async configApply(document: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {

@@ -20,15 +20,12 @@ interface Unsupported {
 
 export const unsupported: readonly Unsupported[] = [
   { at: 'settings.neighbors', what: 'route' },
-  { at: 'settings.limits.dhcp', what: 'answer DHCP' },
   { at: 'settings.limits.dns', what: 'answer DNS' },
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
   { at: 'networks.*.acl', what: 'enforce ACLs' },
   { at: 'ports.*.acl', what: 'enforce ACLs' },
   { at: 'ports.*.rate', what: 'enforce rates' },
-  { at: 'ports.*.dhcp', what: 'serve DHCP' },
-  { at: 'subnets.*', what: 'serve subnets' },
   { at: 'routers.*', what: 'route' },
 ];
 

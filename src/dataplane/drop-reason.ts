@@ -57,6 +57,8 @@ const table = {
   conntrack_invalid: 'The frame belongs to no connection that is known, and can begin none.',
   conntrack_full: 'The table of connections is full, or the share of the network: no new one can begin.',
   conntrack_port_limit: 'The port has used up its share of the table of connections.',
+  rate_limited:
+    'The port asked the switch itself (ARP, ND, DHCP, ICMP) more often a second than settings.limits allow.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;

@@ -241,6 +241,15 @@ export class FramePool {
     this.priority[slot] = this.priority[cause];
   }
 
+  /** As `generate`, of what no frame caused: in `network`, without priority. */
+  originate(slot: number, network: number, length: number): void {
+    this.receive(slot, -1, length);
+    this.isGenerated[slot] = OWN;
+    this.ingressMember[slot] = -1;
+    this.network[slot] = network;
+    this.priority[slot] = 0;
+  }
+
   /** Keeps what a vnet header said, for parse to check. Positions are relative to the frame. */
   offload(
     slot: number,

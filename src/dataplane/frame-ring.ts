@@ -86,6 +86,11 @@ export class FrameRing {
     return true;
   }
 
+  /** Producer: octets that wait to be read. */
+  used(): number {
+    return (this.words[TAIL] - Atomics.load(this.words, HEAD)) >>> 0;
+  }
+
   /** Consumer: looks at the next frame; false when there is none. */
   next(): boolean {
     const { words, size } = this;

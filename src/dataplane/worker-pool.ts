@@ -121,6 +121,14 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     return true;
   }
 
+  /** Makes one worker look for what was put down for it. False: it is dead just now; its successor looks when it begins. */
+  nudge(index: number): boolean {
+    const seat = this.places[index];
+    if (seat?.port === undefined) return false;
+    wake(seat);
+    return true;
+  }
+
   /** Posts an order to all workers. */
   orderAll(order: WorkerOrder<Config>): void {
     for (const seat of this.places) this.order(seat.index, order);

@@ -34,7 +34,7 @@ import type { Fdb } from './fdb.js';
 import type { FragmentTable } from './fragment-table.js';
 import type { LoopGuard } from './loop-guard.js';
 import type { NeighborTable } from './neighbor-table.js';
-import type { PuntRing } from './punt-ring.js';
+import type { Punt } from './punt-ring.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
 import { TunnelQuota } from './tunnel-quota.js';
@@ -55,7 +55,7 @@ export interface MachineParts {
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   /** To the main thread; absent where there is none: what is for it is taken and forgotten. */
-  readonly punt?: PuntRing;
+  readonly punt?: Punt;
 }
 
 export class Machine implements SendReport, RelayCounts {
@@ -72,7 +72,7 @@ export class Machine implements SendReport, RelayCounts {
   readonly fragments: FragmentTable;
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
-  readonly punt: PuntRing | undefined;
+  readonly punt: Punt | undefined;
   readonly segmenter: Segmenter;
   readonly waiting: WaitingFragments;
   /** What each port's frames of the batch in hand may send into tunnels. */

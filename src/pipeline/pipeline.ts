@@ -23,9 +23,11 @@ import { egressPolicy } from './egress/policy.js';
 import { tag } from './egress/tag.js';
 import { transmit } from './egress/transmit.js';
 import { EgressBatch } from './egress-batch.js';
+import { TO_STATIONS } from './injection-ring.js';
 import type { Machine } from './machine.js';
-import { PORT_UNDERLAY } from './snapshot.js';
+import { PORT_UNDERLAY, PORT_UPLINK } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
+import { addressService } from './stages/address-service.js';
 import { antiSpoof } from './stages/anti-spoof.js';
 import { classify } from './stages/classify.js';
 import { connections } from './stages/connections.js';
@@ -37,6 +39,7 @@ import { groupsFrom } from './stages/groups-from.js';
 import { learn } from './stages/learn.js';
 import { liveness } from './stages/liveness.js';
 import { lookup } from './stages/lookup.js';
+import { ownAddresses } from './stages/own-addresses.js';
 import { parse } from './stages/parse.js';
 import { responders } from './stages/responders.js';
 import { storm } from './stages/storm.js';
@@ -54,6 +57,8 @@ export const ingressStages: readonly Stage[] = [
   connections,
   groupsFrom,
   learn,
+  addressService,
+  ownAddresses,
   responders,
   forward,
 ];
@@ -179,11 +184,33 @@ export class Pipeline {
     const { replies } = this.machine;
     for (let index = 0; index < replies.count; index++) {
       const slot = replies.slots[index];
-      this.copy(slot, replies.members[index], 0, replies.tunnels[index]);
+      const member = replies.members[index];
+      if (member >= 0) this.copy(slot, member, 0, replies.tunnels[index]);
+      else this.announce(slot, member);
       this.machine.letGo(slot);
     }
     if (replies.count !== 0) this.leave();
     replies.count = 0;
+  }
+
+  /** A frame of the switch's own to all of its network (TO_NETWORK), or to the stations of this host (TO_STATIONS). */
+  private announce(slot: number, destination: number): void {
+    const { pool, snapshot } = this.machine;
+    const start = snapshot.networkStart[pool.network[slot]];
+    const end = start + snapshot.networkCount[pool.network[slot]];
+    for (let index = start; index < end; index++) {
+      const member = snapshot.networkMembers[index];
+      const port = snapshot.memberPort[member];
+      const isUnderlay = snapshot.portMode[port] === PORT_UNDERLAY;
+      if (destination === TO_STATIONS && (isUnderlay || (snapshot.portFlags[port] & PORT_UPLINK) !== 0)) continue;
+      if (isUnderlay) this.copyToRemotes(slot, member);
+      else this.copy(slot, member, 1, 0);
+    }
+  }
+
+  /** Sends what machine.replies holds, without a received frame: what the main thread gave (injection-ring.ts). */
+  runReplies(): void {
+    this.answer();
   }
 
   private copy(slot: number, member: number, shared: number, tunnel: number): void {

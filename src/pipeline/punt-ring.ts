@@ -1,16 +1,37 @@
 /**
- * Frames on their way from one worker to the main thread: those that tunnels brought for the switch itself, each with the
- * number of its tunnel. A bounded ring in shared memory; what does not fit is dropped (punt_limit), so whoever floods it
- * costs himself his liveness and nobody else anything. One writer, the worker; one reader, the main thread. @hot
+ * Frames on their way from one worker to the main thread, which runs the slow protocols: BFD that tunnels brought, and what
+ * stations ask the address service. Each comes with its kind, the member it came in by and its tunnel. A bounded ring in
+ * shared memory; what does not fit is dropped (punt_limit). One writer, the worker; one reader, the main thread. @hot
+ *
+ * Who floods costs himself his protocol and nobody else anything: each sender is held to its port's rate in front of this,
+ * and what stations send may fill half of the ring, so that tunnels are heard whatever machines do.
  */
 import { FrameRing } from '../dataplane/frame-ring.js';
-import { PUNT_SIZE_MAX } from '../limits.js';
+import { PUNT_RING_SIZE, PUNT_SIZE_MAX } from '../limits.js';
+
+/** Whose frame it is. */
+export const PUNT_BFD = 1;
+export const PUNT_ADDRESS_SERVICE = 2;
 
 /** Frames read before the event loop gets its turn, and for how long at least. */
 const FRAMES_MAX = 256;
 const PAUSE_MS = 1;
 
-export class PuntRing {
+/** A frame that was handed over; `octets` are good until the listener returns. */
+export interface PuntedFrame {
+  readonly octets: Uint8Array;
+  readonly kind: number;
+  /** Where it came in, by the indices of the snapshot that the worker had. */
+  readonly member: number;
+  readonly tunnel: number;
+}
+
+/** Where stages put such frames. False: it is too long, or there is no room. */
+export interface Punt {
+  put(octets: Uint8Array, start: number, length: number, kind: number, member: number, tunnel: number): boolean;
+}
+
+export class PuntRing implements Punt {
   private readonly ring: FrameRing;
 
   /** Over memory of `allocateFrameRing(PUNT_RING_SIZE)`. */
@@ -18,24 +39,25 @@ export class PuntRing {
     this.ring = new FrameRing(memory);
   }
 
-  /** False: it is too long, or there is no room. */
-  put(octets: Uint8Array, start: number, length: number, tunnel: number): boolean {
-    // The ring's frames have offloads, these have a tunnel: the first of those fields carries it.
-    if (length > PUNT_SIZE_MAX || !this.ring.put(octets, start, length, tunnel, 0, 0, 0, 0)) return false;
+  put(octets: Uint8Array, start: number, length: number, kind: number, member: number, tunnel: number): boolean {
+    if (length > PUNT_SIZE_MAX) return false;
+    if (kind !== PUNT_BFD && this.ring.used() > PUNT_RING_SIZE / 2) return false;
+    // The ring's frames have offloads, these have none: those fields carry what goes with them.
+    if (!this.ring.put(octets, start, length, kind, member, tunnel, 0, 0)) return false;
     this.ring.wakeWaiter();
     return true;
   }
 
-  /** Reads frames until the signal; `hear` gets octets that are good until it returns. */
-  async read(hear: (octets: Uint8Array, tunnel: number) => void, signal: AbortSignal): Promise<void> {
+  /** Reads frames until the signal. */
+  async read(hear: (frame: PuntedFrame) => void, signal: AbortSignal): Promise<void> {
     const { ring } = this;
     const octets = new Uint8Array(PUNT_SIZE_MAX);
     while (!signal.aborted) {
       for (let count = 0; count < FRAMES_MAX && !signal.aborted && ring.next(); count++) {
-        const { length, gsoType: tunnel } = ring;
+        const { length, gsoType: kind, gsoSize: member, checksumStart: tunnel } = ring;
         ring.copyTo(octets, 0);
         ring.advance();
-        hear(octets.subarray(0, length), tunnel);
+        hear({ octets: octets.subarray(0, length), kind, member, tunnel });
       }
       // However fast they come, the thread has other things to do.
       await ring.wait();

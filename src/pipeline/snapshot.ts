@@ -38,6 +38,9 @@ export const PORT_BFD_INSIDE = 1 << 8;
 /** A machine is behind it, not the physical network: nothing that comes in by it can be a remote's datagram. */
 export const PORT_FACES_VM = 1 << 9;
 
+/** The physical network is behind it: a network names it as uplink, or it is `trunk: auto`. */
+export const PORT_UPLINK = 1 << 10;
+
 /** Bits of portControlFrames: link-control protocols that the port lets into the switch. */
 export const CONTROL_STP = 1 << 0;
 export const CONTROL_LACP = 1 << 1;
@@ -52,6 +55,11 @@ export const NETWORK_LEARNS = 1 << 0;
 export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 /** Frames through the network's tunnels may begin with a VLAN tag. */
 export const NETWORK_INNER_VLAN = 1 << 2;
+/** What the address service does for the stations of the network: DHCPv4, DHCPv6, router advertisements. */
+export const NETWORK_SERVES_DHCP4 = 1 << 3;
+export const NETWORK_SERVES_DHCP6 = 1 << 4;
+export const NETWORK_ADVERTISES = 1 << 5;
+export const NETWORK_SERVES = NETWORK_SERVES_DHCP4 | NETWORK_SERVES_DHCP6 | NETWORK_ADVERTISES;
 
 /**
  * Bits of portPolicy and networkPolicy, and together of a frame's `policy`: what it has to pass. READ alone: the packet is
@@ -187,6 +195,15 @@ export interface Snapshot {
 
   /** Networks with NETWORK_SUPPRESSES_ARP; 0: no frame need be looked at for that. */
   readonly suppressingNetworks: number;
+
+  /** Networks with any NETWORK_SERVES bit; 0: no frame need be looked at for that. */
+  readonly servingNetworks: number;
+  /** Frames of a port that are handed to the address service, a second at most. */
+  readonly dhcpRate: number;
+  /** The switch's own addresses: a table of own-addresses.ts; empty: there are none. */
+  readonly ownAddresses: Int32Array;
+  /** Of the same form: the addresses that the address service is asked at, whoever answers ARP and ND for them. */
+  readonly serverAddresses: Int32Array;
 
   /** By network. Its members lie at networkMembers[start .. start + count). */
   readonly networkStart: Int32Array;

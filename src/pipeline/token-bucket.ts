@@ -26,6 +26,8 @@ export const BUCKET_ARP = 4;
 export const BUCKET_NEIGHBORS = 5;
 /** Stations that are said to be behind a remote now and were known elsewhere. */
 export const BUCKET_MOVES = 6;
+/** Frames handed to the address service. */
+export const BUCKET_DHCP = 7;
 /** Octets of memory for the buckets of all ports. */
 export const TOKEN_BUCKETS_SIZE = PORTS_MAX * BUCKETS_PER_PORT * BUCKET_WORDS * 4;
 

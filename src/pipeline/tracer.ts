@@ -21,6 +21,7 @@ import { LoopGuard } from './loop-guard.js';
 import { CONSUMED, Machine } from './machine.js';
 import type { NeighborTable } from './neighbor-table.js';
 import { Pipeline, type StageListener } from './pipeline.js';
+import type { Punt, PuntedFrame } from './punt-ring.js';
 import { PORT_UNDERLAY, type Snapshot } from './snapshot.js';
 import type { EgressStage, Names, Stage } from './stage.js';
 import { FLOOD } from './stages/forward.js';
@@ -75,6 +76,8 @@ export interface TraceOutcome {
   readonly reason?: DropReason;
   readonly outputs: readonly TracedOutput[];
   readonly stages: readonly TracedStage[];
+  /** What would have gone to the main thread. */
+  readonly punted?: PuntedFrame;
 }
 
 /** Copies of a flood to every port, each with a clone, and the frame itself. */
@@ -89,6 +92,7 @@ export class Tracer {
 
   trace(state: TraceState, port: number, { octets, outer }: TracedInput, names: Names): TraceOutcome {
     const { pool } = this;
+    const desk = new Desk();
     const machine = new Machine(
       {
         pool,
@@ -102,6 +106,7 @@ export class Tracer {
         fragments: state.fragments,
         storm: new TokenBuckets(state.storm),
         loops: new LoopGuard(state.loops),
+        punt: desk,
       },
       state.snapshot,
     );
@@ -121,7 +126,17 @@ export class Tracer {
     const outcome = recorder.outcome(sink.outputs);
     machine.waiting.abandon(machine);
     for (const sent of sink.sent) machine.sent(sent.slot, sent.port, 0, 0);
-    return outcome;
+    return desk.punted === undefined ? outcome : { ...outcome, punted: desk.punted };
+  }
+}
+
+/** In place of the ring to the main thread: remembers what it was given. */
+class Desk implements Punt {
+  punted: PuntedFrame | undefined;
+
+  put(octets: Uint8Array, start: number, length: number, kind: number, member: number, tunnel: number): boolean {
+    this.punted = { octets: octets.slice(start, start + length), kind, member, tunnel };
+    return true;
   }
 }
 

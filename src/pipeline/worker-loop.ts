@@ -25,6 +25,7 @@ import {
   SPIN_MAX_MS,
   WATCHED_FRAMES_PER_BREATH,
 } from '../limits.js';
+import type { InjectionRing } from './injection-ring.js';
 import type { Machine } from './machine.js';
 import { Pipeline } from './pipeline.js';
 
@@ -81,6 +82,17 @@ export class WorkerLoop {
     if (frames !== 0 || this.engine.hasWork()) this.engine.submit(0);
     else this.rest(now);
     return frames;
+  }
+
+  /** Sends what the main thread gave, as much as goes at once. True: there may be more. */
+  inject(injections: InjectionRing): boolean {
+    const { machine } = this;
+    machine.setTime(this.clock());
+    const hasMore = injections.take(machine);
+    this.pipeline.runReplies();
+    for (let index = 0; index < this.watched.length; index++) this.watched[index].flush();
+    this.engine.submit(0);
+    return hasMore;
   }
 
   /** Begins with another queue each time: a few that flood fill the batch before the last one's turn. */

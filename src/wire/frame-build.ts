@@ -1,7 +1,7 @@
 /**
- * Builds whole packets and frames from their fields, checksums and lengths included: for `weft trace` and tests. Makes new
- * arrays, so it is nothing for the dataplane; what the switch itself answers is written in place. No input is checked
- * here: addresses are parsed ones (wire/address.ts), sizes fit.
+ * Builds whole packets and frames from their fields, checksums and lengths included: for `weft trace`, for what the main
+ * thread says itself (slow protocols), and for tests. Makes new, zeroed arrays, so it is nothing for workers, who write their
+ * answers in place. No input is checked here: addresses are parsed ones (wire/address.ts), sizes fit.
  */
 import {
   ARP_OPERATION,
@@ -185,6 +185,13 @@ export function buildUdp(sourcePort: number, destinationPort: number, payloadSiz
   write16(datagram, UDP_DESTINATION_PORT, destinationPort);
   write16(datagram, UDP_LENGTH, datagram.length);
   fillPayload(datagram, UDP_HEADER_SIZE);
+  return datagram;
+}
+
+/** With this payload. */
+export function buildUdpOf(sourcePort: number, destinationPort: number, payload: Uint8Array): Uint8Array {
+  const datagram = buildUdp(sourcePort, destinationPort, payload.length);
+  datagram.set(payload, UDP_HEADER_SIZE);
   return datagram;
 }
 

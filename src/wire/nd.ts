@@ -154,8 +154,42 @@ export function writeNeighborAdvertisement(
   macLow: number,
   isRouter: boolean,
 ): void {
-  const target = network + IPV6_HEADER_SIZE + ND_TARGET;
   copy(octets, frame + ETHERNET_SOURCE, to + ETHERNET_DESTINATION, MAC_SIZE);
+  copy(octets, network + IPV6_SOURCE, to + ETHERNET_HEADER_SIZE + IPV6_DESTINATION, IPV6_ADDRESS_SIZE);
+  const flags = (isRouter ? ND_ROUTER : 0) | ND_SOLICITED | ND_OVERRIDE;
+  writeAdvertisement(octets, network, to, macHigh, macLow, flags);
+}
+
+/** As writeNeighborAdvertisement, to all nodes: who asked has no address yet (RFC 4861 7.2.4), so S is not set. */
+export function writeUnsolicitedAdvertisement(
+  octets: Uint8Array,
+  _frame: number,
+  network: number,
+  to: number,
+  macHigh: number,
+  macLow: number,
+  isRouter: boolean,
+): void {
+  // ff02::1 and the group MAC it maps to (RFC 2464 section 7).
+  writeMac(octets, to + ETHERNET_DESTINATION, 0x3333, 1);
+  const destination = to + ETHERNET_HEADER_SIZE + IPV6_DESTINATION;
+  write32(octets, destination, 0xff02_0000 | 0);
+  write32(octets, destination + 4, 0);
+  write32(octets, destination + 8, 0);
+  write32(octets, destination + 12, 1);
+  writeAdvertisement(octets, network, to, macHigh, macLow, (isRouter ? ND_ROUTER : 0) | ND_OVERRIDE);
+}
+
+/** All but the destinations, which are written already. */
+function writeAdvertisement(
+  octets: Uint8Array,
+  network: number,
+  to: number,
+  macHigh: number,
+  macLow: number,
+  flags: number,
+): void {
+  const target = network + IPV6_HEADER_SIZE + ND_TARGET;
   writeMac(octets, to + ETHERNET_SOURCE, macHigh, macLow);
   write16(octets, to + ETHERNET_ETHERTYPE, ETHERTYPE_IPV6);
   const header = to + ETHERNET_HEADER_SIZE;
@@ -164,11 +198,10 @@ export function writeNeighborAdvertisement(
   octets[header + IPV6_NEXT_HEADER] = PROTOCOL_ICMPV6;
   octets[header + IPV6_HOP_LIMIT] = ND_HOP_LIMIT;
   copy(octets, target, header + IPV6_SOURCE, IPV6_ADDRESS_SIZE);
-  copy(octets, network + IPV6_SOURCE, header + IPV6_DESTINATION, IPV6_ADDRESS_SIZE);
 
   const message = header + IPV6_HEADER_SIZE;
   write32(octets, message, ICMPV6_NEIGHBOR_ADVERTISEMENT << 24);
-  write32(octets, message + ND_FLAGS, ((isRouter ? ND_ROUTER : 0) | ND_SOLICITED | ND_OVERRIDE) << 24);
+  write32(octets, message + ND_FLAGS, flags << 24);
   copy(octets, target, message + ND_TARGET, IPV6_ADDRESS_SIZE);
   const option = message + ND_MESSAGE_SIZE_MIN;
   octets[option] = TARGET_LINK_LAYER;

@@ -295,15 +295,12 @@ ports:
 describe('what this version does not do yet', () => {
   const uses: Record<string, string> = {
     'settings.neighbors': 'settings: { neighbors: { queue: 5 } }',
-    'settings.limits.dhcp': 'settings: { limits: { dhcp: 5pps } }',
     'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
     'networks.n.acl': 'networks: { n: { type: local, acl: { ingress: a } } }\nacls: { a: { default: deny } }',
     'ports.p.acl': 'acl: { egress: a }',
     'ports.p.rate': 'rate: { in: 10mbit }',
-    'ports.p.dhcp': 'dhcp: { options: { 15: "example.org" } }',
-    'subnets.s': 'networks: { n: { type: local } }\nsubnets: { s: { network: n, cidr: 192.0.2.0/24 } }',
     'routers.r': 'networks: { n: { type: local } }\nrouters: { r: { interfaces: { n: 192.0.2.1/24 } } }',
   };
 

@@ -4,6 +4,7 @@ import type {
   ChangeResult,
   ConntrackRow,
   ConntrackStats,
+  DhcpLeaseRow,
   DropRow,
   FdbRow,
   HealthResult,
@@ -339,6 +340,20 @@ export class FakeSwitch implements SwitchControl {
 
   async conntrackStats(): Promise<ConntrackStats> {
     return fakeConntrackStats;
+  }
+
+  async dhcpLeases(): Promise<readonly DhcpLeaseRow[]> {
+    return [
+      { subnet: 'red4', mac: '52:54:00:00:00:01', address: '10.0.0.5', port: 'vm1', expiresSeconds: 3600, fixed: true },
+      {
+        subnet: 'red4',
+        mac: '52:54:00:00:00:02',
+        address: '10.0.0.100',
+        port: 'vm2',
+        expiresSeconds: 90,
+        fixed: false,
+      },
+    ];
   }
 
   async tunnelList(): Promise<readonly TunnelRow[]> {

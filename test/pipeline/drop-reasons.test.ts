@@ -3,8 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import { FRAME_SIZE_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
-import { PuntRing } from '../../src/pipeline/punt-ring.js';
+import { PUNT_BFD, PuntRing } from '../../src/pipeline/punt-ring.js';
 import { POLICY_FRAGMENTS, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { solicitation as routerSolicitation } from '../wire/address-frames.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
 import { connect, GroupSwitch } from './group-switch.js';
@@ -186,9 +187,20 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   },
   fragment_overlap: () => fragmented({}, [0, 16], [8, 16]),
   fragment_limit: () => fragmented({}, ...Array.from({ length: 65 }, (_, index) => [index * 8, 8] as const)),
+  rate_limited: () => {
+    const tested = new TestSwitch({
+      networks: red,
+      ports: { a: vm({ network: 'red' }), b: vm({ network: 'red' }) },
+      subnets: { red6: { network: 'red', cidr: '2001:db8::/64', gateway: '2001:db8::1', ra: { mode: 'slaac' } } },
+      settings: { limits: { dhcp: '1pps' } },
+    });
+    const octets = routerSolicitation('52:54:00:00:00:0a');
+    tested.run({ port: 'a', octets }, { port: 'a', octets });
+    return { tested, port: 'a' };
+  },
   punt_limit: () => {
     const full = new PuntRing(allocateFrameRing(PUNT_RING_SIZE));
-    while (full.put(new Uint8Array(512), 0, 512, 1));
+    while (full.put(new Uint8Array(512), 0, 512, PUNT_BFD, 0, 1));
     const tested = overlaySwitch(vxlanForm, { underlay: { bfd: { inside: true } }, test: { punt: full } });
     tested.run(arriving(vxlanForm, 1, bfdFrame({ packet: new Array<number>(400).fill(0) })));
     return { tested, port: vxlanForm.port };

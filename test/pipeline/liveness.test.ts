@@ -23,7 +23,7 @@ function watched(form = vxlanForm, shape: OverlayShape = {}): Watched {
     for (; ring.next(); ring.advance()) {
       const octets = new Uint8Array(ring.length);
       ring.copyTo(octets, 0);
-      found.push([ring.gsoType, Buffer.from(octets).toString('hex')]);
+      found.push([ring.checksumStart, Buffer.from(octets).toString('hex')]);
     }
     return found;
   };

@@ -33,12 +33,13 @@ import { connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { fdbSize } from '../../src/pipeline/fdb.js';
 import { FdbControl } from '../../src/pipeline/fdb-control.js';
 import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
+import type { InjectionRing } from '../../src/pipeline/injection-ring.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborControl } from '../../src/pipeline/neighbor-control.js';
 import { neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { Pipeline } from '../../src/pipeline/pipeline.js';
-import type { PuntRing } from '../../src/pipeline/punt-ring.js';
+import type { Punt } from '../../src/pipeline/punt-ring.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
@@ -89,6 +90,7 @@ export interface TestDocument {
   readonly ports: SwitchDocument['ports'];
   readonly underlays?: Readonly<Record<string, UnderlayDocument>>;
   readonly settings?: Readonly<Record<string, unknown>>;
+  readonly subnets?: Readonly<Record<string, unknown>>;
 }
 
 export interface Sent {
@@ -117,7 +119,7 @@ export interface TestSwitchOptions {
   readonly counters?: Counters;
   readonly fragments?: FragmentTable;
   /** Where frames for the main thread go. */
-  readonly punt?: PuntRing;
+  readonly punt?: Punt;
 }
 
 /** Arenas are expensive to map: tests one after the other share them. */
@@ -292,6 +294,17 @@ export class TestSwitch {
   /** Slots of the frames in the batch. */
   get received(): Int32Array {
     return this.batch.slots.slice(0, this.batch.count);
+  }
+
+  /** Sends what the main thread gave; what left is returned. */
+  inject(injections: InjectionRing): Sent[] {
+    this.machine.setTime(this.now);
+    for (let hasMore = true; hasMore; ) {
+      hasMore = injections.take(this.machine);
+      this.pipeline.runReplies();
+    }
+    this.expectConservation();
+    return this.sent.splice(0);
   }
 
   /** Puts a frame into the batch; false when there is no slot, or no room. */

@@ -6,6 +6,7 @@ import { configCommands } from './config.js';
 import { conntrackCommands } from './conntrack.js';
 import { daemonCommands } from './daemon.js';
 import { demoCommands } from './demo.js';
+import { dhcpCommands } from './dhcp.js';
 import { dropsCommands } from './drops.js';
 import { fdbCommands } from './fdb.js';
 import { networkCommands } from './network.js';
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   ...fdbCommands,
   ...tunnelCommands,
   ...conntrackCommands,
+  ...dhcpCommands,
   ...statsCommands,
   ...dropsCommands,
   ...traceCommands,

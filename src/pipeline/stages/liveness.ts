@@ -7,6 +7,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isBfdFrame } from '../../wire/bfd-frame.js';
 import { CONSUMED, type Machine } from '../machine.js';
+import { PUNT_BFD } from '../punt-ring.js';
 import { PORT_BFD_INSIDE } from '../snapshot.js';
 import type { Stage } from '../stage.js';
 
@@ -41,6 +42,10 @@ function take(machine: Machine, slot: number): number {
   const { pool, tunnels, punt } = machine;
   const tunnel = pool.tunnel[slot];
   if (tunnel === 0 || !tunnels.isConfigured(tunnel)) return dropReasonNumber.control_frame;
-  if (punt === undefined || punt.put(pool.octets, pool.offset[slot], pool.length[slot], tunnel)) return CONSUMED;
+  if (
+    punt === undefined ||
+    punt.put(pool.octets, pool.offset[slot], pool.length[slot], PUNT_BFD, pool.ingressMember[slot], tunnel)
+  )
+    return CONSUMED;
   return dropReasonNumber.punt_limit;
 }

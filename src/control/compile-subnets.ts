@@ -1,0 +1,62 @@
+/** What workers know of subnets: in which networks the address service is asked, and at which addresses. Pure. */
+import { makeOwnAddresses, OWN_LOCAL, OWN_ROUTER, type OwnAddress } from '../pipeline/own-addresses.js';
+import { NETWORK_ADVERTISES, NETWORK_SERVES_DHCP4, NETWORK_SERVES_DHCP6, type Snapshot } from '../pipeline/snapshot.js';
+import { ipWords, macWords } from '../wire/address.js';
+import type { Indices } from './indices.js';
+import type { ResolvedConfig } from './resolved.js';
+import type { ResolvedSubnet } from './resolved-subnet.js';
+import { linkLocalOf, virtualMac } from './virtual-mac.js';
+
+/** NETWORK_SERVES_... bits of a network. */
+export function servesFlags(network: string, config: ResolvedConfig): number {
+  let flags = 0;
+  for (const subnet of config.subnets.values()) {
+    if (subnet.network !== network) continue;
+    if (subnet.dhcp !== undefined) flags |= NETWORK_SERVES_DHCP4;
+    if (subnet.dhcp6 !== undefined) flags |= NETWORK_SERVES_DHCP6;
+    if (subnet.ra !== undefined) flags |= NETWORK_ADVERTISES;
+  }
+  return flags;
+}
+
+export function compileSubnets(
+  config: ResolvedConfig,
+  indices: Indices,
+): Pick<Snapshot, 'servingNetworks' | 'ownAddresses' | 'serverAddresses'> {
+  const serving = [...config.networks.keys()].filter((name) => servesFlags(name, config) !== 0);
+  const own: OwnAddress[] = [];
+  const servers: OwnAddress[] = [];
+  for (const subnet of config.subnets.values()) {
+    const network = indices.network(subnet.network);
+    if (network === undefined) continue;
+    for (const { address, isAnswered, flags } of addressesOf(subnet)) {
+      const { high, low } = macWords(virtualMac(subnet.network));
+      const row = { network, address: ipWords(address), macHigh: high, macLow: low, flags };
+      servers.push(row);
+      if (isAnswered) own.push(row);
+    }
+  }
+  return {
+    servingNetworks: serving.length,
+    // Of two subnets in one network, one that makes it a router decides.
+    ownAddresses: makeOwnAddresses(own.sort((left, right) => right.flags - left.flags)),
+    serverAddresses: makeOwnAddresses(servers),
+  };
+}
+
+interface ServiceAddress {
+  readonly address: Uint8Array;
+  readonly isAnswered: boolean;
+  readonly flags: number;
+}
+
+function addressesOf({ network, dhcp, dhcp6, ra }: ResolvedSubnet): ServiceAddress[] {
+  const addresses: ServiceAddress[] = [];
+  if (dhcp !== undefined) addresses.push({ address: dhcp.server, isAnswered: dhcp.answersArp, flags: OWN_LOCAL });
+  if (dhcp6 !== undefined || ra !== undefined) {
+    const isRouter = ra !== undefined && ra.lifetimeSeconds > 0;
+    const address = linkLocalOf(virtualMac(network));
+    addresses.push({ address, isAnswered: true, flags: OWN_LOCAL | (isRouter ? OWN_ROUTER : 0) });
+  }
+  return addresses;
+}
