@@ -2,6 +2,7 @@
  * What the group stages decided, in words for `weft trace`. Judges again what they judged, from the same state and without
  * counting: they keep no record of what nobody asks for.
  */
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { PACKET_OTHER } from '../wire/packet.js';
 import { isAlwaysAllowedFrom, isAlwaysAllowedTo } from './always-allowed.js';
 import { CONNECTION_RELATED } from './connection-table.js';
@@ -38,10 +39,14 @@ export function explainTo(machine: Machine, copies: EgressBatch, index: number, 
   return byConnection(machine, slot, port) ?? byRule(machine, slot, snapshot.groups.portTo[port], KEY_SOURCE);
 }
 
-/** Why a frame that both may not pass was stopped by its port's groups. */
+/** Why a frame was stopped by its port's groups. */
 export function explainDeniedFrom(machine: Machine, slot: number, names: Names): string {
-  const port = machine.pool.ingressPort[slot];
-  return denial(machine.snapshot.groups, machine.snapshot.groups.portFrom[port], `egress rules of ${names.port(port)}`);
+  const { pool, snapshot } = machine;
+  const port = pool.ingressPort[slot];
+  if (pool.reason[slot] !== dropReasonNumber.group_deny) return `${names.port(port)} has security groups.`;
+  if (pool.packetKind[slot] === PACKET_OTHER)
+    return `No rule can speak of its ethertype, and ${names.port(port)} does not list it.`;
+  return denial(snapshot.groups, snapshot.groups.portFrom[port], `egress rules of ${names.port(port)}`);
 }
 
 function denial({ sets }: GroupPolicy, set: number, which: string): string {

@@ -14,7 +14,7 @@ import { alwaysBlocked } from '../always-blocked.js';
 import { CONNECTION_INVALID } from '../connection-table.js';
 import { ALLOWED_AT_SOURCE, groupKey, isAsJudged, judgeKnown } from '../group-judge.js';
 import { isExtraEthertype, ruleFrom } from '../group-table.js';
-import { explainFrom } from '../group-text.js';
+import { explainDeniedFrom, explainFrom } from '../group-text.js';
 import type { Machine } from '../machine.js';
 import { keyOfSlot } from '../rule-key.js';
 import { POLICY_GROUPS } from '../snapshot.js';
@@ -34,6 +34,7 @@ export const groupsFrom: Stage = {
   },
 
   explain: explainFrom,
+  explainDrop: explainDeniedFrom,
 };
 
 /** Returns the drop reason's number, 0: it passes. */
