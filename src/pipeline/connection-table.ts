@@ -53,8 +53,10 @@ import {
   KEY_ZONE,
   portsWord,
   V_EPOCH,
+  V_ORIGINAL,
   V_PORTS,
   V_STATE,
+  V_WINDOWS,
 } from './connection-entry.js';
 import { keyOfPacket } from './connection-key.js';
 import { begin, classOf, isReplyOf, stateBits, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
@@ -368,8 +370,8 @@ export class ConnectionTable {
     const { table } = this;
     const { found } = table;
     if (table.stampOf(entry) !== stamp) return;
-    for (let word = 0; word < CONNECTION_VALUE_WORDS; word++) {
-      if (word === V_EPOCH || word === V_PORTS) continue;
+    if (table.valueWord(entry, V_STATE) !== found[V_STATE]) table.setValueWord(entry, V_STATE, found[V_STATE]);
+    for (let word = V_ORIGINAL; word <= V_WINDOWS; word++) {
       if (table.valueWord(entry, word) !== found[word]) table.setValueWord(entry, word, found[word]);
     }
   }
