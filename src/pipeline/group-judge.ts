@@ -12,9 +12,10 @@
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST } from '../wire/icmp.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../wire/ip-protocol.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import {
+  CONNECTION_INVALID,
   CONNECTION_RELATED,
   CONNECTION_REPLY,
   type ConnectionTable,
@@ -46,6 +47,23 @@ export const HAS_BEGUN = 1 << 17;
 
 /** The key in hand, of a packet or a connection. One worker is one thread, and judgements are not nested. */
 export const groupKey = new Int32Array(KEY_WORDS);
+
+/**
+ * Whether nothing need be asked but what the connection says: most of all frames, so this is asked first. Of TCP, of which
+ * nothing is always allowed or blocked; it is sound, or it would have no connection.
+ */
+export function passesAsJudged({ pool, snapshot }: Machine, slot: number, port: number, isSource: boolean): boolean {
+  const { groups } = snapshot;
+  const state = pool.connectionState[slot];
+  return (
+    pool.connection[slot] > 0 &&
+    pool.connectionEpoch[slot] === groups.epoch &&
+    pool.protocol[slot] === PROTOCOL_TCP &&
+    (state & (CONNECTION_INVALID | CONNECTION_RELATED)) === 0 &&
+    recordedPort(pool.connectionPorts[slot], state, isSource) === port &&
+    groups.portStateful[port] !== 0
+  );
+}
 
 /** Whether a packet of a known connection passes at this end: nothing has changed since both ends allowed it. */
 export function isAsJudged(machine: Machine, slot: number, port: number, isSource: boolean): boolean {

@@ -22,7 +22,7 @@ import {
   NO_CONNECTION_YET,
 } from '../connection-table.js';
 import type { EgressBatch } from '../egress-batch.js';
-import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown } from '../group-judge.js';
+import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
 import { isExtraEthertype, ruleTo } from '../group-table.js';
 import { explainTo } from '../group-text.js';
 import type { Machine } from '../machine.js';
@@ -55,6 +55,7 @@ export const groupsTo: EgressStage = {
       // What has passed no stage of policy has nothing to be judged by: its network has no port with groups.
       if (reasons[index] !== 0 || pool.isGenerated[slot] !== 0 || pool.policy[slot] === 0) continue;
       const port = snapshot.memberPort[members[index]];
+      if (passesAsJudged(machine, slot, port, false)) continue;
       const verdict = judge(machine, slot, port);
       if (verdict > 0) reasons[index] = verdict;
       else if (verdict === BEGINS) places[index] = begin(machine, slot, port);

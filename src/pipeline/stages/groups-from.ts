@@ -12,7 +12,7 @@ import { PACKET_OTHER } from '../../wire/packet.js';
 import { isAlwaysAllowedFrom } from '../always-allowed.js';
 import { alwaysBlocked } from '../always-blocked.js';
 import { CONNECTION_INVALID } from '../connection-table.js';
-import { ALLOWED_AT_SOURCE, groupKey, isAsJudged, judgeKnown } from '../group-judge.js';
+import { ALLOWED_AT_SOURCE, groupKey, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
 import { isExtraEthertype, ruleFrom } from '../group-table.js';
 import { explainDeniedFrom, explainFrom } from '../group-text.js';
 import type { Machine } from '../machine.js';
@@ -29,6 +29,7 @@ export const groupsFrom: Stage = {
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_GROUPS) === 0) continue;
+      if (passesAsJudged(machine, slot, pool.ingressPort[slot], true)) continue;
       pool.reason[slot] = judge(machine, slot);
     }
   },
