@@ -90,6 +90,14 @@ export const UNDERLAY_RECEIVE_BUFFER = 8 * 1024 * 1024;
 export const UNDERLAY_SEND_BUFFER = 4 * 1024 * 1024;
 /** Super-frames that a worker is putting together from received segments at once; one more finishes the oldest. */
 export const MERGED_FLOWS_MAX = 8;
+/** Rules of a configuration, each ACL's and group's default among them, and numbers for them: while one set replaces another both have some. */
+export const RULES_MAX = 65_536;
+export const RULE_NUMBERS = 2 * RULES_MAX;
+/** Matches of rules with `log` that a worker tells of a second, and the daemon logs of all workers. */
+export const RULE_LOG_PER_SECOND = 100;
+/** Octets of a frame that are kept for the log, and of one worker's ring of those (a power of two, of two frames at least). */
+export const RULE_LOG_OCTETS = 128;
+export const RULE_LOG_RING_SIZE = 256 * 1024;
 /** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
 export const REPLIES_PER_BATCH_MAX = 64;
 /** Bindings of addresses to MACs over all networks that suppress ARP and ND, and of those what one port may have taught. */

@@ -38,6 +38,8 @@ import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
 import { openNeighborTable } from './pipeline/neighbor-table.js';
 import { PuntRing } from './pipeline/punt-ring.js';
+import { RuleCounters } from './pipeline/rule-counters.js';
+import { RuleLog } from './pipeline/rule-log.js';
 import type { Snapshot } from './pipeline/snapshot.js';
 import { TokenBuckets } from './pipeline/token-bucket.js';
 import { openTunnelTable } from './pipeline/tunnel-table.js';
@@ -62,6 +64,9 @@ export interface WorkerStart {
   readonly punts: readonly SharedArrayBuffer[];
   /** By worker: frames from the main thread. */
   readonly injections: readonly SharedArrayBuffer[];
+  /** By worker: how often rules matched, and what those matched that are logged. */
+  readonly ruleCounters: readonly SharedArrayBuffer[];
+  readonly ruleLogs: readonly SharedArrayBuffer[];
   readonly snapshot: Snapshot;
 }
 
@@ -73,6 +78,11 @@ export function runWorker(start: WorkerStart): void {
   } finally {
     worker.close();
   }
+}
+
+function rulesOf({ ruleCounters, ruleLogs, index }: WorkerStart): { ruleCounters: RuleCounters; ruleLog?: RuleLog } {
+  const log = ruleLogs[index];
+  return { ruleCounters: new RuleCounters(ruleCounters[index]), ...(log && { ruleLog: new RuleLog(log) }) };
 }
 
 function puntOf({ punts, index }: WorkerStart): { punt?: PuntRing } {
@@ -126,6 +136,7 @@ class DataplaneWorker {
         storm: new TokenBuckets(start.storm),
         loops: new LoopGuard(start.loops),
         ...puntOf(start),
+        ...rulesOf(start),
       },
       start.snapshot,
     );

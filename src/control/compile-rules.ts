@@ -33,7 +33,8 @@ import {
 } from '../pipeline/classifier.js';
 import { KEY_KIND } from '../pipeline/rule-key.js';
 import { IPV4_SIZE, type Prefix } from '../wire/address.js';
-import type { NumberRange, RuleConditions } from './rule-conditions.js';
+import type { NumberRange } from './resolved.js';
+import type { RuleConditions } from './rule-conditions.js';
 import { type Dimension, dimensionsOf, readsKinds } from './rule-dimensions.js';
 import { type Interval, merged, RuleVectors, WordWriter } from './rule-vectors.js';
 

@@ -42,6 +42,7 @@ import {
   STORM_MULTICAST,
   STORM_UNKNOWN_UNICAST,
 } from '../pipeline/snapshot.js';
+import { AclCompiler, setAclPolicy } from './compile-acls.js';
 import { GroupCompiler, markGroupPolicy } from './compile-groups.js';
 import { compileGuard } from './compile-guard.js';
 import { compileOverlay, type RemotesOf } from './compile-overlay.js';
@@ -74,8 +75,8 @@ const controlBits: Readonly<Record<ControlProtocol, number>> = {
 
 /**
  * Compiles. `indices` has everything in `config` (Indices.allocate); `upPort` says what is known of a port that is up,
- * undefined for one that is not. `epoch` is the new snapshot's number, `remotesOf` gives the numbers of tunnels. `groups`
- * keeps what it compiled for the snapshot before.
+ * undefined for one that is not. `epoch` is the new snapshot's number, `remotesOf` gives the numbers of tunnels. `groups` and
+ * `acls` keep what they compiled for the snapshot before.
  */
 export function compile(
   config: ResolvedConfig,
@@ -84,8 +85,10 @@ export function compile(
   epoch: number,
   remotesOf: RemotesOf = () => [],
   groups: GroupCompiler = new GroupCompiler(),
+  acls: AclCompiler = new AclCompiler(),
 ): Snapshot {
-  const snapshot = emptySnapshot(config, indices, epoch, remotesOf, groups);
+  acls.numbers.begin();
+  const snapshot = emptySnapshot(config, indices, epoch, remotesOf, groups, acls);
   const tables = { vids: 0, innerVids: 0 };
   const capOf = (network: string) => mtuCap(network, config, upPort);
   compileNetworks(snapshot, config, indices, capOf);
@@ -93,6 +96,7 @@ export function compile(
     const up = port.enabled ? upPort(name) : undefined;
     compilePort(snapshot, indices, name, port, up, capOf, tables);
   }
+  setAclPolicy(snapshot, config, indices);
   listMembers(snapshot);
   markGroupPolicy(snapshot, config, indices);
   const { portPolicy, networkPolicy } = snapshot;
@@ -113,6 +117,7 @@ function emptySnapshot(
   epoch: number,
   remotesOf: RemotesOf,
   groups: GroupCompiler,
+  acls: AclCompiler,
 ): Snapshot {
   const ports = sizeOf(indices.ports);
   const members = sizeOf(indices.members);
@@ -141,6 +146,7 @@ function emptySnapshot(
     dhcpRate: config.limits.dhcpRate,
     ...compileSubnets(config, indices),
     suppressingNetworks: [...config.networks.values()].filter(({ suppressesArp }) => suppressesArp).length,
+    ...acls.compile(config, indices, ports, networks),
     ...compileOverlay(config, indices, ports, members, remotesOf),
     portMode: take(ports, PORT_CLOSED),
     portFlags: take(ports, 0),

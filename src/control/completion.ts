@@ -40,6 +40,7 @@ export function wordTree(commands: readonly Command[]): Map<string, Word[]> {
 export const NOUNS: Readonly<Record<string, string>> = {
   port: 'Ports: where VMs, interfaces and uplinks attach.',
   network: 'Networks: who can reach whom.',
+  acl: 'ACLs: what may pass, rule by rule.',
   tunnel: 'Tunnels: how networks reach other hosts.',
   dhcp: 'Addresses that the address service has given.',
   fdb: 'Stations: which address is behind which port.',

@@ -16,6 +16,7 @@ import { OperatingError, UserError } from '../errors.js';
 import { MEMBERS_MAX } from '../limits.js';
 import { type CheckedDocument, checkDocument } from './check.js';
 import { compile, type UpPort } from './compile.js';
+import { AclCompiler } from './compile-acls.js';
 import { GroupCompiler } from './compile-groups.js';
 import { Dataplane } from './dataplane.js';
 import { diff } from './diff.js';
@@ -79,6 +80,7 @@ export class Controller {
   /** Ports that must stay closed in the next snapshots: they are about to be opened anew or removed. */
   private readonly closing = new Set<string>();
   private readonly checks: DocumentChecks;
+  private readonly acls: AclCompiler;
   /** What operators ask for, from before its check to its end. */
   private readonly changes = new Turns();
   /** What leads to a snapshot. */
@@ -112,6 +114,7 @@ export class Controller {
       connectionCapacity,
       portChanged: (index) => this.askRecompile(index),
     });
+    this.acls = new AclCompiler(this.dataplane.ruleNumbers);
   }
 
   /** Starts forwarding by the configuration in force (the file's, or the saved one). Throws what prevents that. */
@@ -378,7 +381,7 @@ export class Controller {
         { capacity },
         'settings.conntrack.capacity counts from the next start, without the connections there are',
       );
-    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups);
+    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups, this.acls);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
     for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
   }

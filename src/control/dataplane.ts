@@ -20,6 +20,7 @@ import {
   INJECTION_RING_SIZE,
   NEIGHBOR_SWEEP_ENTRIES,
   PUNT_RING_SIZE,
+  RULE_LOG_RING_SIZE,
   SAMPLE_PERIOD_MS,
 } from '../limits.js';
 import { ConnectionControl } from '../pipeline/connection-control.js';
@@ -32,6 +33,7 @@ import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import { NeighborControl, type StaticNeighbor } from '../pipeline/neighbor-control.js';
 import { neighborTableSize } from '../pipeline/neighbor-table.js';
 import { PUNT_ADDRESS_SERVICE, PUNT_BFD, type PuntedFrame, PuntRing } from '../pipeline/punt-ring.js';
+import { RULE_COUNTERS_SIZE, RuleCounters } from '../pipeline/rule-counters.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
@@ -43,6 +45,8 @@ import { LeaseStore } from './lease-store.js';
 import type { Log } from './log.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
+import { RuleLogServer } from './rule-log-server.js';
+import { RuleNumbers } from './rule-numbers.js';
 import { shownName } from './shown-name.js';
 import { Statistics } from './statistics.js';
 import { TunnelServer } from './tunnel-server.js';
@@ -76,6 +80,7 @@ export class Dataplane {
   /** There are connections that an earlier daemon left. */
   readonly connectionsSurvived: boolean;
   readonly addresses: AddressService;
+  readonly ruleNumbers: RuleNumbers;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
@@ -92,6 +97,7 @@ export class Dataplane {
   private readonly timer: NodeJS.Timeout;
   /** Until when each port was blocked when that was logged. */
   private readonly loggedBlocks = new Map<number, number>();
+  private readonly ruleLog: RuleLogServer;
   private tracer: Tracer | undefined;
   private current: Snapshot;
 
@@ -118,6 +124,13 @@ export class Dataplane {
     this.neighbors = new NeighborControl(this.neighborMemory.buffer);
     this.fragments = new FragmentTable(this.fragmentMemory.buffer, MAIN_OWNER);
     this.addresses = this.openAddressService(options.stateDirectory);
+    const ruleCounters = Array.from({ length: options.workers }, () => new SharedArrayBuffer(RULE_COUNTERS_SIZE));
+    const ruleLogs = Array.from({ length: options.workers }, () => allocateFrameRing(RULE_LOG_RING_SIZE));
+    const counters = ruleCounters.map((memory) => new RuleCounters(memory));
+    this.ruleNumbers = new RuleNumbers(counters);
+    const portName = (index: number) => shownName(this.ports.intent(index)?.name ?? '');
+    this.ruleLog = new RuleLogServer(options.log, this.ruleNumbers, counters, portName);
+    this.ruleLog.read(ruleLogs, this.ending.signal);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
@@ -139,12 +152,15 @@ export class Dataplane {
         neighbors: this.neighborMemory.descriptor,
         connections: { memory: this.connectionMemory.descriptor, capacity },
         fragments: this.fragmentMemory.descriptor,
+        ruleCounters,
+        ruleLogs,
       },
       current: (index) => ({ snapshot: this.current, orders: this.ports.ordersFor(index) }),
       onReport: (index, report) => this.hear(index, report),
       onDeath: (index, reason) => this.bury(index, reason),
     });
-    this.statistics = new Statistics(() => this.workers.seats);
+    const ruleName = (number: number, atMs: number) => this.ruleNumbers.nameOf(number, atMs);
+    this.statistics = new Statistics(() => this.workers.seats, ruleName);
     this.timer = setInterval(() => this.tick(), SAMPLE_PERIOD_MS);
     this.timer.unref();
   }
@@ -289,6 +305,7 @@ export class Dataplane {
 
   private tick(): void {
     this.logLoops();
+    this.ruleLog.tick();
     this.statistics.sample();
     this.addresses.tick();
     const nowSeconds = Math.floor(monotonicMs() / 1000);

@@ -1,5 +1,6 @@
 /** What must hold for networks and underlays beyond the schema, and networks with their numbers settled. Pure. */
 import { type ConfigFault, own } from './config-path.js';
+import { aclNames } from './resolve-acls.js';
 import { isTunnelType, resolveTunnel } from './resolve-tunnels.js';
 import type { ResolvedNetwork } from './resolved.js';
 import type { Config, NetworkConfig } from './schema.js';
@@ -24,6 +25,7 @@ export function resolveNetworks(config: Config, faults: ConfigFault[]): Map<stri
       suppressesArp: network.arpSuppression,
       macAgeSeconds: Math.ceil(quantity('duration', network.macAge) / 1000),
       macLimit: network.macLimit,
+      acl: aclNames(network.acl, config.acls),
     });
   }
   checkOverlap(config, faults);

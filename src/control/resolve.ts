@@ -16,6 +16,7 @@ import { networkOf, parseIp, parsePrefix } from '../wire/address.js';
 import { type ConfigFault, own } from './config-path.js';
 import { documentOf } from './document.js';
 import { danglingFaults } from './references.js';
+import { aclNames, resolveAcls } from './resolve-acls.js';
 import { resolveConntrack } from './resolve-conntrack.js';
 import { resolveGroups } from './resolve-groups.js';
 import { resolveGuard } from './resolve-guard.js';
@@ -65,6 +66,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   for (const [name, port] of resolveUnderlays(config, networks, faults)) ports.set(name, port);
   const groups = resolveGroups(config, faults);
   const subnets = resolveSubnets(config, faults);
+  const acls = resolveAcls(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
   const { workers, limits, conntrack, fragments: written } = config.settings;
@@ -86,6 +88,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
       conntrack: resolveConntrack(conntrack),
       ports,
       networks,
+      acls,
       groups,
       subnets,
     },
@@ -145,6 +148,7 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
     ),
     ...(port.mac !== undefined && { mac: port.mac }),
     addresses: port.addresses ?? [],
+    acl: aclNames(port.acl, context.config.acls),
     ...(port.groups !== undefined && { groups: [...new Set(port.groups)] }),
     allowedPairs: (port.allowedPairs ?? []).map(resolvePair),
     allowEthertypes: (port.allowEthertypes ?? []).map(Number),

@@ -6,7 +6,10 @@
 import type { PortIntent, UnderlayIntent } from '../dataplane/port.js';
 import type { Prefix } from '../wire/address.js';
 import type { ResolvedSubnet } from './resolved-subnet.js';
+import type { NumberRange, RuleConditions } from './rule-conditions.js';
 import type { networkTypes } from './schema.js';
+
+export type { NumberRange } from './rule-conditions.js';
 
 export const TPID_CUSTOMER = 0x8100;
 export const TPID_SERVICE = 0x88a8;
@@ -59,6 +62,7 @@ export interface ResolvedPort {
   readonly controlFrames: readonly ControlProtocol[];
   readonly mac?: string;
   readonly addresses: readonly string[];
+  readonly acl?: AclNames;
   /** Security groups, each once; absent: none, everything passes. */
   readonly groups?: readonly string[];
   readonly allowedPairs: readonly ResolvedPair[];
@@ -75,12 +79,6 @@ export interface ResolvedPair {
   readonly prefix: Prefix;
   /** The port's, if absent. */
   readonly mac?: string;
-}
-
-/** Both ends are in it. */
-export interface NumberRange {
-  readonly first: number;
-  readonly last: number;
 }
 
 export interface ResolvedGroupRule {
@@ -121,6 +119,27 @@ export interface ResolvedGuard {
   readonly stations: readonly GuardStation[];
   /** Besides ARP, IPv4 and IPv6. */
   readonly ethertypes: readonly number[];
+}
+
+export type AclAction = 'permit' | 'deny' | 'reject';
+
+export interface ResolvedAclRule {
+  readonly action: AclAction;
+  readonly log: boolean;
+  readonly conditions: RuleConditions;
+  /** The rule as it is shown: `deny proto tcp dstPort 22-25 log`. */
+  readonly text: string;
+}
+
+export interface ResolvedAcl {
+  readonly default: 'permit' | 'deny';
+  readonly rules: readonly ResolvedAclRule[];
+}
+
+/** Names of ACLs. ingress: into the switch, at a network's ports into the network. */
+export interface AclNames {
+  readonly ingress?: string;
+  readonly egress?: string;
 }
 
 export interface ResolvedUnderlay {
@@ -171,6 +190,7 @@ export interface ResolvedNetwork {
   readonly suppressesArp: boolean;
   readonly macAgeSeconds: number;
   readonly macLimit: number;
+  readonly acl?: AclNames;
 }
 
 export interface ResolvedConntrack {
@@ -195,6 +215,7 @@ export interface ResolvedConfig {
   /** In the order of the document; behind them the underlay ports. */
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;
+  readonly acls: ReadonlyMap<string, ResolvedAcl>;
   readonly groups: ReadonlyMap<string, ResolvedGroup>;
   readonly subnets: ReadonlyMap<string, ResolvedSubnet>;
 }

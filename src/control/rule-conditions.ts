@@ -6,7 +6,7 @@
  */
 import type { Prefix } from '../wire/address.js';
 
-/** Both ends in it. */
+/** Both ends are in it. */
 export interface NumberRange {
   readonly first: number;
   readonly last: number;

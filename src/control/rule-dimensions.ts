@@ -34,7 +34,8 @@ import {
 import { IPV4_SIZE, networkOf, type Prefix } from '../wire/address.js';
 import { read32 } from '../wire/octets.js';
 import { FRAGMENT_FIRST, FRAGMENT_LATER, FRAGMENT_NONE, PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
-import type { MaskedMac, NumberRange, RuleConditions } from './rule-conditions.js';
+import type { NumberRange } from './resolved.js';
+import type { MaskedMac, RuleConditions } from './rule-conditions.js';
 import type { Interval } from './rule-vectors.js';
 
 export type Intervals<Value extends number | bigint = number> = readonly Interval<Value>[];

@@ -269,6 +269,39 @@ export interface DhcpLeaseRow {
   readonly fixed: boolean;
 }
 
+export interface AclRow {
+  readonly name: string;
+  readonly default: 'permit' | 'deny';
+  /** Rules it has, and frames that its rules matched. */
+  readonly ruleCount: number;
+  readonly hits: number;
+  /** Where it is used: `ports.vm1.acl.ingress`. */
+  readonly usedBy: readonly string[];
+}
+
+export interface AclRuleRow {
+  /** From 1, as in `acls.a1.rules[3]`. */
+  readonly index: number;
+  readonly action: 'permit' | 'deny' | 'reject';
+  /** The rule in one line. */
+  readonly text: string;
+  readonly frames: number;
+  readonly bytes: number;
+  readonly lastHitSeconds?: number;
+}
+
+export interface AclDetail {
+  readonly name: string;
+  readonly default: 'permit' | 'deny';
+  /** Frames that its rules matched. */
+  readonly hits: number;
+  readonly rules: readonly AclRuleRow[];
+  /** What no rule matched. */
+  readonly defaultFrames: number;
+  readonly defaultBytes: number;
+  readonly usedBy: readonly string[];
+}
+
 export interface DropRow {
   readonly reason: DropReason;
   readonly port: string;

@@ -35,7 +35,7 @@ import {
   WORKER_RECEIVED_BATCHES,
   WORKER_SLOTS_FREE,
 } from '../dataplane/counters.js';
-import { DROP_REASON_COUNT, dropReasons, dropReasonText } from '../dataplane/drop-reason.js';
+import { DROP_REASON_COUNT, type DropReason, dropReasons, dropReasonText } from '../dataplane/drop-reason.js';
 import type { DropSample } from '../dataplane/drop-samples.js';
 import { errnoName } from '../dataplane/native.js';
 import type { WorkerSeat } from '../dataplane/worker-pool.js';
@@ -62,14 +62,19 @@ const RATED_COUNT = RATED.length;
 
 const NO_RATE: Rate = { framesPerSecond: 0, bitsPerSecond: 0 };
 
+type RuleName = (number: number, atMs: number) => string | undefined;
+
 export class Statistics {
   private readonly seats: () => readonly WorkerSeat[];
+  private readonly ruleName: RuleName;
   private readonly baselines = new Map<number, Reading>();
   private previous: RateSample | undefined;
   private latest: RateSample | undefined;
 
-  constructor(seats: () => readonly WorkerSeat[]) {
+  /** `ruleName`: what a rule's number stood for at a time. */
+  constructor(seats: () => readonly WorkerSeat[], ruleName: RuleName = () => undefined) {
     this.seats = seats;
+    this.ruleName = ruleName;
   }
 
   /** The index is a new port's now: its numbers begin here. */
@@ -138,7 +143,14 @@ export class Statistics {
         const sample = samples.get(sampleKey(index, reason, of));
         // An older one is of the port that had the index before.
         rows.push(
-          dropRow(name, reason, of, count, sample !== undefined && sample.atMs >= beganMs ? sample : undefined),
+          dropRow(
+            name,
+            reason,
+            of,
+            count,
+            sample !== undefined && sample.atMs >= beganMs ? sample : undefined,
+            this.ruleName,
+          ),
         );
       }
     }
@@ -244,14 +256,27 @@ function sampleKey(port: number, reason: number, of: number): number {
   return (port * DROP_REASON_COUNT + reason) * 2 + of;
 }
 
-function dropRow(port: string, reason: number, of: number, count: number, sample: DropSample | undefined): DropRow {
+/** Reasons that rules are behind. */
+const RULE_REASONS: ReadonlySet<DropReason> = new Set<DropReason>(['acl_deny', 'acl_default']);
+
+function dropRow(
+  port: string,
+  reason: number,
+  of: number,
+  count: number,
+  sample: DropSample | undefined,
+  ruleName: RuleName,
+): DropRow {
   const name = dropReasons[reason];
+  const isByRule = sample !== undefined && sample.rule > 0 && RULE_REASONS.has(name);
+  const rule = isByRule ? ruleName(sample.rule - 1, sample.atMs) : undefined;
   return {
     reason: name,
     port,
     of: of === DROP_OF_FRAME ? 'frame' : 'copy',
     count,
     text: dropReasonText(name),
+    ...(rule === undefined ? {} : { rule }),
     ...(sample === undefined
       ? {}
       : {

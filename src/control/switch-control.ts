@@ -8,6 +8,8 @@
  * as it was. Anything else thrown is a defect of the switch. Main thread.
  */
 import type {
+  AclDetail,
+  AclRow,
   ChangeResult,
   ConntrackRow,
   ConntrackStats,
@@ -72,6 +74,10 @@ export interface SwitchControl {
   fdbRemove(network: string, mac: string): Promise<FdbRow>;
   /** Forgets learned entries; static ones stay. Returns how many were forgotten. */
   fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number>;
+
+  aclList(): Promise<readonly AclRow[]>;
+  /** One ACL with what its rules did. */
+  aclShow(name: string): Promise<AclDetail>;
 
   /** Every network's ways to its remotes: those of the configuration, of static entries, and learned ones. */
   tunnelList(): Promise<readonly TunnelRow[]>;

@@ -9,6 +9,7 @@ import type { Names } from '../pipeline/stage.js';
 import { ipWords, ipWordsText, macText, parseIp, parseMac } from '../wire/address.js';
 import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
+import { aclDetail, aclRows } from './acl-rows.js';
 import { conntrackRow, conntrackStats } from './connection-rows.js';
 import type { Controller } from './controller.js';
 import { diff } from './diff.js';
@@ -18,6 +19,8 @@ import { networkMtu } from './overlay-mtu.js';
 import { remoteFault } from './resolve-tunnels.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 import type {
+  AclDetail,
+  AclRow,
   ChangeResult,
   ConntrackRow,
   ConntrackStats,
@@ -298,6 +301,16 @@ export class SwitchService implements SwitchControl {
     return traceResult(dataplane.trace(running.indices.port(found.intent.name) ?? -1, input, names), names);
   }
 
+  async aclList(): Promise<readonly AclRow[]> {
+    return aclRows(this.controller.running.checked.resolved, this.controller.dataplane.ruleNumbers);
+  }
+
+  async aclShow(name: string): Promise<AclDetail> {
+    const detail = aclDetail(this.controller.running.checked.resolved, this.controller.dataplane.ruleNumbers, name);
+    if (detail === undefined) throw refusal('not-found', `no ACL named ${name}`);
+    return detail;
+  }
+
   async tunnelList(): Promise<readonly TunnelRow[]> {
     return new TunnelRows(this.controller.dataplane, this.controller.running).list();
   }
@@ -368,7 +381,7 @@ export class SwitchService implements SwitchControl {
 
   private names(): Names {
     const { indices } = this.controller.running;
-    const { tunnels } = this.controller.dataplane;
+    const { tunnels, ruleNumbers } = this.controller.dataplane;
     const ports = inverse(indices.ports);
     const networks = inverse(indices.networks);
     return {
@@ -378,6 +391,7 @@ export class SwitchService implements SwitchControl {
         const entry = tunnels.entryOf(tunnel);
         return entry === undefined ? `tunnel ${tunnel}` : ipWordsText(entry.address);
       },
+      rule: (number) => ruleNumbers.nameOf(number) ?? `rule ${number}`,
     };
   }
 

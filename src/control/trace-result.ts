@@ -11,14 +11,16 @@ export function traceResult(outcome: TraceOutcome, names: Names): TraceResult {
   return {
     verdict: outcome.verdict,
     ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
+    ...(outcome.rule === undefined ? {} : { rule: outcome.rule }),
     outputs: outcome.outputs.map(({ port, octets, remote }) => ({
       port: names.port(port),
       tags: tagsOf(octets),
       ...(remote === undefined ? {} : { remote }),
     })),
-    stages: outcome.stages.map(({ stage, decision, text, changes }) => ({
+    stages: outcome.stages.map(({ stage, decision, rule, text, changes }) => ({
       stage,
       decision,
+      ...(rule === undefined ? {} : { rule }),
       text,
       ...(changes.length === 0 ? {} : { changes }),
     })),

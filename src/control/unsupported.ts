@@ -23,8 +23,6 @@ export const unsupported: readonly Unsupported[] = [
   { at: 'settings.limits.dns', what: 'answer DNS' },
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
-  { at: 'networks.*.acl', what: 'enforce ACLs' },
-  { at: 'ports.*.acl', what: 'enforce ACLs' },
   { at: 'ports.*.rate', what: 'enforce rates' },
   { at: 'routers.*', what: 'route' },
 ];

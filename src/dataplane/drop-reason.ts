@@ -59,6 +59,8 @@ const table = {
   conntrack_port_limit: 'The port has used up its share of the table of connections.',
   rate_limited:
     'The port asked the switch itself (ARP, ND, DHCP, ICMP) more often a second than settings.limits allow.',
+  acl_deny: 'A rule of an ACL denies the frame.',
+  acl_default: 'No rule of the ACL matches the frame, and what none matches is denied.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;

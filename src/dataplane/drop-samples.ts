@@ -11,7 +11,7 @@ import { DROP_SAMPLE_SIZE, DROP_SAMPLES_MAX, PORTS_MAX } from '../limits.js';
 import { DROP_REASON_COUNT } from './drop-reason.js';
 import type { FramePool } from './frame-pool.js';
 
-/** Words of a row: sequence, port, reason, of, length of the frame, milliseconds (float64), then the octets. */
+/** Words of a row: sequence, port, reason, of, length of the frame, rule, milliseconds (float64), then the octets. */
 const ROW_SIZE = 32 + DROP_SAMPLE_SIZE;
 const ROWS_START = 8;
 /** In a row's words: where port and time lie; a port of nobody's. */
@@ -29,6 +29,8 @@ export interface DropSample {
   readonly of: number;
   /** Octets the whole frame had. */
   readonly length: number;
+  /** Number of the rule that decided about it last, and one more; 0: none did. */
+  readonly rule: number;
   readonly atMs: number;
   /** Its first octets. */
   readonly octets: Uint8Array;
@@ -55,7 +57,7 @@ export class DropSamples {
   }
 
   /** Keeps the head of the frame in `slot` as the latest of its kind. */
-  take(pool: FramePool, slot: number, port: number, reason: number, of: number): void {
+  take(pool: FramePool, slot: number, port: number, reason: number, of: number, rule = 0): void {
     const key = (port * DROP_REASON_COUNT + reason) * 2 + of;
     let row = this.index[key] - 1;
     if (row < 0) row = this.newRow(key);
@@ -72,6 +74,7 @@ export class DropSamples {
     words[word + 3] = of;
     const length = pool.length[slot];
     words[word + 4] = length;
+    words[word + 5] = rule;
     this.times[(position + TIME_OFFSET) >> 3] = this.nowMs;
     const start = pool.offset[slot];
     const kept = Math.min(length, DROP_SAMPLE_SIZE);
@@ -113,6 +116,7 @@ export class DropSamples {
       reason: this.words[word + 2],
       of: this.words[word + 3],
       length,
+      rule: this.words[word + 5],
       atMs: this.times[(position + TIME_OFFSET) >> 3],
       octets: this.octets.slice(position + 32, position + 32 + Math.min(length, DROP_SAMPLE_SIZE)),
     };

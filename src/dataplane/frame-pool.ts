@@ -121,6 +121,9 @@ export class FramePool {
   readonly connectionPorts: Int32Array;
   readonly connectionStamp: Int32Array;
 
+  /** Number of the rule that decided about the frame last (pipeline/rule-counters.ts), and one more; 0: none did. Only set for frames with policy. */
+  readonly rule: Int32Array;
+
   private readonly free: Int32Array;
   private freeCount: number;
 
@@ -175,6 +178,7 @@ export class FramePool {
     this.connectionEpoch = field();
     this.connectionPorts = field();
     this.connectionStamp = field();
+    this.rule = field();
     this.free = field();
     for (let index = 0; index < slotCount; index++) this.free[index] = slotCount - 1 - index;
     this.freeCount = slotCount;

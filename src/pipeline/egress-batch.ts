@@ -14,6 +14,8 @@ export class EgressBatch {
   readonly tunnels: Int32Array;
   /** 1: other copies of this batch, or later ones of the same flood, use the slot too, so its octets must not change. */
   readonly shared: Uint8Array;
+  /** Number of the rule that decided about the copy last, and one more; 0: none did. */
+  readonly rules: Int32Array;
   readonly capacity: number;
   count = 0;
 
@@ -23,6 +25,7 @@ export class EgressBatch {
     this.reasons = new Int32Array(capacity);
     this.tunnels = new Int32Array(capacity);
     this.shared = new Uint8Array(capacity);
+    this.rules = new Int32Array(capacity);
     this.capacity = capacity;
   }
 
@@ -34,5 +37,6 @@ export class EgressBatch {
     this.reasons[index] = 0;
     this.tunnels[index] = tunnel;
     this.shared[index] = shared;
+    this.rules[index] = 0;
   }
 }

@@ -35,6 +35,8 @@ import type { FragmentTable } from './fragment-table.js';
 import type { LoopGuard } from './loop-guard.js';
 import type { NeighborTable } from './neighbor-table.js';
 import type { Punt } from './punt-ring.js';
+import { RuleCounters } from './rule-counters.js';
+import type { RuleLog } from './rule-log.js';
 import type { Snapshot } from './snapshot.js';
 import type { TokenBuckets } from './token-bucket.js';
 import { TunnelQuota } from './tunnel-quota.js';
@@ -56,6 +58,9 @@ export interface MachineParts {
   readonly loops: LoopGuard;
   /** To the main thread; absent where there is none: what is for it is taken and forgotten. */
   readonly punt?: Punt;
+  /** Absent: nobody asks how often rules matched, or what. */
+  readonly ruleCounters?: RuleCounters;
+  readonly ruleLog?: RuleLog;
 }
 
 export class Machine implements SendReport, RelayCounts {
@@ -73,6 +78,8 @@ export class Machine implements SendReport, RelayCounts {
   readonly storm: TokenBuckets;
   readonly loops: LoopGuard;
   readonly punt: Punt | undefined;
+  readonly ruleCounters: RuleCounters;
+  readonly ruleLog: RuleLog | undefined;
   readonly segmenter: Segmenter;
   readonly waiting: WaitingFragments;
   /** What each port's frames of the batch in hand may send into tunnels. */
@@ -113,6 +120,8 @@ export class Machine implements SendReport, RelayCounts {
     this.storm = parts.storm;
     this.loops = parts.loops;
     this.punt = parts.punt;
+    this.ruleCounters = parts.ruleCounters ?? new RuleCounters();
+    this.ruleLog = parts.ruleLog;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
     this.waiting = new WaitingFragments(parts.pool, parts.fragments);
     this.snapshot = snapshot;
@@ -153,12 +162,14 @@ export class Machine implements SendReport, RelayCounts {
     this.letGo(slot);
   }
 
-  /** Counts a copy that can't leave by `port`. Holds are not touched. */
-  failCopy(slot: number, port: number, reason: number): void {
-    this.pool.copyFailure[this.pool.original[slot]] = reason;
+  /** Counts a copy that can't leave by `port`; `rule`: as in EgressBatch.rules. Holds are not touched. */
+  failCopy(slot: number, port: number, reason: number, rule = 0): void {
+    const original = this.pool.original[slot];
+    this.pool.copyFailure[original] = reason;
+    if (rule !== 0) this.pool.rule[original] = rule;
     this.counters.addDrop(port, reason, DROP_OF_COPY);
     this.counters.addPort(port, TX_DROPPED, 1);
-    this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY);
+    this.samples.take(this.pool, slot, port, reason, DROP_OF_COPY, rule);
   }
 
   /** A received frame that got no slot of its own: its octets, in part of `slot`, end here. */
@@ -200,7 +211,7 @@ export class Machine implements SendReport, RelayCounts {
     if (reason === 0) reason = pool.copyFailure[slot] !== 0 ? pool.copyFailure[slot] : dropReasonNumber.no_port;
     counters.addPort(port, RX_DROPPED, 1);
     counters.addDrop(port, reason, DROP_OF_FRAME);
-    this.samples.take(pool, slot, port, reason, DROP_OF_FRAME);
+    this.samples.take(pool, slot, port, reason, DROP_OF_FRAME, pool.policy[slot] === 0 ? 0 : pool.rule[slot]);
   }
 }
 

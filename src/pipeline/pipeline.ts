@@ -16,6 +16,7 @@ import { Batch } from '../dataplane/batch.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { BATCH_SIZE, EGRESS_BATCH_SIZE, FRAGMENTS_WAITING_MAX } from '../limits.js';
 import { Decapsulator } from './decap.js';
+import { aclEgress } from './egress/acl-egress.js';
 import { encap } from './egress/encap.js';
 import { fit } from './egress/fit.js';
 import { groupsTo } from './egress/groups-to.js';
@@ -27,6 +28,7 @@ import { TO_STATIONS } from './injection-ring.js';
 import type { Machine } from './machine.js';
 import { PORT_UNDERLAY, PORT_UPLINK } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
+import { aclIngress } from './stages/acl-ingress.js';
 import { addressService } from './stages/address-service.js';
 import { antiSpoof } from './stages/anti-spoof.js';
 import { classify } from './stages/classify.js';
@@ -52,6 +54,7 @@ export const ingressStages: readonly Stage[] = [
   dissect,
   antiSpoof,
   fragments,
+  aclIngress,
   lookup,
   storm,
   connections,
@@ -62,7 +65,7 @@ export const ingressStages: readonly Stage[] = [
   responders,
   forward,
 ];
-export const egressStages: readonly EgressStage[] = [egressPolicy, groupsTo, fit, tag, encap, transmit];
+export const egressStages: readonly EgressStage[] = [egressPolicy, aclEgress, groupsTo, fit, tag, encap, transmit];
 
 /** Where frames that waited for their first fragment come back in: today's policy judges them, not that of their arrival. */
 const returnsAt = ingressStages.indexOf(dissect);
@@ -232,7 +235,7 @@ export class Pipeline {
       if (reason <= 0) continue;
       const slot = copies.slots[index];
       const port = machine.snapshot.memberPort[copies.members[index]];
-      if (port >= 0) machine.failCopy(slot, port, reason);
+      if (port >= 0) machine.failCopy(slot, port, reason, copies.rules[index]);
       machine.letGo(slot);
     }
     copies.count = 0;

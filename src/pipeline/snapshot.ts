@@ -6,6 +6,8 @@
  * A **member** is one port's membership in one network: the place where a frame enters or leaves a network, with the
  * tag it has there. The FDB maps addresses to members.
  */
+
+import type { CompiledRules } from './classifier.js';
 import type { GroupPolicy } from './group-table.js';
 import type { GuardTable } from './guard-table.js';
 
@@ -81,6 +83,22 @@ export const POLICY_FRAGMENTS = 1 << 6;
 export const POLICY_PORT_EGRESS_ACL = 1 << 7;
 export const POLICY_NETWORK_EGRESS_ACL = 1 << 8;
 
+/** Bits of a compiled ACL's actions: what becomes of a frame, and that it is logged. */
+export const ACTION_PERMIT = 0;
+export const ACTION_DENY = 1;
+export const ACTION_REJECT = 2;
+export const ACTION_MASK = 3;
+export const ACTION_LOG = 4;
+
+/** An ACL as frames are judged by it. */
+export interface CompiledAcl {
+  readonly rules: CompiledRules;
+  /** By rule, and behind the last one what happens to frames that none matches. */
+  readonly actions: Int32Array;
+  /** Number of the first rule in the counters; the others follow, the default last. -1: nothing is counted. */
+  readonly counterBase: number;
+}
+
 /** Bits of memberTunnelFlags. */
 export { TUNNEL_HAS_ID, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
 
@@ -151,6 +169,14 @@ export interface Snapshot {
   readonly fragmentDatagrams: number;
   readonly fragmentsPerPort: number;
   readonly fragmentTimeout: number;
+
+  /** ACLs in use. */
+  readonly acls: readonly CompiledAcl[];
+  /** Places in `acls`, by port and by network; -1: none. */
+  readonly portAclIngress: Int32Array;
+  readonly portAclEgress: Int32Array;
+  readonly networkAclIngress: Int32Array;
+  readonly networkAclEgress: Int32Array;
 
   /** ICMP errors made for a port, and ARP and ND questions answered for one, a second at most. */
   readonly icmpErrorRate: number;

@@ -9,6 +9,8 @@ export interface Names {
   network(index: number): string;
   /** Address of a tunnel's remote end. */
   remote(tunnel: number): string;
+  /** A rule by its number: `acls.a1.rules[3]`. */
+  rule(number: number): string;
 }
 
 /** A step on received frames. It skips slots whose `reason` is set, and sets `reason` to end a frame. */
@@ -19,6 +21,8 @@ export interface Stage {
   explain(machine: Machine, slot: number, names: Names): string;
   /** What was wrong with this frame, which the stage has just dropped; absent: the reason says it all. */
   explainDrop?(machine: Machine, slot: number, names: Names): string;
+  /** Number of the rule that decided it, and one more; 0: none did. Of stages that go by rules. */
+  rule?(machine: Machine, slot: number): number;
 }
 
 /** A step on copies, each on its way out by one member. It skips copies whose reason is set. */
@@ -26,4 +30,5 @@ export interface EgressStage {
   readonly name: string;
   run(machine: Machine, copies: EgressBatch): void;
   explain(machine: Machine, copies: EgressBatch, index: number, names: Names): string;
+  rule?(machine: Machine, copies: EgressBatch, index: number): number;
 }

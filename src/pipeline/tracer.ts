@@ -59,6 +59,8 @@ export interface TracedInput {
 export interface TracedStage {
   readonly stage: string;
   readonly decision: 'continue' | 'drop' | 'forward' | 'flood' | 'consume';
+  /** `acls.a1.rules[3]`: what decided. */
+  readonly rule?: string;
   readonly text: string;
   readonly changes: readonly string[];
 }
@@ -74,6 +76,8 @@ export interface TracedOutput {
 export interface TraceOutcome {
   readonly verdict: 'forward' | 'flood' | 'drop' | 'consume';
   readonly reason?: DropReason;
+  /** What dropped it. */
+  readonly rule?: string;
   readonly outputs: readonly TracedOutput[];
   readonly stages: readonly TracedStage[];
   /** What would have gone to the main thread. */
@@ -216,15 +220,16 @@ class Recorder implements StageListener {
     if (this.reason !== 0) return;
     const { pool } = this.machine;
     this.reason = pool.reason[this.slot];
+    const rule = stage.rule?.(this.machine, this.slot) ?? 0;
     if (this.reason > 0) {
       const why = stage.explainDrop?.(this.machine, this.slot, this.names);
-      this.add(stage.name, 'drop', `${this.reasonText(this.reason)}${why === undefined ? '' : ` ${why}`}`);
+      this.add(stage.name, 'drop', `${this.reasonText(this.reason)}${why === undefined ? '' : ` ${why}`}`, [], rule);
       return;
     }
     const text = stage.explain(this.machine, this.slot, this.names);
     const changes = pool.length[this.slot] < this.length ? ['takes the outer tag off'] : [];
     this.length = pool.length[this.slot];
-    this.add(stage.name, this.decisionOf(stage), text, changes);
+    this.add(stage.name, this.decisionOf(stage), text, changes, rule);
   }
 
   egress(stage: EgressStage, copies: EgressBatch): void {
@@ -243,10 +248,14 @@ class Recorder implements StageListener {
       }
       const reason = copies.reasons[index];
       if (this.dead.has(where)) continue;
+      const rule = stage.rule?.(this.machine, copies, index) ?? 0;
       if (reason > 0) {
         this.dead.add(where);
-        this.add(stage.name, 'drop', `${where}: ${this.reasonText(reason)}`);
-      } else this.add(stage.name, 'continue', `${where}: ${stage.explain(this.machine, copies, index, this.names)}`);
+        this.add(stage.name, 'drop', `${where}: ${this.reasonText(reason)}`, [], rule);
+        continue;
+      }
+      const text = `${where}: ${stage.explain(this.machine, copies, index, this.names)}`;
+      this.add(stage.name, 'continue', text, [], rule);
     }
   }
 
@@ -260,11 +269,19 @@ class Recorder implements StageListener {
     const isForwarded = stages.some(({ stage, decision }) => isDeparture(stage) && decision === 'continue');
     if (isForwarded) return { verdict: pool.destination[slot] === FLOOD ? 'flood' : 'forward', outputs, stages };
     const number = pool.reason[slot] !== 0 ? pool.reason[slot] : pool.copyFailure[slot];
-    return { verdict: 'drop', reason: dropReasons[number], outputs, stages };
+    const rule = stages.findLast(({ decision }) => decision === 'drop')?.rule;
+    return { verdict: 'drop', reason: dropReasons[number], ...(rule !== undefined && { rule }), outputs, stages };
   }
 
-  private add(stage: string, decision: TracedStage['decision'], text: string, changes: readonly string[] = []): void {
-    this.stages.push({ stage, decision, text, changes });
+  /** `rule`: its number, and one more. */
+  private add(
+    stage: string,
+    decision: TracedStage['decision'],
+    text: string,
+    changes: readonly string[] = [],
+    rule = 0,
+  ): void {
+    this.stages.push({ stage, decision, ...(rule > 0 && { rule: this.names.rule(rule - 1) }), text, changes });
   }
 
   private where(port: number, tunnel: number): string {

@@ -46,6 +46,8 @@ describe('--json', () => {
       ports: [{ name: 'vm1', rx: { frames: 1000, forwarded: 997 } }],
     });
     expect(await json('tunnel', 'list')).toEqual(fakeTunnels);
+    expect(await json('acl', 'list')).toEqual(await fixture.control.aclList());
+    expect(await json('acl', 'show', 'a1')).toEqual(await fixture.control.aclShow('a1'));
     expect(await json('tunnel', 'show', 'overlay')).toEqual(await fixture.control.tunnelShow('overlay'));
     expect(await json('config', 'show')).toEqual(await fixture.control.configShow());
     expect(await json('top')).toMatchObject({ status: { pid: 4242 }, ports: fakePorts, drops: fakeDrops });

@@ -1,6 +1,8 @@
 /** A switch that answers from fixed values and remembers what it was asked, for tests of the operator's interface. */
 
 import type {
+  AclDetail,
+  AclRow,
   ChangeResult,
   ConntrackRow,
   ConntrackStats,
@@ -77,6 +79,20 @@ export const fakeNetworks: readonly NetworkRow[] = [
   { name: 'red', type: 'vlan', id: 10, mtu: 1500, ports: ['vm1', 'fw'] },
   { name: 'lab', type: 'local', mtu: 1500, ports: [] },
 ];
+
+export const fakeAcl: AclDetail = {
+  name: 'a1',
+  default: 'permit',
+  hits: 1005,
+  rules: [
+    { index: 1, action: 'deny', text: 'deny proto tcp dstPort 22-25 log', frames: 5, bytes: 300, lastHitSeconds: 2.4 },
+    { index: 2, action: 'permit', text: 'permit dst 10.0.0.0/8', frames: 1000, bytes: 64_000, lastHitSeconds: 0 },
+    { index: 3, action: 'reject', text: 'reject family ipv6', frames: 0, bytes: 0 },
+  ],
+  defaultFrames: 12,
+  defaultBytes: 720,
+  usedBy: ['ports.vm1.acl.ingress'],
+};
 
 export const fakeTunnels: readonly TunnelRow[] = [
   {
@@ -354,6 +370,16 @@ export class FakeSwitch implements SwitchControl {
         fixed: false,
       },
     ];
+  }
+
+  async aclList(): Promise<readonly AclRow[]> {
+    const { name, hits, usedBy, rules } = fakeAcl;
+    return [{ name, default: fakeAcl.default, ruleCount: rules.length, hits, usedBy }];
+  }
+
+  async aclShow(name: string): Promise<AclDetail> {
+    this.calls.push(['aclShow', name]);
+    return { ...fakeAcl, name };
   }
 
   async tunnelList(): Promise<readonly TunnelRow[]> {

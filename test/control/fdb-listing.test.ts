@@ -14,6 +14,7 @@ const names = {
   port: (index: number) => `port${index}`,
   network: (index: number) => NETWORKS[index] ?? '',
   remote: (tunnel: number) => `remote${tunnel}`,
+  rule: (number: number) => `rule${number}`,
 };
 // The part of a snapshot that a listing reads.
 const snapshot = testPolicy() as unknown as Snapshot;

@@ -1,5 +1,6 @@
 /** Rule matching as one would say it, slow and without any of the classifier's numbers: what it is tested against. */
-import type { MaskedMac, NumberRange, RuleConditions } from '../../src/control/rule-conditions.js';
+import type { NumberRange } from '../../src/control/resolved.js';
+import type { MaskedMac, RuleConditions } from '../../src/control/rule-conditions.js';
 import { type Prefix, prefixContains } from '../../src/wire/address.js';
 
 /** What a frame has; absent: its kind of packet has no such thing, or a fragment's is not known. */

@@ -50,6 +50,12 @@ function dropOf(octets: Uint8Array, tested = pair()): ReturnType<Provocation> {
   return { tested, port: 'a' };
 }
 
+/** A pair whose first port has an ACL. */
+function withAcl(byDefault: 'permit' | 'deny', rules: readonly Readonly<Record<string, unknown>>[]): TestSwitch {
+  const ports = { a: vm({ network: 'red', acl: { ingress: 'a1' } }), b: vm({ network: 'red' }) };
+  return new TestSwitch({ networks: red, ports, acls: { a1: { default: byDefault, rules } } });
+}
+
 /** One datagram from a remote, different in what is said. */
 function datagram(different: Partial<Received>, form = vxlanForm): ReturnType<Provocation> {
   const tested = overlaySwitch(form);
@@ -198,6 +204,8 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     tested.run({ port: 'a', octets }, { port: 'a', octets });
     return { tested, port: 'a' };
   },
+  acl_deny: () => dropOf(frame(), withAcl('permit', [{ action: 'deny', ethertype: 0x88b5 }])),
+  acl_default: () => dropOf(frame(), withAcl('deny', [{ action: 'permit', ethertype: 0x88b6 }])),
   punt_limit: () => {
     const full = new PuntRing(allocateFrameRing(PUNT_RING_SIZE));
     while (full.put(new Uint8Array(512), 0, 512, PUNT_BFD, 0, 1));

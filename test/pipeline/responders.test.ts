@@ -116,7 +116,7 @@ describe('a question for a known address', () => {
 });
 
 test('what the stage did is said in a sentence', () => {
-  const names = { port: String, network: () => 'red', remote: String };
+  const names = { port: String, network: () => 'red', remote: String, rule: String };
   const explain = (tested: TestSwitch, reason: number) =>
     responders.explain(tested.machine, tested.pool.reason.lastIndexOf(reason), names);
   const tested = warm();

@@ -5,10 +5,12 @@
 import { expect } from 'vitest';
 import { checkDocument } from '../../src/control/check.js';
 import { compile } from '../../src/control/compile.js';
+import { AclCompiler } from '../../src/control/compile-acls.js';
 import { GroupCompiler } from '../../src/control/compile-groups.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
 import type { ResolvedConfig } from '../../src/control/resolved.js';
+import { RuleNumbers } from '../../src/control/rule-numbers.js';
 import type { JsonValue } from '../../src/control/shapes.js';
 import { staticNeighbors } from '../../src/control/static-neighbors.js';
 import { Batch } from '../../src/dataplane/batch.js';
@@ -39,7 +41,9 @@ import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborControl } from '../../src/pipeline/neighbor-control.js';
 import { neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { Pipeline } from '../../src/pipeline/pipeline.js';
-import type { Punt } from '../../src/pipeline/punt-ring.js';
+import type { Punt, PuntRing } from '../../src/pipeline/punt-ring.js';
+import { RULE_COUNTERS_SIZE, RuleCounters } from '../../src/pipeline/rule-counters.js';
+import type { RuleLog } from '../../src/pipeline/rule-log.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
@@ -74,6 +78,7 @@ export interface OverlayNetworkDocument extends Omit<NetworkDocument, 'type'> {
   readonly underlay?: string;
   readonly remotes?: readonly string[];
   readonly arpSuppression?: boolean;
+  readonly acl?: { readonly ingress?: string; readonly egress?: string };
   readonly options?: Readonly<Record<string, unknown>>;
 }
 
@@ -91,6 +96,12 @@ export interface TestDocument {
   readonly underlays?: Readonly<Record<string, UnderlayDocument>>;
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly subnets?: Readonly<Record<string, unknown>>;
+  readonly acls?: Readonly<Record<string, AclDocument>>;
+}
+
+export interface AclDocument {
+  readonly default: 'permit' | 'deny';
+  readonly rules?: readonly object[];
 }
 
 export interface Sent {
@@ -120,6 +131,8 @@ export interface TestSwitchOptions {
   readonly fragments?: FragmentTable;
   /** Where frames for the main thread go. */
   readonly punt?: Punt;
+  /** Where matches of rules with log go. */
+  readonly ruleLog?: RuleLog;
 }
 
 /** Arenas are expensive to map: tests one after the other share them. */
@@ -139,6 +152,8 @@ export class TestSwitch {
   readonly queues = new Map<string, MemoryQueue>();
   readonly underlays = new Map<string, MemoryDatagramQueue>();
   snapshot: Snapshot;
+  readonly rules: RuleNumbers;
+  private readonly acls: AclCompiler;
   /** What left since it was last looked at. */
   sent: Sent[] = [];
   /** Milliseconds; move it between runs. */
@@ -157,6 +172,9 @@ export class TestSwitch {
     this.indices = new Indices().allocate(resolved);
     const hasTunnels = [...resolved.ports.values()].some(({ underlay }) => underlay !== undefined);
     this.tunnels = hasTunnels ? new TunnelControl(new SharedArrayBuffer(TUNNEL_TABLE_SIZE), 0, [5, 6]) : noTunnels;
+    const ruleCounters = new RuleCounters(document.acls && new ArrayBuffer(RULE_COUNTERS_SIZE));
+    this.rules = new RuleNumbers([ruleCounters]);
+    this.acls = new AclCompiler(this.rules);
     this.snapshot = this.compile(resolved, 1);
     this.pool = pool;
     this.counters = options.counters ?? counterMemory;
@@ -183,6 +201,8 @@ export class TestSwitch {
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
       ...(options.punt === undefined ? {} : { punt: options.punt }),
+      ruleCounters,
+      ...(options.ruleLog === undefined ? {} : { ruleLog: options.ruleLog }),
     };
     this.machine = new Machine(parts, this.snapshot);
     this.pipeline = new Pipeline(this.machine);
@@ -215,6 +235,7 @@ export class TestSwitch {
       epoch,
       remotesOf,
       this.groupCompiler,
+      this.acls,
     );
   }
 

@@ -30,6 +30,7 @@ export interface PortDocument {
   macLimit?: number;
   controlFrames?: ControlPolicy;
   storm?: Partial<Record<'broadcast' | 'multicast' | 'unknownUnicast', string>>;
+  acl?: { ingress?: string; egress?: string };
 }
 
 export interface SwitchDocument {

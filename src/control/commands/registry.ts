@@ -1,5 +1,6 @@
 /** Every command, in the order of `weft --help`. Adding a command: one file, one line here. */
 import type { Command, RpcMethod } from '../command.js';
+import { aclCommands } from './acl.js';
 import { checkCommands } from './check.js';
 import { completionCommands } from './completion.js';
 import { configCommands } from './config.js';
@@ -28,6 +29,7 @@ export const commands: readonly Command[] = [
   ...portCommands,
   ...networkCommands,
   ...fdbCommands,
+  ...aclCommands,
   ...tunnelCommands,
   ...conntrackCommands,
   ...dhcpCommands,

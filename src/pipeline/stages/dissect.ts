@@ -51,6 +51,7 @@ export const dissect: Stage = {
       batch.policy |= policy;
       dissectFrame(pool, slot);
       pool.policy[slot] = policy;
+      pool.rule[slot] = 0;
     }
   },
 
