@@ -298,8 +298,6 @@ describe('what this version does not do yet', () => {
     'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
-    'networks.n.acl': 'networks: { n: { type: local, acl: { ingress: a } } }\nacls: { a: { default: deny } }',
-    'ports.p.acl': 'acl: { egress: a }',
     'ports.p.rate': 'rate: { in: 10mbit }',
     'routers.r': 'networks: { n: { type: local } }\nrouters: { r: { interfaces: { n: 192.0.2.1/24 } } }',
   };
