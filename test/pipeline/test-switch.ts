@@ -41,7 +41,7 @@ import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborControl } from '../../src/pipeline/neighbor-control.js';
 import { neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { Pipeline } from '../../src/pipeline/pipeline.js';
-import type { Punt, PuntRing } from '../../src/pipeline/punt-ring.js';
+import type { Punt } from '../../src/pipeline/punt-ring.js';
 import { RULE_COUNTERS_SIZE, RuleCounters } from '../../src/pipeline/rule-counters.js';
 import type { RuleLog } from '../../src/pipeline/rule-log.js';
 import type { Snapshot } from '../../src/pipeline/snapshot.js';
