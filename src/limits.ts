@@ -61,6 +61,8 @@ export const SEGMENTS_MAX = 1365;
 export const TUNNEL_MOVES_PER_SECOND = 200;
 /** Tunnels: ways of a network to a remote. At most half of them are learned from what arrives. */
 export const TUNNELS_MAX = 65_536;
+/** Sockets of all underlays to send by: of the numbers a worker's ring has for descriptors, the other half is the ports'. */
+export const SOURCE_SOCKETS_MAX = 4096;
 /** Octets of options a network's tunnel headers may have: with the longest header they fit SLOT_HEADROOM. */
 export const TUNNEL_OPTIONS_SIZE_MAX = 224;
 /** Data octets of one Geneve option (RFC 8926 section 3.5: five bits of four-octet words). */

@@ -7,7 +7,7 @@ import type { BfdChannel } from '../dataplane/bfd-speaker.js';
 import { DatagramSender, type DatagramWay } from '../dataplane/datagram-sender.js';
 import { SLOT_HEADROOM } from '../limits.js';
 import { tunnelKindIndex, tunnelKinds } from '../tunnels/registry.js';
-import type { TunnelSettings } from '../tunnels/tunnel.js';
+import { TUNNEL_SENDS_SEQUENCE, type TunnelSettings } from '../tunnels/tunnel.js';
 import { parseIp } from '../wire/address.js';
 import { BFD_PORT, BFD_TTL } from '../wire/bfd.js';
 import { BFD_FRAME_SIZE, writeBfdFrame } from '../wire/bfd-frame.js';
@@ -25,14 +25,20 @@ export function channelBeside(local: string, remote: string): BfdChannel {
 }
 
 /** The session of a network's tunnel to the remote, which leaves by the underlay port. */
-export function channelInside(port: ResolvedPort, network: ResolvedNetwork, remote: string): BfdChannel {
+export function channelInside(
+  port: ResolvedPort,
+  network: ResolvedNetwork,
+  remote: string,
+  /** Sequence numbers are the tunnel's, whoever sends by it: a receiver takes none twice (RFC 2890 section 2.2). */
+  takeSequence: () => number,
+): BfdChannel {
   const { tunnel } = network;
   const { underlay } = port.intent;
   if (tunnel === undefined || underlay === undefined) throw new TypeError('a network without tunnels');
   const { protocol } = tunnelKinds[tunnelKindIndex(tunnel.type)];
   const ends = { local: octetsOf(underlay.local), remote: octetsOf(remote) };
   const way: DatagramWay = { ...ends, protocol, port: underlay.port, ttl: underlay.ttl, trafficClass: TRAFFIC_CLASS };
-  return new TunnelChannel(way, network);
+  return new TunnelChannel(way, network, takeSequence);
 }
 
 class TunnelChannel implements BfdChannel {
@@ -43,7 +49,10 @@ class TunnelChannel implements BfdChannel {
   /** Nobody learns it: frames of BFD are taken out in front of that. Locally administered. */
   private readonly mac = Uint8Array.of(0x02, ...randomBytes(MAC_SIZE - 1));
 
-  constructor(way: DatagramWay, network: ResolvedNetwork) {
+  private readonly takeSequence: () => number;
+
+  constructor(way: DatagramWay, network: ResolvedNetwork, takeSequence: () => number) {
+    this.takeSequence = takeSequence;
     const { tunnel, id } = network;
     if (tunnel === undefined) throw new TypeError('a network without tunnels');
     this.sender = new DatagramSender(way);
@@ -61,8 +70,8 @@ class TunnelChannel implements BfdChannel {
   send(packet: Uint8Array): void {
     const { octets, settings } = this;
     writeBfdFrame(octets, SLOT_HEADROOM, this.mac, packet);
+    settings.sequence = (settings.flags & TUNNEL_SENDS_SEQUENCE) === 0 ? 0 : this.takeSequence();
     const start = this.kind.write(octets, SLOT_HEADROOM, octets.length, settings);
-    settings.sequence = (settings.sequence + 1) | 0;
     this.sender.send(octets.subarray(start));
   }
 

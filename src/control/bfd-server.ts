@@ -34,6 +34,8 @@ export interface WatchedTunnels {
   /** Numbers of a member's tunnels to remotes that are configured. */
   numbers(member: number, remotes: readonly string[]): readonly number[];
   setDown(tunnel: number, isDown: boolean): void;
+  /** The next sequence number of what is sent through the tunnel. */
+  takeSequence(tunnel: number): number;
 }
 
 /** A session that the configuration asks for. */
@@ -201,7 +203,7 @@ function wantedSessions(config: ResolvedConfig, indices: Indices, tunnels: Watch
   const sessions = new Map<string, Wanted>();
   for (const [name, port] of config.ports) {
     for (const found of tunnelsOf(config, name, port, indices, tunnels)) {
-      const [key, session] = wantedSession(port, found) ?? [];
+      const [key, session] = wantedSession(port, found, tunnels) ?? [];
       if (key === undefined || session === undefined) continue;
       const known = sessions.get(key);
       if (known === undefined) sessions.set(key, session);
@@ -211,7 +213,7 @@ function wantedSessions(config: ResolvedConfig, indices: Indices, tunnels: Watch
   return sessions;
 }
 
-function wantedSession(port: ResolvedPort, found: FoundTunnel): [string, Wanted] | undefined {
+function wantedSession(port: ResolvedPort, found: FoundTunnel, tunnels: WatchedTunnels): [string, Wanted] | undefined {
   const { intent, underlay } = port;
   if (underlay?.bfd === undefined || intent.underlay === undefined) return undefined;
   const { local } = intent.underlay;
@@ -220,8 +222,8 @@ function wantedSession(port: ResolvedPort, found: FoundTunnel): [string, Wanted]
   if (!underlay.bfd.inside)
     return [keyOf(local, remote), { ...common, way: '', channel: () => channelBeside(local, remote) }];
   const { remotes: _, options = [], ...header } = network.tunnel ?? {};
-  const way = JSON.stringify([network.id, header, [...options], intent.underlay.port, intent.underlay.ttl]);
-  const channel = () => channelInside(port, network, remote);
+  const way = JSON.stringify([network.id, header, [...options], intent.underlay.port, intent.underlay.ttl, tunnel]);
+  const channel = () => channelInside(port, network, remote, () => tunnels.takeSequence(tunnel));
   return [keyOf(local, remote, name), { ...common, network: name, way, channel }];
 }
 

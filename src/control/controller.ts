@@ -241,11 +241,20 @@ export class Controller {
     for (const [name, { intent }] of checked.resolved.ports) {
       if (intent.underlay !== undefined) ports.setRemotes(indexOf(grown, name), intent.underlay.remotes);
     }
-    this.dataplane.bfd.follow(checked.resolved, grown);
     await this.publish(checked.resolved, grown);
     this.dataplane.addresses.follow(checked.resolved, grown);
+    this.followRemotes(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
     return warning;
+  }
+
+  /** Saved and in force by now: what goes wrong with sessions is not the change's failure. The next change tries again. */
+  private followRemotes(config: ResolvedConfig, indices: Indices): void {
+    try {
+      this.dataplane.bfd.follow(config, indices);
+    } catch (error) {
+      this.options.log.error({ err: error }, 'the remotes that live by BFD could not be followed');
+    }
   }
 
   /** Without learning, unicast floods: also to where a station was learned to be before. */

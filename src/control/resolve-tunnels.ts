@@ -2,7 +2,13 @@
  * Tunnels: which underlay ports the networks need, and each network's remotes and options settled. An underlay port is the
  * switch's own, one for each type of tunnel on an underlay; a network is a member of it. Pure.
  */
-import { BFD_INTERVAL_MAX_MS, GENEVE_OPTION_SIZE_MAX, TUNNEL_OPTIONS_SIZE_MAX, TUNNELS_MAX } from '../limits.js';
+import {
+  BFD_INTERVAL_MAX_MS,
+  GENEVE_OPTION_SIZE_MAX,
+  SOURCE_SOCKETS_MAX,
+  TUNNEL_OPTIONS_SIZE_MAX,
+  TUNNELS_MAX,
+} from '../limits.js';
 import { tunnelKindIndex, tunnelKinds } from '../tunnels/registry.js';
 import { IPV4_SIZE, IPV6_SIZE, ipText, isMapped, parseIp, parsePrefix } from '../wire/address.js';
 import { type ConfigFault, type ConfigPath, own } from './config-path.js';
@@ -125,6 +131,7 @@ export function resolveUnderlays(
     }
   }
   checkSockets(ports, faults);
+  checkSourcePorts(ports, faults);
   checkSessions(config, faults);
   checkTunnelCount(ports, networks, faults);
   return ports;
@@ -217,6 +224,21 @@ function checkSockets(ports: ReadonlyMap<string, ResolvedPort>, faults: ConfigFa
       const message = `${other} uses ${intent.device} already; two underlays need two addresses or ports`;
       faults.push({ path: ['underlays', underlay.name, 'local'], message });
     }
+  }
+}
+
+/** Every worker knows every socket: what is too many would fail when the ports open. */
+function checkSourcePorts(ports: ReadonlyMap<string, ResolvedPort>, faults: ConfigFault[]): void {
+  let count = 0;
+  for (const { intent, underlay } of ports.values()) {
+    if (underlay === undefined || intent.underlay === undefined || intent.underlay.port === 0) continue;
+    // Without checksums there are two for each port (dataplane/ports/underlay-sockets.ts).
+    const own = intent.underlay.sourcePorts * (intent.underlay.checksum ? 1 : 2);
+    const isWithin = count <= SOURCE_SOCKETS_MAX;
+    count += own;
+    if (!isWithin || count <= SOURCE_SOCKETS_MAX) continue;
+    const message = `with the other underlays make ${count} sockets; at most ${SOURCE_SOCKETS_MAX} in all`;
+    faults.push({ path: ['underlays', underlay.name, 'sourcePorts'], code: 'limit', message });
   }
 }
 

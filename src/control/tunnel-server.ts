@@ -30,8 +30,9 @@ export interface TunnelCounts {
   readonly txBytes: number;
 }
 
-/** Silent tunnels taken away at once, of those that were learned. */
+/** Silent tunnels taken away at once, of those that were learned; how often: each time costs two scans of the FDB. */
 const EXPIRED_ROUND = 4096;
+const EXPIRY_PERIOD_S = 30;
 
 export class TunnelServer {
   private readonly memory: SharedMemory;
@@ -40,6 +41,8 @@ export class TunnelServer {
   private readonly seats: () => readonly { readonly counters: Counters }[];
   /** By number of a tunnel that another had before: what that one had counted. */
   private readonly baselines = new Map<number, TunnelCounts>();
+  /** Monotonic seconds. */
+  private nextExpiry = 0;
 
   /** Over memory of TUNNEL_TABLE_SIZE octets. What it holds from an earlier daemon is for `adopt`. */
   constructor(memory: SharedMemory, fdb: FdbControl, seats: () => readonly { readonly counters: Counters }[]) {
@@ -118,6 +121,8 @@ export class TunnelServer {
 
   /** Takes away learned tunnels that have been silent for longer than any station is remembered. */
   tick(nowSeconds: number, networkMacAge: Int32Array): void {
+    if (nowSeconds < this.nextExpiry) return;
+    this.nextExpiry = nowSeconds + EXPIRY_PERIOD_S;
     let age = 0;
     for (const seconds of networkMacAge) age = Math.max(age, seconds);
     this.remove(this.table.silentSince(nowSeconds, age + TUNNEL_KEPT_S, EXPIRED_ROUND));
@@ -139,6 +144,11 @@ export class TunnelServer {
   /** Floods leave a dead remote out. */
   setDown(tunnel: number, isDown: boolean): void {
     if (this.table.isDown(tunnel) !== isDown) this.table.setDown(tunnel, isDown);
+  }
+
+  /** The next sequence number of what is sent through the tunnel. */
+  takeSequence(tunnel: number): number {
+    return this.table.takeSequences(tunnel, 1);
   }
 
   entryOf(tunnel: number): TunnelEntry | undefined {

@@ -12,6 +12,8 @@ import { read32, write32 } from './octets.js';
 
 /** UDP destination port of a single hop (RFC 5881 section 4), and the least source port. */
 export const BFD_PORT = 3784;
+/** Over several hops (RFC 5883 section 5). */
+export const BFD_MULTIHOP_PORT = 4784;
 export const BFD_SOURCE_PORT_MIN = 49_152;
 /** TTL or hop limit that packets have, sent and received (RFC 5881 section 5). */
 export const BFD_TTL = 255;

@@ -14,64 +14,75 @@ import {
   IPV4_SOURCE,
   ipv4HeaderSize,
 } from './ipv4.js';
-import { CHAIN_WHOLE, IPV6_DESTINATION, IPV6_SOURCE, Ipv6Chain, MAPPED_WORD } from './ipv6.js';
+import { CHAIN_TOO_LONG, CHAIN_WHOLE, IPV6_DESTINATION, IPV6_SOURCE, Ipv6Chain, MAPPED_WORD } from './ipv6.js';
 import { read16 } from './octets.js';
 import { UDP_DESTINATION_PORT, UDP_HEADER_SIZE } from './udp.js';
 
 /** One worker is one thread, and no call is nested. */
 const chain = new Ipv6Chain();
 
-/**
- * Whether the packet at `network` is from or to the underlay's address and is what its tunnels send: UDP to `udpPort`, or
- * GRE when that is 0. `local`: four words from `localAt` on, as they lie in memory, IPv4 mapped. Protocol and port are
- * looked at first: nearly everything is told by them.
- */
-export function isOwnTunnel(
-  octets: Uint8Array,
-  ethertype: number,
-  network: number,
-  end: number,
-  udpPort: number,
-  local: Int32Array,
-  localAt: number,
-): boolean {
-  if (ethertype === ETHERTYPE_IPV4) {
-    if (network + IPV4_HEADER_SIZE_MIN > end || octets[network] >>> 4 !== 4) return false;
-    if (!isTunnelPacket4(octets, network, end, udpPort)) return false;
-    return (
-      local[localAt] === 0 &&
-      local[localAt + 1] === 0 &&
-      local[localAt + 2] === MAPPED_WORD &&
-      (wordAt(octets, network + IPV4_DESTINATION) === local[localAt + 3] ||
-        wordAt(octets, network + IPV4_SOURCE) === local[localAt + 3])
-    );
-  }
-  if (ethertype !== ETHERTYPE_IPV6 || chain.walk(octets, network, end) !== CHAIN_WHOLE) return false;
-  if (!isTunnelHeader(octets, chain.protocol, chain.position, chain.end, chain.isLaterFragment, udpPort)) return false;
-  return (
-    isAddress(octets, network + IPV6_DESTINATION, local, localAt) ||
-    isAddress(octets, network + IPV6_SOURCE, local, localAt)
-  );
-}
+/** What a packet that is no tunnel's has instead of a port, and one whose headers are too many to tell. */
+export const NO_TUNNEL = -1;
+export const UNKNOWN_TUNNEL = -2;
 
-function isTunnelPacket4(octets: Uint8Array, network: number, end: number, udpPort: number): boolean {
-  const isLaterFragment = (read16(octets, network + IPV4_FRAGMENT) & IPV4_FRAGMENT_OFFSET_MASK) !== 0;
-  const transport = network + ipv4HeaderSize(octets, network);
-  return isTunnelHeader(octets, octets[network + IPV4_PROTOCOL], transport, end, isLaterFragment, udpPort);
+/**
+ * The UDP port that the packet at `network` is sent to, 0 for GRE: what says whose tunnel's it may be. UNKNOWN_TUNNEL for an
+ * IPv6 packet with more extension headers than are looked at: it may be anybody's.
+ */
+export function tunnelPortOf(octets: Uint8Array, ethertype: number, network: number, end: number): number {
+  if (ethertype === ETHERTYPE_IPV4) {
+    if (network + IPV4_HEADER_SIZE_MIN > end || octets[network] >>> 4 !== 4) return NO_TUNNEL;
+    const protocol = octets[network + IPV4_PROTOCOL];
+    if (protocol === PROTOCOL_GRE) return 0;
+    if (protocol !== PROTOCOL_UDP) return NO_TUNNEL;
+    const isLaterFragment = (read16(octets, network + IPV4_FRAGMENT) & IPV4_FRAGMENT_OFFSET_MASK) !== 0;
+    return udpPortOf(octets, network + ipv4HeaderSize(octets, network), end, isLaterFragment);
+  }
+  if (ethertype !== ETHERTYPE_IPV6) return NO_TUNNEL;
+  const found = chain.walk(octets, network, end);
+  if (found !== CHAIN_WHOLE) return found === CHAIN_TOO_LONG ? UNKNOWN_TUNNEL : NO_TUNNEL;
+  if (chain.protocol === PROTOCOL_GRE) return 0;
+  if (chain.protocol !== PROTOCOL_UDP) return NO_TUNNEL;
+  return udpPortOf(octets, chain.position, chain.end, chain.isLaterFragment);
 }
 
 /** A later fragment has no port to tell it by; without its first one, which has, it comes to nothing. */
-function isTunnelHeader(
+function udpPortOf(octets: Uint8Array, position: number, end: number, isLaterFragment: boolean): number {
+  if (isLaterFragment || position + UDP_HEADER_SIZE > end) return NO_TUNNEL;
+  return read16(octets, position + UDP_DESTINATION_PORT) || NO_TUNNEL;
+}
+
+/** Whether the packet at `network`, which `tunnelPortOf` has read, is from the address of four words at `localAt`. */
+export function isFrom(
   octets: Uint8Array,
-  protocol: number,
-  position: number,
-  end: number,
-  isLaterFragment: boolean,
-  udpPort: number,
+  ethertype: number,
+  network: number,
+  local: Int32Array,
+  localAt: number,
 ): boolean {
-  if (udpPort === 0) return protocol === PROTOCOL_GRE;
-  if (protocol !== PROTOCOL_UDP || isLaterFragment || position + UDP_HEADER_SIZE > end) return false;
-  return read16(octets, position + UDP_DESTINATION_PORT) === udpPort;
+  if (ethertype !== ETHERTYPE_IPV4) return isAddress(octets, network + IPV6_SOURCE, local, localAt);
+  return isMappedAddress(octets, network + IPV4_SOURCE, local, localAt);
+}
+
+/** As isFrom, whether it is to the address. */
+export function isTo(
+  octets: Uint8Array,
+  ethertype: number,
+  network: number,
+  local: Int32Array,
+  localAt: number,
+): boolean {
+  if (ethertype !== ETHERTYPE_IPV4) return isAddress(octets, network + IPV6_DESTINATION, local, localAt);
+  return isMappedAddress(octets, network + IPV4_DESTINATION, local, localAt);
+}
+
+function isMappedAddress(octets: Uint8Array, position: number, local: Int32Array, localAt: number): boolean {
+  return (
+    wordAt(octets, position) === local[localAt + 3] &&
+    local[localAt + 2] === MAPPED_WORD &&
+    local[localAt + 1] === 0 &&
+    local[localAt] === 0
+  );
 }
 
 function isAddress(octets: Uint8Array, position: number, local: Int32Array, localAt: number): boolean {
@@ -84,6 +95,6 @@ function isAddress(octets: Uint8Array, position: number, local: Int32Array, loca
 }
 
 /** Four octets as a little-endian machine reads them as one word, wherever they lie. */
-export function wordAt(octets: Uint8Array, position: number): number {
+function wordAt(octets: Uint8Array, position: number): number {
   return (octets[position + 3] << 24) | (octets[position + 2] << 16) | (octets[position + 1] << 8) | octets[position];
 }

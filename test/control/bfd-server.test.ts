@@ -20,6 +20,13 @@ class Tunnels {
     });
   }
 
+  readonly taken: number[] = [];
+
+  takeSequence(tunnel: number): number {
+    this.taken.push(tunnel);
+    return 0x0102_0300 + this.taken.length;
+  }
+
   setDown(tunnel: number, isDown: boolean): void {
     if (this.fails) throw new Error('the table is locked');
     if (isDown) this.down.add(tunnel);

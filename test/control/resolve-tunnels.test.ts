@@ -179,6 +179,18 @@ describe('an underlay', () => {
     expect(messages('n: { type: local }', `u0: { ${keys} }`)).toEqual([message]);
   });
 
+  test('does not make more sockets with others than a worker can know', () => {
+    const networks = Array.from({ length: 3 }, (_, index) => `n${index}: { type: vxlan, id: 1, underlay: u${index} }`);
+    const of = (checksum: boolean) =>
+      networks
+        .map((_, index) => `u${index}: { local: 192.0.2.${index + 1}, sourcePorts: 1024, checksum: ${checksum} }`)
+        .join(', ');
+    expect(messages(networks.join(', '), of(false))).toEqual([
+      'underlays.u2.sourcePorts: with the other underlays make 6144 sockets; at most 4096 in all',
+    ]);
+    expect(resolved(networks.join(', '), of(true)).ports.size).toBe(3);
+  });
+
   test('does not share its socket with another one', () => {
     const networks = 'a: { type: vxlan, id: 1, underlay: u0 }, b: { type: vxlan, id: 1, underlay: u1 }';
     expect(messages(networks, 'u0: { local: 192.0.2.1 }, u1: { local: 192.0.2.1 }')).toEqual([

@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { NOT_LEARNED, RX_DROPPED, RX_FRAMES, STATION_MOVES } from '../../src/dataplane/counters.js';
 import { BATCH_SIZE } from '../../src/limits.js';
+import { parseIp } from '../../src/wire/address.js';
+import { buildIp, buildUdp } from '../../src/wire/frame-build.js';
 import { referenceSegments } from '../wire/reference.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
 import {
@@ -225,6 +227,15 @@ test('two underlays whose routes lead through each other’s networks end, too',
   expect(tested.copiesDropped('u0/vxlan', 'tunnel_nested')).toBeGreaterThan(0);
 });
 
+/** A broadcast frame with UDP in it. */
+function udpFrame(from: string, to: string, port: number): Uint8Array {
+  const [source, destination] = [parseIp(from)!, parseIp(to)!];
+  const packet = buildIp({ source, destination, protocol: 17, ttl: 255 }, buildUdp(50_000, port, 24));
+  const octets = frame({ to: BROADCAST, from: B, type: source.length === 4 ? 0x0800 : 0x86dd, size: packet.length });
+  octets.set(packet, 14);
+  return octets;
+}
+
 describe.each(oneOfEachKind)('a machine that poses as a remote: $name', (form) => {
   test('towards the underlay’s own address is tunnel_nested at once, whatever network it is in', () => {
     const tested = overlaySwitch(form, {
@@ -235,6 +246,21 @@ describe.each(oneOfEachKind)('a machine that poses as a remote: $name', (form) =
     const forged = outerFrame(form, wrap(form, fromX()), own, `${B}${X}`);
     expect(tested.run({ port: 'p', octets: forged })).toEqual([]);
     expect(tested.drops()).toEqual({ 'p tunnel_nested': 1 });
+  });
+
+  test('cannot forge BFD to the underlay’s address, and may speak it with others', () => {
+    const tested = overlaySwitch(form, {
+      networks: { plain: { type: 'local' } },
+      ports: { p: vm({ network: 'plain' }), q: vm({ network: 'plain' }) },
+    });
+    const other = form.isIpv6 ? '2001:db8:5::9' : '192.0.2.199';
+    for (const port of [3784, 4784]) {
+      expect(tested.run({ port: 'p', octets: udpFrame(other, local(form), port) })).toEqual([]);
+      expect(
+        tested.run({ port: 'p', octets: udpFrame(other, form.isIpv6 ? '2001:db8:5::7' : '192.0.2.197', port) }),
+      ).toHaveLength(1);
+    }
+    expect(tested.drops()).toEqual({ 'p tunnel_nested': 2 });
   });
 
   test('by stations that move to it takes over no more than a few at a time', () => {

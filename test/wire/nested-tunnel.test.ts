@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parseIp } from '../../src/wire/address.js';
 import { buildEthernet, buildIp, buildTcp, buildUdp } from '../../src/wire/frame-build.js';
-import { isOwnTunnel } from '../../src/wire/nested-tunnel.js';
+import { isFrom, isTo, NO_TUNNEL, tunnelPortOf, UNKNOWN_TUNNEL } from '../../src/wire/nested-tunnel.js';
 
 const UDP = 17;
 const TCP = 6;
@@ -35,7 +35,10 @@ function judge(octets: Uint8Array, udpPort: number, local: string, length = octe
   const frame = buildEthernet(macs, ethertype, octets.subarray(0, length));
   const arena = new Uint8Array(frame.length + 100).fill(fill);
   arena.set(frame, START);
-  return isOwnTunnel(arena, ethertype, START + 14, START + frame.length, udpPort, localOf(local), 4);
+  const found = tunnelPortOf(arena, ethertype, START + 14, START + frame.length);
+  if (found === NO_TUNNEL || (found !== udpPort && found !== UNKNOWN_TUNNEL)) return false;
+  const words = localOf(local);
+  return isTo(arena, ethertype, START + 14, words, 4) || isFrom(arena, ethertype, START + 14, words, 4);
 }
 
 const toPort = (port: number) => buildUdp(50_000, port, 40);
@@ -105,6 +108,18 @@ test('an IPv6 packet to the underlay is its own behind extension headers, too', 
   const [, { own, remote }] = families;
   const options = Uint8Array.of(UDP, 0, 1, 4, 0, 0, 0, 0, ...toPort(VXLAN));
   expect(judge(packet(remote, own, 60, options), VXLAN, own)).toBe(true);
+});
+
+test('an IPv6 packet with more extension headers than are looked at may be anybody’s, so between these addresses it is its own', () => {
+  const [, { own, remote, other }] = families;
+  const chained = (count: number) => {
+    const headers = Array.from({ length: count }, (_, index) => [index + 1 === count ? TCP : 60, 0, 1, 4, 0, 0, 0, 0]);
+    return Uint8Array.of(...headers.flat(), ...new Uint8Array(40));
+  };
+  expect(judge(packet(remote, own, 60, chained(9)), VXLAN, own)).toBe(true);
+  expect(judge(packet(remote, own, 60, chained(9)), 0, own)).toBe(true);
+  expect(judge(packet(remote, own, 60, chained(8)), VXLAN, own)).toBe(false);
+  expect(judge(packet(remote, other, 60, chained(9)), VXLAN, own)).toBe(false);
 });
 
 test('an IPv4 packet with options is judged by the port behind them', () => {
