@@ -9,11 +9,14 @@ import {
   macRead,
   protocolNumber,
   type Refusal,
+  type Tag,
 } from './policy-model.js';
 
 const OPERATIONS = { request: 1, reply: 2 };
 const ETHERTYPES = { arp: 0x0806, ipv4: 0x0800, ipv6: 0x86dd };
 const FLAG_LETTERS = 'FSRPAUEC';
+
+export type VlanTag = Pick<Tag, 'vid' | 'pcp'>;
 
 export interface AclVerdict {
   /** Undefined: it may pass. */
@@ -22,8 +25,9 @@ export interface AclVerdict {
   readonly isRejected: boolean;
 }
 
-export function judgeByAcl(acl: Acl, frame: Frame): AclVerdict {
-  const rule = acl.rules.find((each) => matches(each, frame));
+/** `tag`: the one the frame has on the port's own wire, as it comes in or as it leaves; absent: untagged. */
+export function judgeByAcl(acl: Acl, frame: Frame, tag: VlanTag | undefined): AclVerdict {
+  const rule = acl.rules.find((each) => matches(each, frame, tag));
   if (rule === undefined) return { reason: acl.default === 'deny' ? 'acl_default' : undefined, isRejected: false };
   return { reason: rule.action === 'permit' ? undefined : 'acl_deny', isRejected: rule.action === 'reject' };
 }
@@ -35,8 +39,7 @@ export function ethertypeOf({ content }: Frame): number {
   return -1;
 }
 
-function matches(rule: AclRule, frame: Frame): boolean {
-  const tag = frame.tags[0];
+function matches(rule: AclRule, frame: Frame, tag: VlanTag | undefined): boolean {
   if (rule.srcMac !== undefined && !macMatches(rule.srcMac, frame.sourceMac)) return false;
   if (rule.dstMac !== undefined && !macMatches(rule.dstMac, frame.destinationMac)) return false;
   if (rule.vlan !== undefined && rule.vlan !== (tag?.vid ?? 0)) return false;

@@ -313,11 +313,18 @@ export class FrameMaker {
     };
   }
 
+  /** TCP's later fragments do not move a connection on, and rules that ask for flags would not know theirs. */
+  private mayCut(from: Station, { protocol }: IpContent): boolean {
+    if (protocol !== 6) return true;
+    const { acls } = this.document;
+    return !this.isTracked(from) && Object.values(acls).every(({ rules }) => rules.every((rule) => !rule.tcpFlags));
+  }
+
   /** Fragments and broken headers, in a smaller share; where nothing is tracked, and where somebody insists on sound ones. */
   private spoil(from: Station, content: IpContent): IpContent {
     const { random } = this;
     const { antiSpoof } = this.portOf(from);
-    if (random.oneIn(10) && (content.protocol !== 6 || !this.isTracked(from)) && content.upper.kind === 'ports')
+    if (random.oneIn(10) && content.upper.kind === 'ports' && this.mayCut(from, content))
       return { ...content, fragment: 'first' };
     if (antiSpoof !== true || !random.oneIn(12)) return content;
     const byProtocol = { 6: 'tcp', 17: 'udp', 1: 'icmp', 58: 'icmp' } as const;

@@ -5,7 +5,7 @@
  * port may send), policy-acl-reference.ts (ordered rules), policy-groups-reference.ts (security groups, connections).
  */
 import type { DropReason } from '../../src/dataplane/drop-reason.js';
-import { judgeByAcl } from './policy-acl-reference.js';
+import { judgeByAcl, type VlanTag } from './policy-acl-reference.js';
 import { GroupsReference, type Standing } from './policy-groups-reference.js';
 import { alwaysBlocked, brokenReasons, guardViolations } from './policy-guard-reference.js';
 import type { Frame, PolicyDocument, PolicyPort, Refusal } from './policy-model.js';
@@ -81,7 +81,8 @@ export class PolicyReference implements Judge<PolicyFrame> {
     const { frame } = received;
     const notes = this.notesOf(received);
     const names = [this.document.ports[to].acl?.egress, this.document.networks[network].acl?.egress];
-    const reasons = this.judgeByAcls(notes, names, frame);
+    const tag = this.tagAt(to, network, frame);
+    const reasons = this.judgeByAcls(notes, names, frame, tag);
     if (reasons.length > 0) return refuse(notes, reasons);
     const refusal = refuse(notes, this.groups.judgeTo(to, frame, notes.standing));
     if (refusal === undefined) this.groups.commit(frame, network, notes.standing, to);
@@ -111,18 +112,32 @@ export class PolicyReference implements Judge<PolicyFrame> {
 
   private aclIngress(notes: Notes, network: string, frame: Frame): readonly Refusal[] | undefined {
     const names = [this.document.ports[frame.port].acl?.ingress, this.document.networks[network].acl?.ingress];
-    const reasons = this.judgeByAcls(notes, names, frame);
+    const reasons = this.judgeByAcls(notes, names, frame, frame.tags[0]);
     return reasons.length === 0 ? undefined : reasons;
   }
 
+  /** The tag that a copy leaves by this port with: its network's VID, and the priority it came with. */
+  private tagAt(name: string, network: string, frame: Frame): VlanTag | undefined {
+    const { trunk } = this.document.ports[name];
+    const entries = Array.isArray(trunk) ? trunk : [];
+    const entry = entries.find((each) => typeof each !== 'string' && each.network === network);
+    const pcp = frame.tags[0]?.pcp ?? 0;
+    return typeof entry === 'object' ? { vid: entry.vlan, pcp } : { vid: 0, pcp };
+  }
+
   /** Both have to permit. What can't be read, no rule can judge. */
-  private judgeByAcls(notes: Notes, names: readonly (string | undefined)[], frame: Frame): Refusal[] {
+  private judgeByAcls(
+    notes: Notes,
+    names: readonly (string | undefined)[],
+    frame: Frame,
+    tag: VlanTag | undefined,
+  ): Refusal[] {
     const { content } = frame;
     const found: Refusal[] = [];
     for (const name of names) {
       if (name === undefined) continue;
       if (content.kind === 'ip') found.push(...brokenReasons(content));
-      const { reason, isRejected } = judgeByAcl(this.document.acls[name], frame);
+      const { reason, isRejected } = judgeByAcl(this.document.acls[name], frame, tag);
       if (reason !== undefined) found.push(reason);
       notes.isRejected ||= isRejected;
     }
