@@ -126,21 +126,14 @@ export class FrameMaker {
 
   // ---- ARP, ND, DHCP --------------------------------------------------------------------------------------------------
 
-  /** Groups allow ARP for own addresses; of others' they speak only where antiSpoof looks first. */
-  private mayPose(from: Station): boolean {
-    const { antiSpoof, groups } = this.portOf(from);
-    return antiSpoof === true || groups === undefined;
-  }
-
   private makeArp(from: Station, to: Station): Content {
     const { random } = this;
-    const mayPose = this.mayPose(from);
-    const sender = mayPose && random.oneIn(6) ? random.pick(FOREIGN_4) : address(from.ipv4);
+    const sender = random.oneIn(6) ? random.pick(FOREIGN_4) : address(from.ipv4);
     const isProbe = random.oneIn(8);
     return {
       kind: 'arp',
       operation: isProbe ? 1 : random.pick([1, 1, 2]),
-      senderMac: mayPose && random.oneIn(8) ? random.pick(FOREIGN_MACS) : from.mac,
+      senderMac: random.oneIn(8) ? random.pick(FOREIGN_MACS) : from.mac,
       sender: isProbe ? UNSPECIFIED_4 : sender,
       target: random.oneIn(4) ? sender : address(to.ipv4),
       isBroken: this.portOf(from).antiSpoof === true && random.oneIn(20),
@@ -152,8 +145,8 @@ export class FrameMaker {
     const { random } = this;
     const type = random.pick([130, 131, 131, 143, 143]);
     const own = random.pick([address(from.ipv6), linkLocal(from.mac)]);
-    const foreign = this.mayPose(from) && random.oneIn(4) ? random.pick(FOREIGN_6) : own;
-    const source = this.mayPose(from) && random.oneIn(4) ? UNSPECIFIED_6 : foreign;
+    const foreign = random.oneIn(4) ? random.pick(FOREIGN_6) : own;
+    const source = random.oneIn(4) ? UNSPECIFIED_6 : foreign;
     return this.wrap(
       from,
       '333300000016',
@@ -164,18 +157,17 @@ export class FrameMaker {
   private makeNd(from: Station, to: Station): Frame {
     const { random } = this;
     if (random.oneIn(6)) return this.makeMld(from);
-    const mayPose = this.mayPose(from);
     const own = random.pick([address(from.ipv6), linkLocal(from.mac)]);
-    const source = mayPose && random.oneIn(6) ? random.pick(FOREIGN_6) : own;
-    const link = mayPose && random.oneIn(6) ? random.pick(FOREIGN_MACS) : from.mac;
+    const source = random.oneIn(6) ? random.pick(FOREIGN_6) : own;
+    const link = random.oneIn(6) ? random.pick(FOREIGN_MACS) : from.mac;
     const type = random.pick([133, 134, 135, 135, 135, 136, 136, 136, 137]);
     const isDad = type === 135 && random.oneIn(4);
-    const about = type === 136 || isDad ? (mayPose && random.oneIn(4) ? address(to.ipv6) : own) : address(to.ipv6);
+    const about = type === 136 || isDad ? (random.oneIn(4) ? address(to.ipv6) : own) : address(to.ipv6);
     const isUnicast = random.oneIn(3) && !isDad;
     const content = this.makeIcmpv6(isDad ? UNSPECIFIED_6 : source, isUnicast ? address(to.ipv6) : EVERYONE_6[0], {
       kind: 'icmp',
       type,
-      code: mayPose && random.oneIn(8) ? random.below(256) : 0,
+      code: random.oneIn(8) ? random.below(256) : 0,
       id: 0,
       nd: {
         target: type === 133 || type === 134 ? undefined : about,
@@ -266,10 +258,9 @@ export class FrameMaker {
     const isArp = random.oneIn(3);
     const protocol = random.pick([1, 17]);
     const arp = { operation: 2, senderMac: sourceMac, sender, target: address(to.ipv4), isBroken: false };
-    const content: Content =
-      isArp && this.mayPose(from)
-        ? { kind: 'arp', ...arp }
-        : { ...this.ipBase(sender, address(to.ipv4), protocol), upper: this.makeUpper(from, protocol, false) };
+    const content: Content = isArp
+      ? { kind: 'arp', ...arp }
+      : { ...this.ipBase(sender, address(to.ipv4), protocol), upper: this.makeUpper(from, protocol, false) };
     return { ...this.wrap(from, to.mac, content, false), sourceMac };
   }
 

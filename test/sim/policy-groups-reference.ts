@@ -3,7 +3,7 @@
  * kept in a plain Map by their text. Of TCP only the opening is known here; whoever makes frames keeps to what has one
  * meaning (policy-traffic.ts), and the rest is compared with the kernel elsewhere.
  */
-import { isOwn, memberPrefixes } from './policy-guard-reference.js';
+import { memberPrefixes } from './policy-guard-reference.js';
 import {
   type Address,
   contains,
@@ -22,9 +22,10 @@ import {
   type Refusal,
 } from './policy-model.js';
 
-/** ICMPv6 messages that a VM needs to take part at all, by direction (Neutron's lists). */
-const ALWAYS_OUT = [130, 131, 132, 133, 135, 136, 143];
-const ALWAYS_IN = [130, 131, 132, 135, 136];
+/** ICMPv6 messages that a VM needs to take part at all, by direction (semantics.md 1.4). */
+const ALWAYS_OUT = [130, 133, 135, 136];
+const ALWAYS_OUT_FROM_NOBODY = [131, 135, 143];
+const ALWAYS_IN = [130, 135, 136];
 
 export type Stage = 'open' | 'syn-sent' | 'syn-received' | 'established';
 
@@ -32,8 +33,8 @@ export interface Connection {
   readonly network: string;
   /** The packet it was opened by. */
   readonly original: IpContent;
-  readonly sourcePort: string;
-  readonly destinationPort: string;
+  sourcePort: string;
+  destinationPort: string;
   stage: Stage;
   /** Of the policy under which both ends allowed it. */
   epoch: number;
@@ -43,6 +44,7 @@ export interface Connection {
 export interface Standing {
   readonly is: 'untracked' | 'new' | 'known' | 'related' | 'invalid';
   readonly connection?: Connection;
+  readonly isReply?: boolean;
 }
 
 const PASSES: readonly Refusal[] = [];
@@ -59,9 +61,9 @@ function connectionKey(network: string, { source, destination, protocol, upper }
   return `${network} ${protocol}${echo} ${(isReply ? ends.reverse() : ends).join(' > ')}`;
 }
 
-export const isEchoRequest = ({ source, upper }: IpContent) =>
+const isEchoRequest = ({ source, upper }: IpContent) =>
   upper.kind === 'icmp' && upper.type === (source.family === 4 ? 8 : 128);
-export const isEchoReply = ({ source, upper }: IpContent) =>
+const isEchoReply = ({ source, upper }: IpContent) =>
   upper.kind === 'icmp' && upper.type === (source.family === 4 ? 0 : 129);
 
 export class GroupsReference {
@@ -85,7 +87,9 @@ export class GroupsReference {
   }
 
   find(network: string, content: IpContent): { connection: Connection; isReply: boolean } | undefined {
-    for (const isReply of [false, true]) {
+    // A request of the other side with the same identifier is another query, not a reply.
+    const ways = isEchoRequest(content) ? [false] : isEchoReply(content) ? [true] : [false, true];
+    for (const isReply of ways) {
       const connection = this.connections.get(connectionKey(network, content, isReply));
       if (connection !== undefined) return { connection, isReply };
     }
@@ -98,15 +102,15 @@ export class GroupsReference {
     if (content.kind !== 'ip' || isGroupMac(frame.destinationMac)) return { is: 'untracked' };
     if (!this.isTracked(network) || isMulticast(content.destination)) return { is: 'untracked' };
     const { upper } = content;
-    if (upper.kind === 'icmp' && upper.nd !== undefined) return { is: 'untracked' };
+    if (isAboutTheLink(content)) return { is: 'untracked' };
     if (upper.kind === 'icmp' && upper.about !== undefined) {
       const about = this.find(network, upper.about);
       return about === undefined ? { is: 'invalid' } : { is: 'related', connection: about.connection };
     }
     const found = this.find(network, content);
-    if (found !== undefined && !(isEchoReply(content) && !found.isReply)) {
+    if (found !== undefined) {
       if (upper.kind === 'ports' && upper.tcp !== undefined) moveOn(found.connection, upper.tcp.flags, found.isReply);
-      return { is: 'known', connection: found.connection };
+      return { is: 'known', ...found };
     }
     if (upper.kind === 'icmp') return { is: isEchoRequest(content) ? 'new' : 'invalid' };
     if (upper.kind === 'ports' && upper.tcp !== undefined && content.fragment !== 'later')
@@ -117,14 +121,14 @@ export class GroupsReference {
   /** Why the port's groups do not let the frame out of the VM. */
   judgeFrom(name: string, frame: Frame, standing: Standing): readonly Refusal[] {
     const port = this.document.ports[name];
-    if (port.groups === undefined || isNeededFrom(port, frame)) return PASSES;
+    if (port.groups === undefined || isNeededFrom(frame)) return PASSES;
     return this.judge(name, port, frame, standing, 'egress');
   }
 
   /** Why the port's groups do not let the frame reach the VM. */
   judgeTo(name: string, frame: Frame, standing: Standing): readonly Refusal[] {
     const port = this.document.ports[name];
-    if (port.groups === undefined || isNeededTo(frame)) return PASSES;
+    if (port.groups === undefined || isNeededTo(frame, this.document.ports[frame.port].kind === 'tap')) return PASSES;
     return this.judge(name, port, frame, standing, 'ingress');
   }
 
@@ -151,14 +155,31 @@ export class GroupsReference {
     name: string,
     port: PolicyPort,
     { content }: Frame,
-    { is, connection }: Standing,
+    standing: Standing,
     direction: GroupRule['direction'],
   ): readonly Refusal[] {
+    const { is, connection } = standing;
+    // Ethertypes that the operator allows the port besides ARP and IP are no matter of rules, which know IP only.
+    if (content.kind === 'other' && port.allowEthertypes?.includes(content.ethertype)) return PASSES;
     if (content.kind !== 'ip') return ['group_deny'];
     if (!this.isStateful(port)) return this.allows(name, content, direction) ? PASSES : ['group_deny'];
     if (is === 'invalid') return ['conntrack_invalid'];
-    if (connection !== undefined) return this.isStillAllowed(connection) ? PASSES : ['group_deny'];
+    if (connection !== undefined)
+      return this.isStillAllowed(connection) && this.mayUse(name, standing, direction)
+        ? PASSES
+        : ['group_deny', 'conntrack_invalid'];
     return this.allows(name, content, direction) ? PASSES : ['group_deny'];
+  }
+
+  /** At another port than it runs by (a machine moved, a flood), a connection is judged by that port's own rules. */
+  private mayUse(name: string, { is, connection, isReply }: Standing, direction: GroupRule['direction']): boolean {
+    if (is !== 'known' || connection === undefined) return true;
+    const end = (direction === 'egress') === isReply ? 'destinationPort' : 'sourcePort';
+    if (connection[end] === name) return true;
+    const way = end === 'sourcePort' ? 'egress' : 'ingress';
+    if (!this.allows(name, connection.original, way)) return false;
+    connection[end] = name;
+    return true;
   }
 
   /** Judged anew when policy changed: what is not allowed any more is cut, in both directions. */
@@ -207,16 +228,24 @@ function moveOn(connection: Connection, flags: number, isReply: boolean): void {
   else if (connection.stage === 'syn-received' && !isReply && flags === 0x10) connection.stage = 'established';
 }
 
-/** DHCP client, ARP for own addresses, needed ND. */
-function isNeededFrom(port: PolicyPort, frame: Frame): boolean {
-  const { content } = frame;
-  if (content.kind === 'arp') return isOwn(port, content.senderMac, content.sender) || content.sender.value === 0n;
-  const type = icmpv6Type(content);
-  return isDhcpClient(content) || (type !== undefined && ALWAYS_OUT.includes(type));
+/** Neighbour discovery, MLD and IGMP, which no connection is made of. */
+function isAboutTheLink(content: IpContent): boolean {
+  const type = icmpv6Type(content) ?? 0;
+  return content.protocol === 2 || (type >= 130 && type <= 137) || type === 143;
 }
 
-function isNeededTo({ content }: Frame): boolean {
+/** DHCP client, ARP for own addresses, needed ND. Without antiSpoof, which looks first, all that a VM uses are its own. */
+function isNeededFrom({ content }: Frame): boolean {
   if (content.kind === 'arp') return true;
   const type = icmpv6Type(content);
+  if (isDhcpClient(content) || type === undefined || content.kind !== 'ip') return isDhcpClient(content);
+  return (content.source.value === 0n ? ALWAYS_OUT_FROM_NOBODY : ALWAYS_OUT).includes(type);
+}
+
+/** Router advertisements too, from who may be a router: no VM is. */
+function isNeededTo({ content }: Frame, isFromVm: boolean): boolean {
+  if (content.kind === 'arp') return true;
+  const type = icmpv6Type(content);
+  if (type === 134) return !isFromVm;
   return isDhcpServer(content) || (type !== undefined && ALWAYS_IN.includes(type));
 }
