@@ -177,7 +177,7 @@ const PREFIXES_4 = [
 const PREFIXES_6 = ['2001:db8::/64', '2001:db8::1/128', '2001:db8::4/126', '::/0', 'fe80::/10', '2001:db8:1::/65'];
 
 function randomPorts(random: Random): Ranges {
-  return random.pick<Ranges>([80, '22', '8000-8100', [53, 443], [22, '1000-2000'], '0-65535', 1234, '81-65535']);
+  return random.pick<Ranges>([80, '22', '8000-8100', [53, 443], [22, '1000-2000'], '1-65535', 1234, '81-65535']);
 }
 
 /** Conditions that may stand together. */
