@@ -73,6 +73,8 @@ export class PolicyReference implements Judge<PolicyFrame> {
     const port = this.document.ports[frame.port];
     const first = this.guard(port, frame) ?? this.fragments(network, frame) ?? this.aclIngress(notes, network, frame);
     if (first !== undefined) return refuse(notes, first);
+    const blocked = port.groups === undefined ? [] : alwaysBlocked(frame);
+    if (blocked.length > 0) return refuse(notes, blocked);
     notes.standing = this.groups.track(frame, network);
     return refuse(notes, this.groups.judgeFrom(frame.port, frame, notes.standing));
   }
@@ -96,7 +98,7 @@ export class PolicyReference implements Judge<PolicyFrame> {
   }
 
   private guard(port: PolicyPort, frame: Frame): readonly Refusal[] | undefined {
-    const found = port.antiSpoof ? guardViolations(port, frame) : port.groups ? alwaysBlocked(frame) : [];
+    const found = port.antiSpoof ? guardViolations(port, frame) : [];
     return found.length === 0 ? undefined : found;
   }
 
