@@ -14,6 +14,7 @@ import { compileRules } from './compile-rules.js';
 import type { Indices } from './indices.js';
 import type { ResolvedConfig, ResolvedGroupRule, ResolvedPort } from './resolved.js';
 import type { RuleConditions } from './rule-conditions.js';
+import { RuleNumbers } from './rule-numbers.js';
 
 type Direction = ResolvedGroupRule['direction'];
 
@@ -49,8 +50,13 @@ export class GroupCompiler {
   /** A group keeps its number for as long as it exists: compiled rules know groups by it. */
   private numbers = new Map<string, number>();
 
-  /** `portCount`: ports the tables have rows for. */
-  compile(config: ResolvedConfig, indices: Indices, portCount: number): GroupPolicy {
+  /** `portCount`: ports the tables have rows for. Rules are counted under `numbers`, between its begin() and the next one. */
+  compile(
+    config: ResolvedConfig,
+    indices: Indices,
+    portCount: number,
+    numbers: RuleNumbers = new RuleNumbers(),
+  ): GroupPolicy {
     this.numbers = renumbered(this.numbers, config.groups.keys());
     const row = (initial: number) => sharedWords(new Array<number>(portCount).fill(initial));
     const policy = { portFrom: row(-1), portTo: row(-1), portStateful: row(0) };
@@ -77,8 +83,20 @@ export class GroupCompiler {
       sets: sets.list,
       addresses: addresses.value,
       names: namesOf(this.numbers),
+      counterBase: this.counterBases(config, numbers),
       epoch: facts.digest().readInt32BE(0) & 0x7fff_ffff || 1,
     };
+  }
+
+  /** By group. The numbers of an ACL end with its default's; a group has none, and leaves that one unused. */
+  private counterBases(config: ResolvedConfig, numbers: RuleNumbers): Int32Array {
+    const bases: number[] = [];
+    for (const [name, number] of this.numbers) {
+      const rules = config.groups.get(name)?.rules ?? [];
+      const content = JSON.stringify(rules.map(({ remote, ...rest }) => [rest, remote && prefixText(remote)]));
+      bases[number] = numbers.claim(`groups.${name}`, content, rules.length + 1);
+    }
+    return sharedWords(Array.from(bases, (base) => base ?? -1));
   }
 
   /** In the order of the groups' names, so that ports that list them otherwise share the result. */

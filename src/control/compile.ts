@@ -158,7 +158,7 @@ function emptySnapshot(
     portMacLimit: take(ports, 0),
     portInnerVids: take(ports, -1),
     policies: 0,
-    groups: groups.compile(config, indices, ports),
+    groups: groups.compile(config, indices, ports, acls.numbers),
     portPolicy: take(ports, 0),
     networkPolicy: take(networks, 0),
     guard: compileGuard(config, indices, ports),

@@ -41,6 +41,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   port: 'Ports: where VMs, interfaces and uplinks attach.',
   network: 'Networks: who can reach whom.',
   acl: 'ACLs: what may pass, rule by rule.',
+  group: 'Security groups: what machines may send and be sent.',
   tunnel: 'Tunnels: how networks reach other hosts.',
   dhcp: 'Addresses that the address service has given.',
   fdb: 'Stations: which address is behind which port.',

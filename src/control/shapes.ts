@@ -290,6 +290,39 @@ export interface AclRuleRow {
   readonly lastHitSeconds?: number;
 }
 
+export interface GroupRow {
+  readonly name: string;
+  readonly stateful: boolean;
+  readonly ruleCount: number;
+  readonly hits: number;
+  readonly ports: readonly string[];
+}
+
+export interface GroupRuleRow {
+  /** From 1, as in `groups.web.rules[2]`. */
+  readonly index: number;
+  /** ingress: towards the machine. */
+  readonly direction: 'ingress' | 'egress';
+  readonly action: 'permit';
+  readonly text: string;
+  /** What the rule let pass by itself: of connections their first packets, not what followed. */
+  readonly frames: number;
+  readonly bytes: number;
+  readonly lastHitSeconds?: number;
+}
+
+export interface GroupDetail {
+  readonly name: string;
+  readonly stateful: boolean;
+  /** What happens to what no rule allows. */
+  readonly default: 'deny';
+  readonly hits: number;
+  readonly rules: readonly GroupRuleRow[];
+  /** Ports in it, and the addresses and prefixes that make its members as a remote group. */
+  readonly ports: readonly string[];
+  readonly members: readonly string[];
+}
+
 export interface AclDetail {
   readonly name: string;
   readonly default: 'permit' | 'deny';

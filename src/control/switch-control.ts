@@ -16,6 +16,8 @@ import type {
   DhcpLeaseRow,
   DropRow,
   FdbRow,
+  GroupDetail,
+  GroupRow,
   HealthResult,
   JsonObject,
   NetworkDetail,
@@ -74,6 +76,10 @@ export interface SwitchControl {
   fdbRemove(network: string, mac: string): Promise<FdbRow>;
   /** Forgets learned entries; static ones stay. Returns how many were forgotten. */
   fdbFlush(selection: { readonly network?: string; readonly port?: string }): Promise<number>;
+
+  groupList(): Promise<readonly GroupRow[]>;
+  /** One security group with what its rules did, and its members. */
+  groupShow(name: string): Promise<GroupDetail>;
 
   aclList(): Promise<readonly AclRow[]>;
   /** One ACL with what its rules did. */

@@ -14,6 +14,7 @@ import { conntrackRow, conntrackStats } from './connection-rows.js';
 import type { Controller } from './controller.js';
 import { diff } from './diff.js';
 import { FdbListing } from './fdb-listing.js';
+import { groupDetail, groupRows } from './group-rows.js';
 import { outerDatagram } from './outer-datagram.js';
 import { networkMtu } from './overlay-mtu.js';
 import { remoteFault } from './resolve-tunnels.js';
@@ -27,6 +28,8 @@ import type {
   DhcpLeaseRow,
   DropRow,
   FdbRow,
+  GroupDetail,
+  GroupRow,
   HealthResult,
   JsonObject,
   NetworkDetail,
@@ -299,6 +302,18 @@ export class SwitchService implements SwitchControl {
     if (underlays.length === 0) return traceResult(dataplane.trace(this.portIndex(port), { octets }, names), names);
     const { port: found, input } = outerDatagram(port, underlays, octets);
     return traceResult(dataplane.trace(running.indices.port(found.intent.name) ?? -1, input, names), names);
+  }
+
+  async groupList(): Promise<readonly GroupRow[]> {
+    return groupRows(this.controller.running.checked.resolved, this.controller.dataplane.ruleNumbers);
+  }
+
+  async groupShow(name: string): Promise<GroupDetail> {
+    const { resolved } = this.controller.running.checked;
+    const detail = groupDetail(resolved, this.controller.dataplane.ruleNumbers, name);
+    if (detail === undefined)
+      throw refusal('not-found', `no group named ${name}${didYouMean(name, [...resolved.groups.keys()])}`);
+    return detail;
   }
 
   async aclList(): Promise<readonly AclRow[]> {

@@ -38,6 +38,8 @@ export interface GroupPolicy {
   readonly addresses: AddressSets;
   /** By number; for explanations. */
   readonly names: readonly string[];
+  /** By number: that of the group's first rule in rule-counters.ts; -1: its rules are not counted. */
+  readonly counterBase: Int32Array;
 }
 
 /** One worker is one thread, and judgements are not nested. */
@@ -67,6 +69,13 @@ export function isExtraEthertype(policy: GroupPolicy, port: number, ethertype: n
   const end = start + policy.ethertypeCount[port];
   for (let index = start; index < end; index++) if (policy.ethertypes[index] === ethertype) return true;
   return false;
+}
+
+/** Number of a set's rule in rule-counters.ts; -1: it is not counted. */
+export function counterOf(policy: GroupPolicy, set: number, rule: number): number {
+  const { origins } = policy.sets[set];
+  const base = policy.counterBase[origins[rule * 2]];
+  return base < 0 ? -1 : base + origins[rule * 2 + 1];
 }
 
 /** As `groups.web.rules[2]`. */

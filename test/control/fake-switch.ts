@@ -9,6 +9,8 @@ import type {
   DhcpLeaseRow,
   DropRow,
   FdbRow,
+  GroupDetail,
+  GroupRow,
   HealthResult,
   JsonObject,
   NetworkDetail,
@@ -79,6 +81,27 @@ export const fakeNetworks: readonly NetworkRow[] = [
   { name: 'red', type: 'vlan', id: 10, mtu: 1500, ports: ['vm1', 'fw'] },
   { name: 'lab', type: 'local', mtu: 1500, ports: [] },
 ];
+
+export const fakeGroup: GroupDetail = {
+  name: 'web',
+  stateful: true,
+  default: 'deny',
+  hits: 12,
+  rules: [
+    {
+      index: 1,
+      direction: 'ingress',
+      action: 'permit',
+      text: 'proto 6 port 80',
+      frames: 12,
+      bytes: 720,
+      lastHitSeconds: 2.4,
+    },
+    { index: 2, direction: 'egress', action: 'permit', text: 'anything', frames: 0, bytes: 0 },
+  ],
+  ports: ['vm1'],
+  members: ['10.0.0.5', '10.0.0.48/28'],
+};
 
 export const fakeAcl: AclDetail = {
   name: 'a1',
@@ -370,6 +393,16 @@ export class FakeSwitch implements SwitchControl {
         fixed: false,
       },
     ];
+  }
+
+  async groupList(): Promise<readonly GroupRow[]> {
+    const { name, stateful, hits, rules, ports } = fakeGroup;
+    return [{ name, stateful, ruleCount: rules.length, hits, ports }];
+  }
+
+  async groupShow(name: string): Promise<GroupDetail> {
+    this.calls.push(['groupShow', name]);
+    return { ...fakeGroup, name };
   }
 
   async aclList(): Promise<readonly AclRow[]> {

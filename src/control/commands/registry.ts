@@ -10,6 +10,7 @@ import { demoCommands } from './demo.js';
 import { dhcpCommands } from './dhcp.js';
 import { dropsCommands } from './drops.js';
 import { fdbCommands } from './fdb.js';
+import { groupCommands } from './group.js';
 import { networkCommands } from './network.js';
 import { portCommands } from './port.js';
 import { schemaCommands } from './schema.js';
@@ -30,6 +31,7 @@ export const commands: readonly Command[] = [
   ...networkCommands,
   ...fdbCommands,
   ...aclCommands,
+  ...groupCommands,
   ...tunnelCommands,
   ...conntrackCommands,
   ...dhcpCommands,

@@ -23,7 +23,7 @@ import {
 } from '../connection-table.js';
 import type { EgressBatch } from '../egress-batch.js';
 import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
-import { isExtraEthertype, ruleTo } from '../group-table.js';
+import { counterOf, isExtraEthertype, ruleTo } from '../group-table.js';
 import { explainTo } from '../group-text.js';
 import type { Machine } from '../machine.js';
 import { keyOfSlot } from '../rule-key.js';
@@ -87,6 +87,7 @@ function judge(machine: Machine, slot: number, port: number): number {
   keyOfSlot(groupKey, pool, slot, 0);
   const rule = ruleTo(groups, port, groupKey);
   if (rule < 0) return dropReasonNumber.group_deny;
+  machine.ruleCounters.hit(counterOf(groups, groups.portTo[port], rule), pool.length[slot], machine.nowSeconds);
   return isAllowedAtSource || (isStateful && pool.connection[slot] === NO_CONNECTION_YET) ? BEGINS : 0;
 }
 

@@ -13,7 +13,7 @@ import { isAlwaysAllowedFrom } from '../always-allowed.js';
 import { alwaysBlocked } from '../always-blocked.js';
 import { CONNECTION_INVALID } from '../connection-table.js';
 import { ALLOWED_AT_SOURCE, groupKey, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
-import { isExtraEthertype, ruleFrom } from '../group-table.js';
+import { counterOf, isExtraEthertype, ruleFrom } from '../group-table.js';
 import { explainDeniedFrom, explainFrom } from '../group-text.js';
 import type { Machine } from '../machine.js';
 import { keyOfSlot } from '../rule-key.js';
@@ -56,7 +56,9 @@ function judge(machine: Machine, slot: number): number {
     if (connection > 0) return isAsJudged(machine, slot, port, true) ? 0 : judgeKnown(machine, slot, port, true);
   }
   keyOfSlot(groupKey, pool, slot, 0);
-  if (ruleFrom(groups, port, groupKey) < 0) return dropReasonNumber.group_deny;
+  const rule = ruleFrom(groups, port, groupKey);
+  if (rule < 0) return dropReasonNumber.group_deny;
+  machine.ruleCounters.hit(counterOf(groups, groups.portFrom[port], rule), pool.length[slot], machine.nowSeconds);
   if (groups.portStateful[port] !== 0) pool.connectionState[slot] = state | ALLOWED_AT_SOURCE;
   return 0;
 }
