@@ -61,7 +61,7 @@ export const groupCommands = [
     words: 'group show',
     summary: "Show a security group's rules with their hits, and its members.",
     description: [
-      'ingress is towards the machine, egress from it. What no rule allows is dropped (group_deny), but for what every machine needs: ARP, the client side of DHCP, and the ICMPv6 of its link. Frames that are neither ARP nor IP are dropped too, unless the port lists them in allowEthertypes.',
+      'The direction ingress is towards the machine, egress from it. What no rule allows is dropped (group_deny), but for what every machine needs: ARP, the client side of DHCP, and the ICMPv6 of its link. Frames that are neither ARP nor IP are dropped too, unless the port lists them in allowEthertypes.',
       'A stateful rule counts the frames that begin connections; what follows passes by its connection. Members are the addresses and allowed pairs of the ports in the group: what remoteGroup stands for.',
     ],
     arguments: [groupArgument],
