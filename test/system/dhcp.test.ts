@@ -1,0 +1,212 @@
+/**
+ * The address service as machines meet it: the DHCP clients that distributions ship and the kernel's own SLAAC, each in a
+ * namespace behind a TAP, with no router, no dnsmasq and no radvd. What a client does with its lease is judged by the client's
+ * own hook and the kernel; what went over the wire by tcpdump.
+ */
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { DhcpLeaseRow, JsonObject, TraceResult } from '../../src/control/shapes.js';
+import { Daemon } from './harness/daemon.js';
+import { Testbed } from './harness/testbed.js';
+import { until } from './harness/wait.js';
+
+const MAC = '52:54:00:00:00:01';
+const names = ['udhcpc', 'dhclient', 'dhcpcd', 'kernel'];
+const lease = (seconds: number) => `${seconds}s`;
+
+const config = (leaseSeconds = 3600): JsonObject => ({
+  version: 1,
+  networks: { red: { type: 'local', mtu: 1400 } },
+  ports: {
+    udhcpc: {
+      kind: 'tap',
+      network: 'red',
+      mac: MAC,
+      addresses: ['192.0.2.5/24', '2001:db8::5/64'],
+      dhcp: { options: { 66: 'tftp.example.org' } },
+    },
+    ...Object.fromEntries(names.slice(1).map((name) => [name, { kind: 'tap', network: 'red' }])),
+  },
+  subnets: {
+    red4: {
+      network: 'red',
+      cidr: '192.0.2.0/24',
+      gateway: '192.0.2.1',
+      dhcp: {
+        pool: '192.0.2.100-192.0.2.150',
+        dns: ['192.0.2.53'],
+        domain: 'example.org',
+        routes: [{ to: '198.51.100.0/24', via: '192.0.2.9' }],
+        lease: lease(leaseSeconds),
+      },
+    },
+    red6: {
+      network: 'red',
+      cidr: '2001:db8::/64',
+      gateway: '2001:db8::1',
+      ra: { mode: 'stateful', rdnss: ['2001:db8::53'] },
+      dhcp6: { pool: '2001:db8::100-2001:db8::1ff' },
+    },
+    self6: {
+      network: 'red',
+      cidr: '2001:db8:0:1::/64',
+      ra: { mode: 'slaac' },
+    },
+  },
+});
+
+let testbed: Testbed;
+let daemon: Daemon;
+
+const leases = () => daemon.call<DhcpLeaseRow[]>('dhcp.leases');
+const file = (name: string) => join(testbed.directory, name);
+
+/** A hook that writes down the client's environment, and what it wrote. */
+function hook(name: string): { readonly path: string; readonly said: () => string } {
+  const [path, log] = [file(`${name}.sh`), file(`${name}.log`)];
+  writeFileSync(path, `#!/bin/sh\n{ echo "call=$1"; env; } >> ${log}\n`);
+  chmodSync(path, 0o755);
+  return { path, said: () => (existsSync(log) ? readFileSync(log, 'utf8') : '') };
+}
+
+beforeAll(async () => {
+  testbed = new Testbed();
+  daemon = await Daemon.start(testbed, config());
+  for (const name of names) {
+    testbed.ip('s', 'link', 'set', name, 'netns', testbed.namespace(name), 'name', 'eth0');
+    testbed.run(name, 'sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0', 'net.ipv6.conf.eth0.accept_dad=0');
+    const mac = name === 'udhcpc' ? ['address', MAC] : [];
+    testbed.ip(name, 'link', 'set', 'eth0', ...mac, 'up');
+  }
+  await until('all ports are up', async () =>
+    (await Promise.all(names.map((name) => daemon.port(name)))).every(({ state }) => state === 'up'),
+  );
+}, 60_000);
+
+afterAll(() => testbed?.dispose());
+
+describe('udhcpc', () => {
+  test('gets the address of its port within a second, with routes, MTU and options', async () => {
+    const { path, said } = hook('udhcpc');
+    const options = ['-O', 'mtu', '-O', 'staticroutes', '-O', 'tftp'];
+    const began = performance.now();
+    testbed.run('udhcpc', 'udhcpc', '-i', 'eth0', '-f', '-q', '-n', '-t', '5', '-T', '1', '-s', path, ...options);
+    expect(performance.now() - began).toBeLessThan(1000);
+    const words = said().split('\n');
+    expect(words).toEqual(
+      expect.arrayContaining([
+        'call=bound',
+        'ip=192.0.2.5',
+        'subnet=255.255.255.0',
+        'router=192.0.2.1',
+        'mtu=1400',
+        'dns=192.0.2.53',
+        'domain=example.org',
+        'tftp=tftp.example.org',
+        'staticroutes=198.51.100.0/24 192.0.2.9 0.0.0.0/0 192.0.2.1',
+        'lease=3600',
+        'hostname=udhcpc',
+      ]),
+    );
+    expect(await leases()).toContainEqual(
+      expect.objectContaining({ subnet: 'red4', address: '192.0.2.5', port: 'udhcpc', mac: MAC, fixed: true }),
+    );
+  });
+
+  test('renews in unicast, and gives back what it has when it ends', async () => {
+    const { path, said } = hook('renewing');
+    // What the hook of a distribution does: without an address there is nothing to renew from.
+    testbed.ip('udhcpc', 'address', 'replace', '192.0.2.5/24', 'dev', 'eth0');
+    const client = testbed.start('udhcpc', ['udhcpc', '-i', 'eth0', '-f', '-R', '-t', '5', '-T', '1', '-s', path]);
+    await until('it is bound', async () => said().includes('call=bound'));
+    process.kill(client.pid, 'SIGUSR1');
+    await until('it has renewed', async () => said().includes('call=renew'));
+    await client.stop();
+    await until('the lease is over', async () => !(await leases()).some(({ address }) => address === '192.0.2.5'));
+    testbed.ip('udhcpc', 'address', 'del', '192.0.2.5/24', 'dev', 'eth0');
+  });
+});
+
+describe('dhclient', () => {
+  test('gets an address of the pool', async () => {
+    const { path, said } = hook('dhclient');
+    const places = ['-sf', path, '-lf', file('dhclient.leases'), '-pf', file('dhclient.pid'), '-cf', '/dev/null'];
+    testbed.run('dhclient', 'dhclient', '-4', '-1', ...places, 'eth0');
+    expect(said()).toMatch(/new_ip_address=192\.0\.2\.1[0-9]{2}\n/);
+    expect(said()).toContain('new_domain_name_servers=192.0.2.53\n');
+    process.kill(Number(readFileSync(file('dhclient.pid'), 'utf8')));
+    expect(await leases()).toContainEqual(expect.objectContaining({ port: 'dhclient', fixed: false }));
+  });
+
+  test('gets an address by DHCPv6, which tcpdump finds nothing wrong with', async () => {
+    const { path, said } = hook('dhclient6');
+    const judge = testbed.start('dhclient', [
+      'tcpdump',
+      '-i',
+      'eth0',
+      '-n',
+      '-vv',
+      '-l',
+      '-c',
+      '2',
+      'udp src port 547',
+    ]);
+    await until('tcpdump listens', async () => judge.complaints.includes('listening'));
+    const places = ['-sf', path, '-lf', file('dhclient6.leases'), '-pf', file('dhclient6.pid'), '-cf', '/dev/null'];
+    testbed.run('dhclient', 'dhclient', '-6', '-1', ...places, 'eth0');
+    expect(said()).toMatch(/new_ip6_address=2001:db8::1[0-9a-f]{2}\n/);
+    process.kill(Number(readFileSync(file('dhclient6.pid'), 'utf8')));
+    const seen = (await judge.end()).stdout;
+    expect(seen).toContain('dhcp6 reply');
+    expect(seen).not.toMatch(/bad udp cksum|invalid|\[\|dhcp6/);
+  }, 30_000);
+});
+
+test('dhcpcd gets both addresses', async () => {
+  mkdirSync(file('dhcpcd'));
+  // Its helpers outlive it: they go with their PID namespace, whose first process is the shell.
+  const isolated = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c'];
+  const options = '-B -A -q -c /bin/true -f /dev/null';
+  const command = `mount --bind ${file('dhcpcd')} /var/lib/dhcpcd; dhcpcd ${options} eth0 >/dev/null 2>&1; true`;
+  const client = testbed.start('dhcpcd', [...isolated, command]);
+  await until('it has both', async () => {
+    const rows = (await leases()).filter(({ port }) => port === 'dhcpcd');
+    return rows.length === 2;
+  });
+  client.kill();
+  await client.end();
+}, 40_000);
+
+test("the kernel makes itself an address from the advertisements, with the network's MTU and a default route", async () => {
+  testbed.run('kernel', 'sysctl', '-qw', 'net.ipv6.conf.eth0.accept_ra=2');
+  await until('it has an address', async () => {
+    const addresses = testbed.ip('kernel', '-6', 'address', 'show', 'dev', 'eth0');
+    return addresses.includes('2001:db8:0:1:');
+  });
+  const routes = testbed.ip('kernel', '-6', 'route');
+  expect(routes).toMatch(/default via fe80::[0-9a-f:]+ dev eth0 proto ra .*mtu 1400/);
+  // No address of its own making in the subnet that has a server.
+  expect(testbed.ip('kernel', '-6', 'address', 'show', 'dev', 'eth0')).not.toMatch(/inet6 2001:db8::[0-9a-f]/);
+}, 40_000);
+
+test('a killed daemon that comes back has the leases it gave', async () => {
+  const before = (await leases()).map(({ address, port, mac }) => ({ address, port, mac }));
+  expect(before.length).toBeGreaterThan(2);
+  await daemon.killHard();
+  await daemon.start();
+  const after = (await leases()).map(({ address, port, mac }) => ({ address, port, mac }));
+  expect(after).toEqual(before);
+}, 40_000);
+
+test('every frame is accounted for, and a trace says what the service would do', async () => {
+  await daemon.expectConservation();
+  const shown = await daemon.weft('dhcp', 'leases');
+  expect(shown.stdout).toMatch(/^SUBNET +ADDRESS +MAC +PORT +EXPIRES +KIND/m);
+  const trace = await daemon.call<TraceResult>('trace', {
+    port: 'kernel',
+    frame: `333300000002${'5254000000aa'}86dd6000000000083aff${'fe80000000000000505400fffe0000aa'}ff020000000000000000000000000002850000000000${'0000'}`,
+  });
+  expect(trace.verdict).toBe('consume');
+  expect(trace.stages.at(-1)?.text).toBe('answers the solicitation with an advertisement');
+});
