@@ -33,7 +33,12 @@ export class PolicyTraffic {
     if (later !== undefined) return later;
     if (this.conversations.length > 0 && chance(random, 40)) return this.goOn(random.pick(this.conversations));
     const { frame, conversation } = this.maker.make(random.pick(STATIONS));
-    if (conversation !== undefined) this.remember(conversation);
+    if (conversation !== undefined) {
+      this.remember(conversation);
+      // By chance between the ends of a connection that is there: it goes on.
+      if (conversation.content.protocol === 6 && this.groups.find(conversation.from.network, conversation.content))
+        return this.goOnTcp(conversation);
+    }
     const { content } = frame;
     if (content.kind === 'ip' && content.fragment === 'first')
       this.waiting.push({ ...frame, content: { ...content, fragment: 'later' } });
@@ -79,7 +84,10 @@ export class PolicyTraffic {
   /** The next segment of the opening, or the last one again; what does not fit is made only where there is no connection. */
   private goOnTcp({ from, to, content }: Conversation): Frame {
     const { random } = this;
-    const stage = this.groups.find(from.network, content)?.connection.stage ?? 'none';
+    const found = this.groups.find(from.network, content);
+    // Its ends had the parts the other way round when it began.
+    if (found?.isReply) return this.goOnTcp({ from: to, to: from, content: reversed(content) });
+    const stage = found?.connection.stage ?? 'none';
     const isReply = stage === 'none' ? random.oneIn(2) : false;
     const forward = (flags: number) => this.segment(from, to, content, flags, false);
     const back = (flags: number) => this.segment(to, from, content, flags, true);
