@@ -12,7 +12,7 @@ import { parseIp } from '../wire/address.js';
 import { BFD_PORT, BFD_TTL } from '../wire/bfd.js';
 import { BFD_FRAME_SIZE, writeBfdFrame } from '../wire/bfd-frame.js';
 import { MAC_SIZE } from '../wire/ethernet.js';
-import { tunnelFlags } from './compile-overlay.js';
+import { tunnelFlags, tunnelId } from './compile-overlay.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 
 /** Internetwork control (DSCP CS6), as other BFD speakers mark it: it must not wait behind what it watches over. */
@@ -53,12 +53,12 @@ class TunnelChannel implements BfdChannel {
 
   constructor(way: DatagramWay, network: ResolvedNetwork, takeSequence: () => number) {
     this.takeSequence = takeSequence;
-    const { tunnel, id } = network;
+    const { tunnel } = network;
     if (tunnel === undefined) throw new TypeError('a network without tunnels');
     this.sender = new DatagramSender(way);
     this.kind = tunnelKinds[tunnelKindIndex(tunnel.type)];
     this.settings = {
-      id: (id ?? 0) | 0,
+      id: tunnelId(network, tunnel),
       flags: tunnelFlags(network, tunnel),
       sequence: 0,
       options: tunnel.options,

@@ -7,6 +7,7 @@ import {
   ID_NODE_WORDS,
   type Snapshot,
   TUNNEL_HAS_ID,
+  TUNNEL_ID_HAS_FLOW,
   TUNNEL_SENDS_CHECKSUM,
   TUNNEL_SENDS_SEQUENCE,
 } from '../pipeline/snapshot.js';
@@ -134,8 +135,8 @@ function compileTunnels(
   const { id, tunnel } = network;
   if (tunnel === undefined) return;
   part.memberTunnelFlags[member] = tunnelFlags(network, tunnel);
-  part.memberTunnelId[member] = (id ?? 0) | 0;
-  if (id !== undefined) idTree.add(part.portIdTree[port], id, member);
+  part.memberTunnelId[member] = tunnelId(network, tunnel);
+  if (id !== undefined) idTree.add(part.portIdTree[port], tunnelId(network, tunnel), member, tunnel.nvgre ? 256 : 1);
   const numbers = remotesOf(member, tunnel.remotes);
   part.memberRemotesStart[member] = remotes.length;
   part.memberRemotesCount[member] = numbers.length;
@@ -145,12 +146,21 @@ function compileTunnels(
   options.push(...tunnel.options);
 }
 
+/** VNI or key of a network's tunnels, 32 bits; of NVGRE with flow 0. */
+export function tunnelId({ id = 0 }: Pick<ResolvedNetwork, 'id'>, { nvgre }: ResolvedTunnel): number {
+  return nvgre ? (id << 8) | 0 : id | 0;
+}
+
 /** What the headers of a network's tunnels have. */
-export function tunnelFlags({ id }: Pick<ResolvedNetwork, 'id'>, { checksum, sequence }: ResolvedTunnel): number {
+export function tunnelFlags(
+  { id }: Pick<ResolvedNetwork, 'id'>,
+  { checksum, sequence, nvgre }: ResolvedTunnel,
+): number {
   return (
     (id === undefined ? 0 : TUNNEL_HAS_ID) |
     (checksum ? TUNNEL_SENDS_CHECKSUM : 0) |
-    (sequence ? TUNNEL_SENDS_SEQUENCE : 0)
+    (sequence ? TUNNEL_SENDS_SEQUENCE : 0) |
+    (nvgre ? TUNNEL_ID_HAS_FLOW : 0)
   );
 }
 
@@ -168,7 +178,8 @@ class IdTree {
     return this.count++;
   }
 
-  add(root: number, id: number, member: number): void {
+  /** `count`: so many ids from this one on, which differ in their last octet only. */
+  add(root: number, id: number, member: number, count: number): void {
     let node = root;
     for (let shift = 24; shift > 0; shift -= 8) {
       const at = node * ID_NODE_WORDS + ((id >>> shift) & 0xff);
@@ -178,7 +189,8 @@ class IdTree {
         this.nodes[at] = node;
       }
     }
-    this.nodes[node * ID_NODE_WORDS + (id & 0xff)] = member;
+    const at = node * ID_NODE_WORDS + (id & 0xff);
+    this.nodes.fill(member, at, at + count);
   }
 
   words(): Int32Array {

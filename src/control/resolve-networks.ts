@@ -42,8 +42,9 @@ function checkKeysOfType(name: string, network: NetworkConfig, faults: ConfigFau
     underlay: !tunnels,
     remotes: !tunnels,
     options: !tunnels,
+    mssClamp: !tunnels,
   };
-  for (const key of ['id', 'uplink', 'underlay', 'remotes', 'options'] as const) {
+  for (const key of ['id', 'uplink', 'underlay', 'remotes', 'options', 'mssClamp'] as const) {
     if (network[key] === undefined || !misplaced[key]) continue;
     faults.push({ path: ['networks', name, key], message: `a ${network.type} network has no ${key}; remove it` });
   }
@@ -62,6 +63,11 @@ function checkId(name: string, network: NetworkConfig, faults: ConfigFault[]): v
     if (id === undefined) faults.push({ path, message: 'a vlan network needs id: its VID, 1 to 4094' });
     else if (id < 1 || id > 4094)
       faults.push({ path: [...path, 'id'], message: `${id} is not a VID; expected 1 to 4094` });
+  }
+  if (type === 'gre' && network.options?.nvgre === true) {
+    if (id === undefined) faults.push({ path, message: 'an NVGRE network needs id: its VSID' });
+    else if (id > VNI_MAX)
+      faults.push({ path: [...path, 'id'], message: `${id} is not a VSID; expected 0 to ${VNI_MAX}` });
   }
   if (type !== 'vxlan' && type !== 'geneve') return;
   if (id === undefined) faults.push({ path, message: `a ${type} network needs id: its VNI` });
@@ -83,11 +89,18 @@ function checkUplink(name: string, network: NetworkConfig, config: Config, fault
 /** Where networks of one id would be one on the wire: the VIDs of an uplink, the ids of one type on an underlay. */
 function checkOverlap(config: Config, faults: ConfigFault[]): void {
   const first = new Map<string, string>();
-  for (const [name, { type, id, uplink, underlay }] of Object.entries(config.networks)) {
+  // A VSID has all keys that begin with it.
+  const vsids = new Map<string, string>();
+  for (const [name, { type, id, underlay, options }] of Object.entries(config.networks))
+    if (type === 'gre' && options?.nvgre === true) vsids.set(`${underlay} ${id}`, name);
+  for (const [name, { type, id, uplink, underlay, options }] of Object.entries(config.networks)) {
+    const vsid = options?.nvgre === true || id === undefined ? undefined : vsids.get(`${underlay} ${id >>> 8}`);
+    if (type === 'gre' && vsid !== undefined)
+      faults.push({ path: ['networks', name, 'id'], message: `key ${id} is one of the VSID of ${vsid}` });
     const auto = uplink !== undefined && own(config.ports, uplink)?.trunk === 'auto';
     const wire = type === 'vlan' && auto ? uplink : isTunnelType(type) ? underlay : undefined;
     if (wire === undefined || (id === undefined && type !== 'gre')) continue;
-    const key = `${type} ${wire} ${id ?? 'no key'}`;
+    const key = `${type} ${options?.nvgre === true ? 'nvgre' : ''} ${wire} ${id ?? 'no key'}`;
     const other = first.get(key);
     if (other === undefined) first.set(key, name);
     else

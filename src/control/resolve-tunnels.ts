@@ -46,6 +46,8 @@ export function resolveTunnel(
     innerVlan: network.options?.innerVlan ?? false,
     checksum: network.options?.checksum ?? false,
     sequence: network.options?.sequence ?? false,
+    nvgre: network.options?.nvgre ?? false,
+    mssClamp: network.mssClamp ?? false,
     options,
   };
 }
@@ -92,9 +94,13 @@ function hostFault(address: Uint8Array): string | undefined {
 function checkOptions(name: string, type: TunnelType, network: NetworkConfig, faults: ConfigFault[]): Uint8Array {
   const path = ['networks', name, 'options'];
   const { options } = network;
-  for (const key of ['checksum', 'sequence'] as const) {
+  for (const key of ['checksum', 'sequence', 'nvgre'] as const) {
     if (options?.[key] && type !== 'gre')
       faults.push({ path: [...path, key], message: `is for gre networks; a ${type} header has none` });
+  }
+  for (const key of ['checksum', 'sequence', 'innerVlan'] as const) {
+    if (options?.[key] && options.nvgre && type === 'gre')
+      faults.push({ path: [...path, key], message: 'is not for NVGRE, which has none (RFC 7637 section 3.2)' });
   }
   const written = options?.geneve ?? [];
   if (written.length > 0 && type !== 'geneve')

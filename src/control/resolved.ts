@@ -174,6 +174,10 @@ export interface ResolvedTunnel {
   /** What GRE headers have besides the key. */
   readonly checksum: boolean;
   readonly sequence: boolean;
+  /** The network's id is a VSID, the upper 24 bits of the key; the flow's number is the rest. */
+  readonly nvgre: boolean;
+  /** The MSS of TCP connections that enter the tunnels is lowered to what fits. */
+  readonly mssClamp: boolean;
   /** Geneve options as they are sent. */
   readonly options: Uint8Array;
 }

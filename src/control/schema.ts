@@ -138,6 +138,9 @@ const tunnelOptions = z.strictObject({
   innerVlan: flag().default(false).describe('Frames in the tunnels may have a VLAN tag.'),
   checksum: flag().default(false).describe('gre: headers have a checksum of header and payload.'),
   sequence: flag().default(false).describe('gre: headers have a sequence number.'),
+  nvgre: flag()
+    .default(false)
+    .describe('gre: NVGRE (RFC 7637). The id is a VSID of 24 bits, the key has 8 bits of the flow behind it.'),
   geneve: z.array(geneveOption).optional().describe('geneve: options that every packet is sent with.'),
 });
 
@@ -153,6 +156,9 @@ export const networkSchema = z.strictObject({
   macLimit: count(FDB_CAPACITY).default(NETWORK_MAC_LIMIT_DEFAULT).describe('Most addresses learned in the network.'),
   arpSuppression: flag().default(false).describe('Answers ARP and ND for known stations instead of flooding.'),
   acl: policyNames.optional().describe('ACLs at every port of the network.'),
+  mssClamp: flag()
+    .optional()
+    .describe('Lowers the MSS of TCP connections that enter tunnels to what fits; for guests that hear no ICMP.'),
   options: tunnelOptions.optional().describe('Options of the tunnels.'),
 });
 

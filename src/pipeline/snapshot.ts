@@ -57,6 +57,8 @@ export const NETWORK_LEARNS = 1 << 0;
 export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 /** Frames through the network's tunnels may begin with a VLAN tag. */
 export const NETWORK_INNER_VLAN = 1 << 2;
+/** TCP connections that enter the network's tunnels have their MSS lowered to what fits. */
+export const NETWORK_CLAMPS_MSS = 1 << 6;
 /** What the address service does for the stations of the network: DHCPv4, DHCPv6, router advertisements. */
 export const NETWORK_SERVES_DHCP4 = 1 << 3;
 export const NETWORK_SERVES_DHCP6 = 1 << 4;
@@ -100,7 +102,7 @@ export interface CompiledAcl {
 }
 
 /** Bits of memberTunnelFlags. */
-export { TUNNEL_HAS_ID, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
+export { TUNNEL_HAS_ID, TUNNEL_ID_HAS_FLOW, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
 
 /** Words of a row of allowFrom, and of a node of idTree. */
 export const ALLOW_WORDS = 5;

@@ -3,8 +3,8 @@
  * there is verified, whether or not the network sends one; sequence numbers are accepted and mean nothing here, as frames
  * of an Ethernet may come in any order.
  *
- * NVGRE (RFC 7637) is GRE whose key is a VSID of 24 bits in front of a flow id of 8: a matter of the network's id and of its
- * places in the tree of ids (pipeline/snapshot.ts), not of this header. @hot
+ * NVGRE (RFC 7637) is GRE whose key is a VSID of 24 bits in front of a flow id of 8: a matter of the network's id
+ * (TUNNEL_ID_HAS_FLOW) and of its 256 places in the tree of ids (pipeline/snapshot.ts), not of this header. @hot
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import {

@@ -8,6 +8,8 @@
 export const TUNNEL_HAS_ID = 1 << 0;
 export const TUNNEL_SENDS_CHECKSUM = 1 << 1;
 export const TUNNEL_SENDS_SEQUENCE = 1 << 2;
+/** The last eight bits of the id are the flow's (NVGRE), zero in the network's tables. */
+export const TUNNEL_ID_HAS_FLOW = 1 << 3;
 
 /** What `read` found. */
 export interface TunnelHeader {

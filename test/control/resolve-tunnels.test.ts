@@ -109,6 +109,24 @@ describe('options of tunnels', () => {
     expect(networks.get('n')?.tunnel).toMatchObject({ checksum: true, sequence: false, innerVlan: true });
   });
 
+  test('of NVGRE make the id a VSID, which has neither checksum, sequence nor inner tag', () => {
+    const nvgre = (id: number, more = '') =>
+      `n: { type: gre, id: ${id}, underlay: u0, options: { nvgre: true${more} } }`;
+    expect(resolved(nvgre(0xff_ffff)).networks.get('n')?.tunnel).toMatchObject({ nvgre: true });
+    expect(messages(nvgre(0x100_0000))).toEqual(['networks.n.id: 16777216 is not a VSID; expected 0 to 16777215']);
+    expect(messages(nvgre(1, ', checksum: true, sequence: true, innerVlan: true'))).toHaveLength(3);
+    expect(messages(`${nvgre(5)}, k: { type: gre, id: ${5 * 256 + 9}, underlay: u0 }`)).toEqual([
+      'networks.k.id: key 1289 is one of the VSID of n',
+    ]);
+    expect(resolved(`${nvgre(5)}, k: { type: gre, id: 5, underlay: u0 }`).networks.size).toBe(2);
+    expect(messages('n: { type: vxlan, id: 1, underlay: u0, options: { nvgre: true } }')).toEqual([
+      'networks.n.options.nvgre: is for gre networks; a vxlan header has none',
+    ]);
+    expect(messages('n: { type: local, mssClamp: true }')).toEqual([
+      'networks.n.mssClamp: a local network has no mssClamp; remove it',
+    ]);
+  });
+
   test.each([
     ['{ checksum: true }', 'networks.n.options.checksum: is for gre networks; a vxlan header has none'],
     ['{ sequence: true }', 'networks.n.options.sequence: is for gre networks; a vxlan header has none'],

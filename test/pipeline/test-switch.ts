@@ -78,6 +78,7 @@ export interface OverlayNetworkDocument extends Omit<NetworkDocument, 'type'> {
   readonly underlay?: string;
   readonly remotes?: readonly string[];
   readonly arpSuppression?: boolean;
+  readonly mssClamp?: boolean;
   readonly acl?: { readonly ingress?: string; readonly egress?: string };
   readonly options?: Readonly<Record<string, unknown>>;
 }

@@ -17,12 +17,19 @@ import { tunnelKinds } from '../../tunnels/registry.js';
 import type { TunnelKind } from '../../tunnels/tunnel.js';
 import { ECN_MASK, innerTrafficClass } from '../../wire/ecn.js';
 import { flowHash } from '../../wire/flow-hash.js';
+import { clampMss } from '../../wire/mss-clamp.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { isTpid } from '../../wire/vlan.js';
 import { type EgressBatch, ON_ITS_WAY } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
 import { isOfOwnTunnels } from '../own-tunnels.js';
-import { NETWORK_INNER_VLAN, PORT_UNDERLAY, TUNNEL_SENDS_SEQUENCE } from '../snapshot.js';
+import {
+  NETWORK_CLAMPS_MSS,
+  NETWORK_INNER_VLAN,
+  PORT_UNDERLAY,
+  TUNNEL_ID_HAS_FLOW,
+  TUNNEL_SENDS_SEQUENCE,
+} from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
 
 /**
@@ -88,8 +95,10 @@ function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number,
 
 function setHeader(machine: Machine, member: number): void {
   const { snapshot, tunnelSettings } = machine;
-  tunnelSettings.id = snapshot.memberTunnelId[member];
-  tunnelSettings.flags = snapshot.memberTunnelFlags[member];
+  const flags = snapshot.memberTunnelFlags[member];
+  const id = snapshot.memberTunnelId[member];
+  tunnelSettings.id = (flags & TUNNEL_ID_HAS_FLOW) === 0 ? id : id | (sender & 0xff);
+  tunnelSettings.flags = flags;
   tunnelSettings.options = snapshot.tunnelOptions;
   tunnelSettings.optionsStart = snapshot.memberOptionsStart[member];
   tunnelSettings.optionsSize = snapshot.memberOptionsSize[member];
@@ -119,6 +128,7 @@ function sendFrame(
   } else {
     if (copies.shared[index] !== 0) own = pool.clone(slot);
     if (own < 0) return dropReasonNumber.no_slot;
+    clamp(machine, own, member);
     if (pool.checksumStart[own] !== 0) machine.segmenter.completeChecksum(own);
     takeSequence(machine, copies.tunnels[index], 1);
     const frame = pool.offset[own];
@@ -134,6 +144,15 @@ function sendFrame(
   }
   if (!machine.tunnelQuota.take(pool.ingressPort[own], 1)) return dropReasonNumber.tx_full;
   return send(machine, queue, own, 0, copies.tunnels[index], 1);
+}
+
+/** What both ends may send then fits, though one of them hears of nothing that doesn't. */
+function clamp({ pool, snapshot }: Machine, slot: number, member: number): void {
+  if ((snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_CLAMPS_MSS) === 0) return;
+  const end = pool.offset[slot] + pool.length[slot];
+  const isPartial = pool.checksumStart[slot] !== 0;
+  const mtu = snapshot.memberMtu[member];
+  clampMss(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end, mtu, isPartial);
 }
 
 function share(machine: Machine, own: number, slot: number, member: number): void {
