@@ -109,6 +109,17 @@ export const NEIGHBORS_PER_PORT = 1024;
 export const NEIGHBORS_PER_UNDERLAY = 32_768;
 /** New or changed bindings a port may teach in a second. What it repeats costs no lock and is not counted. */
 export const NEIGHBORS_LEARNED_PER_SECOND = 10_000;
+/** A router asks again for a station that it has not heard for this long, in seconds, while it goes on sending there. */
+export const NEIGHBOR_STALE_S = 30;
+/** Addresses that one worker waits for an answer about, and of those what one port's packets may cause. */
+export const PENDING_HOPS_MAX = 1024;
+export const PENDING_HOPS_PER_PORT = 128;
+/** Questions for one address, a second apart, until packets to it are given up. */
+export const NEIGHBOR_QUESTIONS_MAX = 3;
+/** Packets a worker keeps for all unanswered addresses: an eighth of its slots. */
+export const PENDING_PACKETS_MAX = 2048;
+/** Echo requests a second that routers answer one port. */
+export const ECHO_REPLIES_PER_SECOND = 1000;
 /** An address that two MACs claimed is answered for again this long after the last change, in seconds. */
 export const NEIGHBOR_CONTEST_S = 30;
 /** Bindings looked at for expired ones each second. */

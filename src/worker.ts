@@ -249,6 +249,7 @@ class DataplaneWorker {
     this.attached.delete(port);
     this.machine.queues[port] = undefined;
     this.machine.waiting.abandon(this.machine, port);
+    this.machine.pending.abandon(this.machine, port);
     for (const queue of queues) {
       const watched = this.loop.watched.indexOf(queue as WatchedQueue);
       if (watched >= 0) {

@@ -10,7 +10,7 @@
  * WAITING_MAX.
  */
 
-import { TO_STATIONS } from '../pipeline/injection-ring.js';
+import { TO_STATIONS } from '../pipeline/egress-batch.js';
 import { PUNT_ADDRESS_SERVICE, type PuntedFrame } from '../pipeline/punt-ring.js';
 import { IPV4_SIZE, IPV6_SIZE, ipText, macText, parsePrefix, prefixContains } from '../wire/address.js';
 import { DHCP_SERVER_PORT, DHCP6_CLIENT_PORT, DHCP6_SERVER_PORT } from '../wire/dhcp.js';

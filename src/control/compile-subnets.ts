@@ -1,7 +1,9 @@
-/** What workers know of subnets: in which networks the address service is asked, and at which addresses. Pure. */
+/** What workers know of subnets: in which networks the address service is asked, and at which addresses;
+ * and which addresses are the switch's own, routers' with them. Pure. */
 import { makeOwnAddresses, OWN_LOCAL, OWN_ROUTER, type OwnAddress } from '../pipeline/own-addresses.js';
 import { NETWORK_ADVERTISES, NETWORK_SERVES_DHCP4, NETWORK_SERVES_DHCP6, type Snapshot } from '../pipeline/snapshot.js';
 import { ipWords, macWords } from '../wire/address.js';
+import { routerAddresses } from './compile-routers.js';
 import type { Indices } from './indices.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { ResolvedSubnet } from './resolved-subnet.js';
@@ -39,7 +41,10 @@ export function compileSubnets(
   return {
     servingNetworks: serving.length,
     // Of two subnets in one network, one that makes it a router decides.
-    ownAddresses: makeOwnAddresses(own.sort((left, right) => right.flags - left.flags)),
+    ownAddresses: makeOwnAddresses([
+      ...routerAddresses(config, indices),
+      ...own.sort((left, right) => right.flags - left.flags),
+    ]),
     serverAddresses: makeOwnAddresses(servers),
   };
 }

@@ -8,6 +8,7 @@
  * uncounted, as a bridge does with a port without carrier.
  */
 import type { OpenPort } from '../dataplane/port.js';
+import { NO_ROUTING } from '../pipeline/routing-tables.js';
 import {
   CONTROL_CFM,
   CONTROL_LACP,
@@ -18,6 +19,7 @@ import {
   NETWORK_CLAMPS_MSS,
   NETWORK_INNER_VLAN,
   NETWORK_LEARNS,
+  NETWORK_ROUTED,
   NETWORK_SUPPRESSES_ARP,
   POLICY_FRAGMENTS,
   POLICY_GUARD,
@@ -47,6 +49,7 @@ import { AclCompiler, setAclPolicy } from './compile-acls.js';
 import { GroupCompiler, markGroupPolicy } from './compile-groups.js';
 import { compileGuard } from './compile-guard.js';
 import { compileOverlay, type RemotesOf } from './compile-overlay.js';
+import { RouterCompiler } from './compile-routers.js';
 import { compileSubnets, servesFlags } from './compile-subnets.js';
 import type { Indices } from './indices.js';
 import { networkMtu } from './overlay-mtu.js';
@@ -87,11 +90,14 @@ export function compile(
   remotesOf: RemotesOf = () => [],
   groups: GroupCompiler = new GroupCompiler(),
   acls: AclCompiler = new AclCompiler(),
+  routers: RouterCompiler = new RouterCompiler(),
 ): Snapshot {
   acls.numbers.begin();
-  const snapshot = emptySnapshot(config, indices, epoch, remotesOf, groups, acls);
+  const empty = emptySnapshot(config, indices, epoch, remotesOf, groups, acls);
   const tables = { vids: 0, innerVids: 0 };
   const capOf = (network: string) => mtuCap(network, config, upPort);
+  const routing = routers.compile(config, indices, empty.networkFlags.length, capOf);
+  const snapshot = { ...empty, routing };
   compileNetworks(snapshot, config, indices, capOf);
   for (const [name, port] of config.ports) {
     const up = port.enabled ? upPort(name) : undefined;
@@ -100,9 +106,18 @@ export function compile(
   setAclPolicy(snapshot, config, indices);
   listMembers(snapshot);
   markGroupPolicy(snapshot, config, indices);
+  markRouted(snapshot);
   const { portPolicy, networkPolicy } = snapshot;
   const policies = [...portPolicy, ...networkPolicy].reduce((all, bits) => all | bits, 0);
   return { ...snapshot, policies };
+}
+
+/** What a router is to take has to be read. */
+function markRouted({ routing, networkFlags, networkPolicy }: Snapshot): void {
+  for (const network of routing.interfaceNetwork) {
+    networkFlags[network] |= NETWORK_ROUTED;
+    networkPolicy[network] |= POLICY_READ;
+  }
 }
 
 /** What a network lets pass, whatever its ports could. */
@@ -142,6 +157,8 @@ function emptySnapshot(
     fragmentDatagrams: config.fragments.datagrams,
     fragmentsPerPort: config.fragments.perPort,
     fragmentTimeout: config.fragments.timeoutSeconds,
+    routing: NO_ROUTING,
+    neighborQueue: config.neighborQueue,
     icmpErrorRate: config.limits.icmpErrorRate,
     arpReplyRate: config.limits.arpReplyRate,
     dhcpRate: config.limits.dhcpRate,

@@ -18,6 +18,7 @@ import { type CheckedDocument, checkDocument } from './check.js';
 import { compile, type UpPort } from './compile.js';
 import { AclCompiler } from './compile-acls.js';
 import { GroupCompiler } from './compile-groups.js';
+import { RouterCompiler } from './compile-routers.js';
 import { Dataplane } from './dataplane.js';
 import { diff } from './diff.js';
 import { documentOf } from './document.js';
@@ -88,6 +89,7 @@ export class Controller {
   /** Ports that changed by themselves since the last snapshot. */
   private readonly changedPorts = new Set<number>();
   private readonly groups = new GroupCompiler();
+  private readonly routers = new RouterCompiler();
   private closed = false;
 
   private constructor(
@@ -390,7 +392,7 @@ export class Controller {
         { capacity },
         'settings.conntrack.capacity counts from the next start, without the connections there are',
       );
-    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups, this.acls);
+    const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups, this.acls, this.routers);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
     for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
   }

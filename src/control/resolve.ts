@@ -22,6 +22,7 @@ import { resolveGroups } from './resolve-groups.js';
 import { resolveGuard } from './resolve-guard.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
+import { resolveRouters } from './resolve-routers.js';
 import { dhcpOptions, resolveSubnets } from './resolve-subnets.js';
 import { resolveUnderlays } from './resolve-tunnels.js';
 import {
@@ -67,9 +68,10 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   const groups = resolveGroups(config, faults);
   const subnets = resolveSubnets(config, faults);
   const acls = resolveAcls(config, faults);
+  const routers = resolveRouters(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
-  const { workers, limits, conntrack, fragments: written } = config.settings;
+  const { workers, limits, conntrack, fragments: written, neighbors } = config.settings;
   const rates = {
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
     arpReplyRate: quantity('packetRate', limits.arp),
@@ -91,6 +93,8 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
       acls,
       groups,
       subnets,
+      neighborQueue: neighbors.queue,
+      routers,
     },
     faults,
   };

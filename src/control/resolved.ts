@@ -209,6 +209,32 @@ export interface ResolvedConntrack {
   readonly timeouts: readonly number[];
 }
 
+/** A router's place in a network. */
+export interface ResolvedRouterInterface {
+  readonly network: string;
+  /** With the lengths of their prefixes. */
+  readonly addresses: readonly Prefix[];
+  /** The side towards the outside. */
+  readonly isExternal: boolean;
+}
+
+export interface ResolvedRoute {
+  readonly to: Prefix;
+  /** Next hops, each in one of the router's networks; several share the traffic, none: packets end here. */
+  readonly via: readonly Uint8Array[];
+}
+
+export interface ResolvedExternal {
+  readonly network: string;
+  readonly snat: boolean;
+}
+
+export interface ResolvedRouter {
+  readonly interfaces: readonly ResolvedRouterInterface[];
+  readonly routes: readonly ResolvedRoute[];
+  readonly external?: ResolvedExternal;
+}
+
 export interface ResolvedConfig {
   readonly workers: number | 'auto';
   /** What a port may make the switch itself do, a second. */
@@ -220,6 +246,9 @@ export interface ResolvedConfig {
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;
   readonly acls: ReadonlyMap<string, ResolvedAcl>;
+  /** Packets kept for a station whose MAC is not known yet. */
+  readonly neighborQueue: number;
+  readonly routers: ReadonlyMap<string, ResolvedRouter>;
   readonly groups: ReadonlyMap<string, ResolvedGroup>;
   readonly subnets: ReadonlyMap<string, ResolvedSubnet>;
 }

@@ -328,3 +328,4 @@ export type PortConfig = z.output<typeof portSchema>;
 export type SubnetConfig = z.output<typeof subnetSchema>;
 export type NetworkConfig = z.output<typeof networkSchema>;
 export type UnderlayConfig = z.output<typeof underlaySchema>;
+export type RouterConfig = z.output<typeof routerSchema>;

@@ -1,6 +1,6 @@
 /**
  * The bindings of addresses to MACs that the configuration itself knows: ports with a `mac` and `addresses`, in networks that
- * suppress ARP and ND. Pure.
+ * suppress ARP and ND or have routers. Pure.
  */
 import type { StaticNeighbor } from '../pipeline/neighbor-control.js';
 import { ipWords, macWords, parseMac, parsePrefix } from '../wire/address.js';
@@ -28,9 +28,12 @@ function* bindingsOf(port: ResolvedPort, config: ResolvedConfig, indices: Indice
   const mac = port.mac === undefined || !port.enabled ? undefined : parseMac(port.mac);
   if (mac === undefined) return;
   const { high, low } = macWords(mac);
+  const routed = new Set(
+    [...config.routers.values()].flatMap(({ interfaces }) => interfaces.map(({ network: of }) => of)),
+  );
   for (const { network } of port.members) {
     const index = indices.network(network);
-    if (index === undefined || !config.networks.get(network)?.suppressesArp) continue;
+    if (index === undefined || !(config.networks.get(network)?.suppressesArp || routed.has(network))) continue;
     for (const text of port.addresses) {
       const prefix = parsePrefix(text);
       if (prefix === undefined) continue;

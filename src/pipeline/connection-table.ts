@@ -346,7 +346,9 @@ export class ConnectionTable {
     const refusal = this.makeRoom(charged, key[KEY_ZONE] >>> 16, snapshot, nowSeconds);
     if (refusal !== 0) return refusal;
     value[V_EPOCH] = policyEpoch;
-    value[V_PORTS] = portsWord(pool.ingressPort[slot], list.destinationPorts[place]);
+    // What a router brought into the network came by none of its ports.
+    const source = pool.ingressMember[slot] < 0 ? -1 : pool.ingressPort[slot];
+    value[V_PORTS] = portsWord(source, list.destinationPorts[place]);
     const made = table.insert(hash, key, value, charged * CLASS_COUNT + classOf(value[V_STATE]), nowSeconds);
     if (made === -1) return this.refuse(C_REFUSED_FULL, COMMIT_FULL);
     this.networkCounts[key[KEY_ZONE] >>> 16]++;

@@ -5,6 +5,10 @@
 /** In `reasons`: given to a queue by a stage before transmit. */
 export const ON_ITS_WAY = -1;
 
+/** In place of a member, in machine.replies: every member of the network; every one whose port is no uplink and no underlay. */
+export const TO_NETWORK = -2;
+export const TO_STATIONS = -3;
+
 export class EgressBatch {
   readonly slots: Int32Array;
   readonly members: Int32Array;

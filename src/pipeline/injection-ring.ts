@@ -11,11 +11,8 @@ import { FrameRing } from '../dataplane/frame-ring.js';
 import { FRAME_SIZE_MAX } from '../limits.js';
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
 import { read16 } from '../wire/octets.js';
+import { TO_NETWORK, TO_STATIONS } from './egress-batch.js';
 import type { Machine } from './machine.js';
-
-/** In place of a member: every member of the network; every one whose port is no uplink and no underlay. */
-export const TO_NETWORK = -2;
-export const TO_STATIONS = -3;
 
 export class InjectionRing {
   private readonly ring: FrameRing;

@@ -34,6 +34,7 @@ import type { Fdb } from './fdb.js';
 import type { FragmentTable } from './fragment-table.js';
 import type { LoopGuard } from './loop-guard.js';
 import type { NeighborTable } from './neighbor-table.js';
+import { PendingHops } from './pending-hops.js';
 import type { Punt } from './punt-ring.js';
 import { RuleCounters } from './rule-counters.js';
 import type { RuleLog } from './rule-log.js';
@@ -84,6 +85,7 @@ export class Machine implements SendReport, RelayCounts {
   readonly waiting: WaitingFragments;
   /** What each port's frames of the batch in hand may send into tunnels. */
   readonly tunnelQuota = new TunnelQuota();
+  readonly pending: PendingHops;
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
   /** What the header of the message in hand says. */
@@ -124,6 +126,7 @@ export class Machine implements SendReport, RelayCounts {
     this.ruleLog = parts.ruleLog;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
     this.waiting = new WaitingFragments(parts.pool, parts.fragments);
+    this.pending = new PendingHops(parts.pool);
     this.snapshot = snapshot;
   }
 

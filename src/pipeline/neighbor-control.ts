@@ -18,7 +18,7 @@ import {
   neighborTableSize,
   STATIC_GROUP,
 } from './neighbor-table.js';
-import { NETWORK_SUPPRESSES_ARP } from './snapshot.js';
+import { NETWORK_LEARNS_NEIGHBORS } from './snapshot.js';
 
 /** A binding of the configuration. */
 export interface StaticNeighbor {
@@ -67,7 +67,7 @@ export class NeighborControl extends NeighborTable {
 
   /**
    * Brings the table to what a snapshot says that every worker forwards by: `statics` are the static bindings, all of them,
-   * and networks whose flags don't have NETWORK_SUPPRESSES_ARP (any more) have none at all, so that nobody who gets such a
+   * and networks whose flags don't have NETWORK_LEARNS_NEIGHBORS (any more) have none at all, so that nobody who gets such a
    * network's number inherits them. Returns how many static ones found no room.
    */
   settle(statics: readonly StaticNeighbor[], networkFlags: Int32Array): number {
@@ -90,7 +90,7 @@ export class NeighborControl extends NeighborTable {
     for (let entry = 1; entry < table.entryLimit; entry++) {
       if (!table.isLive(entry)) continue;
       const network = table.keyWord(entry, 0);
-      if (((networkFlags[network] ?? 0) & NETWORK_SUPPRESSES_ARP) === 0) table.remove(entry);
+      if (((networkFlags[network] ?? 0) & NETWORK_LEARNS_NEIGHBORS) === 0) table.remove(entry);
       else if (table.groupOf(entry) === STATIC_GROUP) {
         const words = [1, 2, 3, 4].map((word) => table.keyWord(entry, word));
         const key = textOf(network, words);

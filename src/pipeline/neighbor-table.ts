@@ -79,6 +79,8 @@ export class NeighborTable {
   foundHigh = 0;
   foundLow = 0;
   foundFlags = 0;
+  /** Of `findLatest`: seconds since it was heard. */
+  foundAge = 0;
   protected readonly table: SharedTable;
   protected readonly owner: number;
   protected readonly key = new Int32Array(NEIGHBOR_KEY_WORDS);
@@ -113,6 +115,21 @@ export class NeighborTable {
     this.foundLow = table.found[1];
     this.foundFlags = value & ~MAC_HIGH;
     return (value & NEIGHBOR_CONTESTED) === 0;
+  }
+
+  /**
+   * For routers, who must send somewhere: whether there is a binding that was heard in the last `age` seconds, the latest where
+   * stations contest it. Sets `foundHigh` and so on, and `foundAge`: 0 for a static one.
+   */
+  findLatest(nowSeconds: number, age: number): boolean {
+    const { table } = this;
+    const entry = table.find(this.hash, this.key, 0);
+    if (entry === -1 || nowSeconds - table.lastSeen(entry) > age) return false;
+    this.foundHigh = table.found[0] & MAC_HIGH;
+    this.foundLow = table.found[1];
+    this.foundFlags = table.found[0] & ~MAC_HIGH;
+    this.foundAge = Math.max(nowSeconds - table.lastSeen(entry), 0);
+    return true;
   }
 
   /**

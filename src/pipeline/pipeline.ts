@@ -7,7 +7,8 @@
  * left has a destination: one member, or a flood. `replicate` makes that (slot, member) pairs, and the egress stages take
  * those to the ports' queues, in rounds of EGRESS_BATCH_SIZE so that a flood to thousands of ports needs no more memory.
  *
- * A later fragment that comes before its first is held (stages/fragments) and comes back in a batch of its own: `takeBack`.
+ * A later fragment that comes before its first is held (stages/fragments), and a routed packet whose next station is not known
+ * yet (stages/route); both come back in batches of their own: `takeBack`.
  *
  * Holds on slots: the runner holds each received frame while it works on it, each copy holds its slot until the queue
  * reports it. The last hold that goes settles the frame (machine.ts): forwarded, consumed or dropped, counted once. @hot
@@ -23,8 +24,7 @@ import { groupsTo } from './egress/groups-to.js';
 import { egressPolicy } from './egress/policy.js';
 import { tag } from './egress/tag.js';
 import { transmit } from './egress/transmit.js';
-import { EgressBatch } from './egress-batch.js';
-import { TO_STATIONS } from './injection-ring.js';
+import { EgressBatch, TO_STATIONS } from './egress-batch.js';
 import type { Machine } from './machine.js';
 import { PORT_UNDERLAY, PORT_UPLINK } from './snapshot.js';
 import type { EgressStage, Stage } from './stage.js';
@@ -44,6 +44,7 @@ import { lookup } from './stages/lookup.js';
 import { ownAddresses } from './stages/own-addresses.js';
 import { parse } from './stages/parse.js';
 import { responders } from './stages/responders.js';
+import { route } from './stages/route.js';
 import { storm } from './stages/storm.js';
 
 export const ingressStages: readonly Stage[] = [
@@ -63,12 +64,15 @@ export const ingressStages: readonly Stage[] = [
   addressService,
   ownAddresses,
   responders,
+  route,
   forward,
 ];
 export const egressStages: readonly EgressStage[] = [egressPolicy, aclEgress, groupsTo, fit, tag, encap, transmit];
 
 /** Where frames that waited for their first fragment come back in: today's policy judges them, not that of their arrival. */
 const returnsAt = ingressStages.indexOf(dissect);
+/** Where routed packets that waited for a station come back in. */
+const routesAt = ingressStages.indexOf(route);
 /** As many batches as can wait at once. */
 const RETURNS_MAX = FRAGMENTS_WAITING_MAX / BATCH_SIZE;
 
@@ -88,6 +92,8 @@ export class Pipeline {
   private readonly frames = new Batch(BATCH_SIZE);
   /** Later fragments whose first one has come. */
   private readonly returned = new Batch(BATCH_SIZE);
+  /** Routed packets whose next station was found, or given up. */
+  private readonly resolved = new Batch(BATCH_SIZE);
   private readonly listener: StageListener | undefined;
 
   constructor(machine: Machine, listener?: StageListener) {
@@ -120,9 +126,12 @@ export class Pipeline {
   takeBack(): void {
     for (let round = 0; round < RETURNS_MAX; round++) {
       this.machine.waiting.release(this.machine, this.returned);
-      if (this.returned.count === 0) return;
+      if (this.returned.count === 0) break;
       this.runFrames(this.returned, returnsAt);
     }
+    this.machine.pending.release(this.machine, this.resolved);
+    // Also without a packet: stations may have been asked again.
+    this.runFrames(this.resolved, routesAt);
   }
 
   private runFrames(batch: Batch, from: number): void {

@@ -10,6 +10,7 @@
 import type { CompiledRules } from './classifier.js';
 import type { GroupPolicy } from './group-table.js';
 import type { GuardTable } from './guard-table.js';
+import type { RoutingTables } from './routing-tables.js';
 
 /** Port modes. A port that is absent, disabled or not yet complete is CLOSED: it forwards nothing. */
 export const PORT_CLOSED = 0;
@@ -64,6 +65,10 @@ export const NETWORK_SERVES_DHCP4 = 1 << 3;
 export const NETWORK_SERVES_DHCP6 = 1 << 4;
 export const NETWORK_ADVERTISES = 1 << 5;
 export const NETWORK_SERVES = NETWORK_SERVES_DHCP4 | NETWORK_SERVES_DHCP6 | NETWORK_ADVERTISES;
+/** A router has an interface in it: who is at which address is learned, for the router to find. */
+export const NETWORK_ROUTED = 1 << 6;
+/** Networks in which stations teach who is at which address (neighbor-table.ts). */
+export const NETWORK_LEARNS_NEIGHBORS = NETWORK_SUPPRESSES_ARP | NETWORK_ROUTED;
 
 /**
  * Bits of portPolicy and networkPolicy, and together of a frame's `policy`: what it has to pass. READ alone: the packet is
@@ -171,6 +176,10 @@ export interface Snapshot {
   readonly fragmentDatagrams: number;
   readonly fragmentsPerPort: number;
   readonly fragmentTimeout: number;
+  /** Routers. */
+  readonly routing: RoutingTables;
+  /** Packets that are kept for a station whose MAC is not known yet. */
+  readonly neighborQueue: number;
 
   /** ACLs in use. */
   readonly acls: readonly CompiledAcl[];

@@ -18,7 +18,7 @@ const CLOCK_BEHIND_MAX_MS = 1000;
 const BUCKET_WORDS = 2;
 
 /** Buckets a port has: index `port * BUCKETS_PER_PORT + STORM_...`, or one of those below. */
-export const BUCKETS_PER_PORT = 8;
+export const BUCKETS_PER_PORT = 16;
 /** Answers to what the port sends: ICMP errors, ARP replies and neighbour advertisements. */
 export const BUCKET_ICMP_ERRORS = 3;
 export const BUCKET_ARP = 4;
@@ -28,6 +28,8 @@ export const BUCKET_NEIGHBORS = 5;
 export const BUCKET_MOVES = 6;
 /** Frames handed to the address service. */
 export const BUCKET_DHCP = 7;
+/** Echo requests that routers answer. */
+export const BUCKET_ECHO = 8;
 /** Octets of memory for the buckets of all ports. */
 export const TOKEN_BUCKETS_SIZE = PORTS_MAX * BUCKETS_PER_PORT * BUCKET_WORDS * 4;
 

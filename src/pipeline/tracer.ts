@@ -129,6 +129,7 @@ export class Tracer {
     new Pipeline(machine, recorder).run(batch);
     const outcome = recorder.outcome(sink.outputs);
     machine.waiting.abandon(machine);
+    machine.pending.abandon(machine);
     for (const sent of sink.sent) machine.sent(sent.slot, sent.port, 0, 0);
     return desk.punted === undefined ? outcome : { ...outcome, punted: desk.punted };
   }

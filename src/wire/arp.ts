@@ -38,6 +38,31 @@ export function isArp(octets: Uint8Array, position: number, end: number): boolea
   );
 }
 
+/** Octets of the frame that `writeArpRequest` writes. */
+export const ARP_REQUEST_FRAME_SIZE = ETHERNET_HEADER_SIZE + ARP_SIZE;
+
+/** Writes at `to` the whole frame in which the station with this MAC and the address `sender` asks everybody for `target`. */
+export function writeArpRequest(
+  octets: Uint8Array,
+  to: number,
+  macHigh: number,
+  macLow: number,
+  sender: number,
+  target: number,
+): void {
+  writeMac(octets, to + ETHERNET_DESTINATION, 0xffff, -1);
+  writeMac(octets, to + ETHERNET_SOURCE, macHigh, macLow);
+  write16(octets, to + ETHERNET_ETHERTYPE, ETHERTYPE_ARP);
+  const message = to + ETHERNET_HEADER_SIZE;
+  write32(octets, message + ARP_HARDWARE_TYPE, ETHERNET_IPV4);
+  write16(octets, message + ARP_SIZES, SIZES);
+  write16(octets, message + ARP_OPERATION, ARP_REQUEST);
+  writeMac(octets, message + ARP_SENDER_MAC, macHigh, macLow);
+  write32(octets, message + ARP_SENDER_IP, sender);
+  writeMac(octets, message + ARP_TARGET_MAC, 0, 0);
+  write32(octets, message + ARP_TARGET_IP, target);
+}
+
 /** Octets of the frame that `writeArpReply` writes. */
 export const ARP_REPLY_FRAME_SIZE = ETHERNET_HEADER_SIZE + ARP_SIZE;
 

@@ -81,8 +81,9 @@ export const icmpError = {
   code6: 0,
   /** The word behind the checksum. */
   word: 0,
-  /** Position of the address it is sent from, of the packet's IP version; -1: the packet's destination. */
-  source: -1,
+  /** Four words in network order (IPv4: the last of them) of the address it is sent from, from `sourceAt`; -1: the packet's destination. */
+  source: new Int32Array(4) as Int32Array,
+  sourceAt: -1,
 };
 
 /**
@@ -114,7 +115,7 @@ export function writeIcmpError(
 /** Returns the octets of the packet written at `to`. */
 function writeError4(octets: Uint8Array, network: number, end: number, to: number, kernels: Kernels): number {
   if (!mayAnswer4(octets, network, end)) return 0;
-  const { type4, code4, word, source } = icmpError;
+  const { type4, code4, word, source, sourceAt } = icmpError;
   const message = to + IPV4_HEADER_SIZE_MIN;
   const quoted = Math.min(ipv4TotalLength(octets, network), ANSWER4_SIZE_MAX - IPV4_HEADER_SIZE_MIN - ICMP_HEADER_SIZE);
   const size = IPV4_HEADER_SIZE_MIN + ICMP_HEADER_SIZE + quoted;
@@ -124,7 +125,8 @@ function writeError4(octets: Uint8Array, network: number, end: number, to: numbe
   write32(octets, to + 4, IPV4_DONT_FRAGMENT);
   octets[to + IPV4_TTL] = ANSWER_TTL;
   octets[to + IPV4_PROTOCOL] = PROTOCOL_ICMP;
-  kernels.copy(source < 0 ? network + IPV4_DESTINATION : source, to + IPV4_SOURCE, 4);
+  if (sourceAt < 0) kernels.copy(network + IPV4_DESTINATION, to + IPV4_SOURCE, 4);
+  else write32(octets, to + IPV4_SOURCE, source[sourceAt + 3]);
   kernels.copy(network + IPV4_SOURCE, to + IPV4_DESTINATION, 4);
   write16(octets, to + IPV4_CHECKSUM, ipv4HeaderChecksum(octets, to, IPV4_HEADER_SIZE_MIN));
 
@@ -139,14 +141,15 @@ function writeError4(octets: Uint8Array, network: number, end: number, to: numbe
 /** Returns the octets of the packet written at `to`. */
 function writeError6(octets: Uint8Array, network: number, end: number, to: number, kernels: Kernels): number {
   if (!mayAnswer6(octets, network, end)) return 0;
-  const { type6, code6, word, source } = icmpError;
+  const { type6, code6, word, source, sourceAt } = icmpError;
   const message = to + IPV6_HEADER_SIZE;
   const quoted = Math.min(chain.end - network, ANSWER6_SIZE_MAX - IPV6_HEADER_SIZE - ICMP_HEADER_SIZE);
   write32(octets, to, 0x6000_0000);
   write16(octets, to + IPV6_PAYLOAD_LENGTH, ICMP_HEADER_SIZE + quoted);
   octets[to + IPV6_NEXT_HEADER] = PROTOCOL_ICMPV6;
   octets[to + IPV6_HOP_LIMIT] = ANSWER_TTL;
-  kernels.copy(source < 0 ? network + IPV6_DESTINATION : source, to + IPV6_SOURCE, 16);
+  if (sourceAt < 0) kernels.copy(network + IPV6_DESTINATION, to + IPV6_SOURCE, 16);
+  else for (let part = 0; part < 4; part++) write32(octets, to + IPV6_SOURCE + part * 4, source[sourceAt + part]);
   kernels.copy(network + IPV6_SOURCE, to + IPV6_DESTINATION, 16);
 
   const head = (type6 << 8) | code6;

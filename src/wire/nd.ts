@@ -211,6 +211,52 @@ function writeAdvertisement(
   write16(octets, message + ICMP_CHECKSUM, ~sumOctets(octets, message, ADVERTISEMENT_SIZE, pseudo) & 0xffff);
 }
 
+/** Octets of the frame that `writeNeighborSolicitation` writes. */
+export const NEIGHBOR_SOLICITATION_FRAME_SIZE =
+  ETHERNET_HEADER_SIZE + IPV6_HEADER_SIZE + ND_MESSAGE_SIZE_MIN + OPTION_UNIT;
+
+/**
+ * Writes at `to` the whole frame in which the station with this MAC and the address of the four words of `sources` from
+ * `source` asks the target's solicited-node group for it (RFC 4861 4.3). Words in network order.
+ */
+export function writeNeighborSolicitation(
+  octets: Uint8Array,
+  to: number,
+  macHigh: number,
+  macLow: number,
+  sources: Int32Array,
+  source: number,
+  target: Int32Array,
+): void {
+  // RFC 2464 section 7: 33:33 and the group's last four octets.
+  const group = 0xff00_0000 | (target[3] & 0xff_ffff);
+  writeMac(octets, to + ETHERNET_DESTINATION, 0x3333, group);
+  writeMac(octets, to + ETHERNET_SOURCE, macHigh, macLow);
+  write16(octets, to + ETHERNET_ETHERTYPE, ETHERTYPE_IPV6);
+  const header = to + ETHERNET_HEADER_SIZE;
+  write32(octets, header, 0x6000_0000);
+  write16(octets, header + IPV6_PAYLOAD_LENGTH, ADVERTISEMENT_SIZE);
+  octets[header + IPV6_NEXT_HEADER] = PROTOCOL_ICMPV6;
+  octets[header + IPV6_HOP_LIMIT] = ND_HOP_LIMIT;
+  const message = header + IPV6_HEADER_SIZE;
+  for (let word = 0; word < 4; word++) {
+    write32(octets, header + IPV6_SOURCE + word * 4, sources[source + word]);
+    write32(octets, message + ND_TARGET + word * 4, target[word]);
+  }
+  write32(octets, header + IPV6_DESTINATION, 0xff02_0000);
+  write32(octets, header + IPV6_DESTINATION + 4, 0);
+  write32(octets, header + IPV6_DESTINATION + 8, 1);
+  write32(octets, header + IPV6_DESTINATION + 12, group);
+  write32(octets, message, ICMPV6_NEIGHBOR_SOLICITATION << 24);
+  write32(octets, message + 4, 0);
+  const option = message + ND_MESSAGE_SIZE_MIN;
+  octets[option] = SOURCE_LINK_LAYER;
+  octets[option + 1] = 1;
+  writeMac(octets, option + 2, macHigh, macLow);
+  const pseudo = pseudoHeaderSum6(octets, header, PROTOCOL_ICMPV6, ADVERTISEMENT_SIZE);
+  write16(octets, message + ICMP_CHECKSUM, ~sumOctets(octets, message, ADVERTISEMENT_SIZE, pseudo) & 0xffff);
+}
+
 /** A loop: for so few octets it is quicker than `copyWithin`. The parts do not overlap. */
 function copy(octets: Uint8Array, from: number, to: number, size: number): void {
   for (let index = 0; index < size; index++) octets[to + index] = octets[from + index];

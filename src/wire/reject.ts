@@ -84,7 +84,7 @@ export function writeReject(
   icmpError.type6 = ICMPV6_UNREACHABLE;
   icmpError.code6 = PROHIBITED6;
   icmpError.word = 0;
-  icmpError.source = -1;
+  icmpError.sourceAt = -1;
   return writeIcmpError(octets, frame, ethertype, network, end, to, kernels);
 }
 

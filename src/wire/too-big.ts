@@ -14,7 +14,7 @@ import { IPV6_MTU_MIN } from './ipv6.js';
 const FRAGMENTATION_NEEDED = 4;
 
 /**
- * Writes the answer at `to`, as writeIcmpError does; `source`: see icmpError. The MTU is 32 bits in ICMPv6, which knows none
+ * Writes the answer at `to`, as writeIcmpError does. The MTU is 32 bits in ICMPv6, which knows none
  * below 1280; 16 in ICMP, behind 16 that are zero (RFC 1191 section 4). Returns its octets, 0 where none may be given.
  */
 export function writeTooBig(
@@ -26,7 +26,6 @@ export function writeTooBig(
   to: number,
   mtu: number,
   kernels: Kernels,
-  source = -1,
 ): number {
   if (ethertype === ETHERTYPE_IPV6 && mtu < IPV6_MTU_MIN) return 0;
   icmpError.type4 = ICMP_UNREACHABLE;
@@ -34,6 +33,6 @@ export function writeTooBig(
   icmpError.type6 = ICMPV6_PACKET_TOO_BIG;
   icmpError.code6 = 0;
   icmpError.word = mtu;
-  icmpError.source = source;
+  icmpError.sourceAt = -1;
   return writeIcmpError(octets, frame, ethertype, network, end, to, kernels);
 }

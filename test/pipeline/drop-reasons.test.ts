@@ -1,10 +1,12 @@
 /** Every reason of the table can happen, is counted where it belongs, and keeps a sample of the frame that died. */
 import { describe, expect, test } from 'vitest';
+import { virtualMac } from '../../src/control/virtual-mac.js';
 import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
-import { FRAME_SIZE_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
+import { FRAME_SIZE_MAX, NEIGHBOR_QUESTIONS_MAX, PUNT_RING_SIZE } from '../../src/limits.js';
 import { PUNT_BFD, PuntRing } from '../../src/pipeline/punt-ring.js';
 import { POLICY_FRAGMENTS, PORT_GUARDED } from '../../src/pipeline/snapshot.js';
+import { ipv4HeaderChecksum } from '../../src/wire/checksum.js';
 import { solicitation as routerSolicitation } from '../wire/address-frames.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
@@ -92,6 +94,29 @@ const openTo = (rule: object) => ({
   groups: { web: { rules: [{ direction: 'ingress', ...rule }] } },
   ports: { a: {}, b: { groups: ['web'] } },
 });
+/** A frame from a to the router of a's network, changed or not. */
+function toRouter(change: (packet: Uint8Array) => void = () => {}, type = 0x0800): ReturnType<Provocation> {
+  const ports = { a: vm({ network: 'red' }), b: vm({ network: 'blue' }) };
+  const tested = new TestSwitch({
+    networks: { red: { type: 'local' }, blue: { type: 'local' } },
+    ports,
+    routers: {
+      r: {
+        interfaces: { red: '192.0.2.1/24', blue: '198.51.100.1/24' },
+        routes: [{ to: '203.0.113.128/25', via: 'blackhole' }],
+      },
+    },
+  });
+  const header = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 5, 198, 51, 100, 6, 0, 0, 0, 0, 0, 0, 0, 0];
+  const packet = Uint8Array.from(header);
+  change(packet);
+  new DataView(packet.buffer).setUint16(10, ipv4HeaderChecksum(packet, 0, (packet[0]! & 15) * 4));
+  const octets = frame({ type });
+  octets.set(virtualMac('red'), 0);
+  octets.set(packet, 14);
+  tested.run({ port: 'a', octets });
+  return { tested, port: 'a' };
+}
 
 const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   runt: () => dropOf(frame().slice(0, 13)),
@@ -108,6 +133,25 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   zero_source: () => dropOf(frame({ from: '000000000000' })),
   reserved_group: () => dropOf(frame({ to: '0180c200000f' })),
   control_frame: () => dropOf(frame({ to: '0180c2000000', type: 38 })),
+  martian: () => toRouter((packet) => packet.set([127, 0, 0, 1], 12)),
+  source_route: () =>
+    toRouter((packet) => {
+      packet[0] = 0x46;
+      packet.set([131, 4, 4, 0], 20);
+    }),
+  not_routed: () => toRouter(undefined, 0x88b5),
+  no_route: () => toRouter((packet) => packet.set([203, 0, 113, 1], 16)),
+  blackhole: () => toRouter((packet) => packet.set([203, 0, 113, 129], 16)),
+  ttl_exceeded: () => toRouter((packet) => packet.fill(1, 8, 9)),
+  neighbor_unresolved: () => {
+    const { tested } = toRouter();
+    for (let second = 0; second < NEIGHBOR_QUESTIONS_MAX; second++) {
+      tested.now += 1000;
+      tested.run();
+    }
+    return { tested, port: 'a' };
+  },
+  no_service: () => toRouter((packet) => packet.set([192, 0, 2, 1], 16)),
   hairpin: () => {
     const tested = pair();
     tested.run({ port: 'a', octets: frame({ from: B, to: BROADCAST }) }, { port: 'a', octets: frame({ to: B }) });

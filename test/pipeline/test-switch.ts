@@ -98,11 +98,13 @@ export interface TestDocument {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly subnets?: Readonly<Record<string, unknown>>;
   readonly acls?: Readonly<Record<string, AclDocument>>;
+  readonly routers?: Readonly<Record<string, unknown>>;
 }
 
 export interface AclDocument {
   readonly default: 'permit' | 'deny';
   readonly rules?: readonly object[];
+  readonly routers?: Readonly<Record<string, unknown>>;
 }
 
 export interface Sent {
@@ -378,9 +380,9 @@ export class TestSwitch {
     return this.counters.dropValue(this.index(port), dropReasonNumber[reason], DROP_OF_COPY);
   }
 
-  /** At rest: each received frame ended once, and every slot is free but those of fragments that wait for their first. */
+  /** At rest: each received frame ended once, and every slot is free but those of fragments that wait for their first, and of packets for a station. */
   expectConservation(): void {
-    expect(this.pool.available).toBe(this.pool.slotCount - this.machine.waiting.count);
+    expect(this.pool.available).toBe(this.pool.slotCount - this.machine.waiting.count - this.machine.pending.packets);
     for (const name of this.indices.ports.keys()) {
       const ended = this.value(name, RX_FORWARDED) + this.value(name, RX_CONSUMED) + this.value(name, RX_DROPPED);
       expect(this.value(name, RX_FRAMES)).toBe(ended);

@@ -9,6 +9,7 @@ import { writeTooBig } from '../../wire/too-big.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import type { EgressBatch } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
+import { ROUTED } from '../router-crossing.js';
 import type { EgressStage } from '../stage.js';
 import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from '../token-bucket.js';
 
@@ -47,6 +48,8 @@ function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: numbe
   if (slot === answered) return;
   answered = slot;
   const port = pool.ingressPort[slot];
+  // What a router sends on was measured there.
+  if (pool.ingressMember[slot] === ROUTED) return;
   if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
   const bucket = port * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
   if (!machine.storm.take(bucket, snapshot.icmpErrorRate, machine.nowTick)) return;

@@ -38,8 +38,9 @@ export const egressPolicy: EgressStage = {
 function restriction(machine: Machine, port: number, member: number, slot: number): number {
   const { pool } = machine;
   const { portFlags } = machine.snapshot;
-  // The switch's own answers are from no port.
-  const ingressFlags = pool.isGenerated[slot] === 0 ? portFlags[pool.ingressPort[slot]] : 0;
+  // The switch's own answers, and what a router sends, are from no port.
+  const isFromPort = pool.isGenerated[slot] === 0 && pool.ingressMember[slot] >= 0;
+  const ingressFlags = isFromPort ? portFlags[pool.ingressPort[slot]] : 0;
   if ((portFlags[port] & ingressFlags & PORT_ISOLATED) !== 0) return dropReasonNumber.isolated;
   if ((portFlags[port] & PORT_BFD_INSIDE) !== 0 && isBfd(machine, slot)) return dropReasonNumber.control_frame;
   const isRefused =

@@ -81,23 +81,41 @@ export const connections: Stage = {
   },
 };
 
+/** As the stage, for one frame that a router has brought into another network: it has another connection there. */
+export function findConnection(machine: Machine, slot: number): void {
+  const { table } = machine.connections;
+  if (!listFrame(machine.pool, slot, 0)) return;
+  hashes[0] = table.hash.words32(keys, 0, CONNECTION_KEY_WORDS);
+  movedCount = 0;
+  settle(machine, 0);
+  if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
+}
+
 /** Lists the frames that have a key, and says of the others what they are. Returns how many are listed. */
 function makeKeys(machine: Machine, batch: Batch): number {
   const { pool } = machine;
   let count = 0;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
-    if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_TRACKED) === 0) continue;
-    pool.connection[slot] = UNTRACKED;
-    pool.connectionState[slot] = 0;
-    const kind = pool.packetKind[slot];
-    if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) continue;
-    if (pool.packetFault[slot] !== 0) pool.connectionState[slot] = CONNECTION_INVALID;
-    else if (!isToGroup(pool, slot, kind)) {
-      if (makeKey(pool, slot, count)) slots[count++] = slot;
-    }
+    if (pool.reason[slot] === 0 && listFrame(pool, slot, count)) count++;
   }
   return count;
+}
+
+/** Puts the frame at this place of the list, if it has a key; otherwise says what it is. */
+function listFrame(pool: FramePool, slot: number, place: number): boolean {
+  if ((pool.policy[slot] & POLICY_TRACKED) === 0) return false;
+  pool.connection[slot] = UNTRACKED;
+  pool.connectionState[slot] = 0;
+  const kind = pool.packetKind[slot];
+  if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) return false;
+  if (pool.packetFault[slot] !== 0) {
+    pool.connectionState[slot] = CONNECTION_INVALID;
+    return false;
+  }
+  if (isToGroup(pool, slot, kind) || !makeKey(pool, slot, place)) return false;
+  slots[place] = slot;
+  return true;
 }
 
 function makeKey(pool: FramePool, slot: number, place: number): boolean {

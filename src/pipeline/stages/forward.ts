@@ -29,7 +29,7 @@ export const forward: Stage = {
           member = followStation(machine, slot);
       }
       pool.destination[slot] = member < 0 ? FLOOD : member;
-      if (member === pool.ingressMember[slot]) pool.reason[slot] = dropReasonNumber.hairpin;
+      if (member >= 0 && member === pool.ingressMember[slot]) pool.reason[slot] = dropReasonNumber.hairpin;
     }
   },
 

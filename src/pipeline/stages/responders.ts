@@ -48,7 +48,13 @@ import {
 import { read16, read32, swap32 } from '../../wire/octets.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { NEIGHBOR_ROUTER, NEIGHBOR_TOLD } from '../neighbor-table.js';
-import { NETWORK_SUPPRESSES_ARP, PORT_CLOSED, PORT_ISOLATED, PORT_UNDERLAY } from '../snapshot.js';
+import {
+  NETWORK_LEARNS_NEIGHBORS,
+  NETWORK_SUPPRESSES_ARP,
+  PORT_CLOSED,
+  PORT_ISOLATED,
+  PORT_UNDERLAY,
+} from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { BUCKET_ARP, BUCKET_NEIGHBORS, BUCKETS_PER_PORT } from '../token-bucket.js';
 import { memberInUse } from './lookup.js';
@@ -61,12 +67,12 @@ export const responders: Stage = {
 
   run(machine: Machine, batch: Batch): void {
     const { pool, snapshot } = machine;
-    if (snapshot.suppressingNetworks === 0) return;
+    if (snapshot.suppressingNetworks === 0 && snapshot.routing.interfaceCount === 0) return;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       const type = pool.ethertype[slot];
       if ((type !== ETHERTYPE_ARP && type !== ETHERTYPE_IPV6) || pool.reason[slot] !== 0) continue;
-      if ((snapshot.networkFlags[pool.network[slot]] & NETWORK_SUPPRESSES_ARP) === 0) continue;
+      if ((snapshot.networkFlags[pool.network[slot]] & NETWORK_LEARNS_NEIGHBORS) === 0) continue;
       if (pool.networkHeader[slot] - pool.offset[slot] !== ETHERNET_HEADER_SIZE) continue;
       if (type === ETHERTYPE_ARP) takeArp(machine, slot);
       else takeNd(machine, slot);
@@ -156,6 +162,7 @@ function learn(machine: Machine, slot: number, flags: number): void {
 
 /** Whether the question is one to everybody, from a local station. */
 function mayAnswer({ pool, snapshot }: Machine, slot: number): boolean {
+  if ((snapshot.networkFlags[pool.network[slot]] & NETWORK_SUPPRESSES_ARP) === 0) return false;
   return isGroupAt(pool.octets, pool.offset[slot]) && snapshot.portMode[pool.ingressPort[slot]] !== PORT_UNDERLAY;
 }
 

@@ -1,0 +1,218 @@
+/**
+ * Stations that routers of one worker wait for: the addresses that were asked for and not answered yet, and the packets that
+ * are kept meanwhile (the first one of a connection is held, not lost). @hot
+ *
+ * A kept packet has not been changed: when the answer has come, or no more is expected, it goes through stages/route.ts once
+ * more, which finds the station or a pending address that has `failed`. Its slot has one hold, which is this list's; its
+ * `reason` is WAITING_FOR_HOP, so nobody counts it.
+ *
+ * What an attacker can do: have his own packets forgotten. One port causes at most PENDING_HOPS_PER_PORT questions at a time,
+ * one a second for each; for one address the configured number of packets is kept, the oldest gives way.
+ */
+import type { Batch } from '../dataplane/batch.js';
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import type { FramePool } from '../dataplane/frame-pool.js';
+import {
+  NEIGHBOR_QUESTIONS_MAX,
+  PENDING_HOPS_MAX,
+  PENDING_HOPS_PER_PORT,
+  PENDING_PACKETS_MAX,
+  PORTS_MAX,
+} from '../limits.js';
+import { askWhoHas, findStation, type HopHost, nextAddress, UNKNOWN } from './next-hop.js';
+import { ADDRESS_WORDS } from './routing-tables.js';
+
+/** In a slot's `reason`: the packet has not ended. It is held, and comes back when its station was found or given up. */
+export const WAITING_FOR_HOP = -3;
+
+/** What `wait` did. */
+export const WAITS = 0;
+/** Nobody answers at this address. */
+export const FAILED = 1;
+/** Too much is waited for already. */
+export const NO_ROOM = 2;
+
+const NONE = -1;
+const STALE_QUESTIONS_PER_SECOND = 64;
+const QUESTION_PERIOD_MS = 1000;
+
+export class PendingHops {
+  /** Addresses that are waited for, the failed ones included. */
+  count = 0;
+  /** Packets that are kept for them. */
+  packets = 0;
+  /** By place, the first `count` in use: the interface's network, its number, the hop, the port that caused it. */
+  private readonly networks = new Int32Array(PENDING_HOPS_MAX);
+  private readonly addresses = new Int32Array(PENDING_HOPS_MAX * ADDRESS_WORDS);
+  private readonly interfaces = new Int32Array(PENDING_HOPS_MAX);
+  private readonly hops = new Int32Array(PENDING_HOPS_MAX);
+  private readonly ports = new Int32Array(PENDING_HOPS_MAX);
+  private readonly questions = new Int32Array(PENDING_HOPS_MAX);
+  private readonly askedTick = new Int32Array(PENDING_HOPS_MAX);
+  private readonly kept = new Int32Array(PENDING_HOPS_MAX);
+  private readonly first = new Int32Array(PENDING_HOPS_MAX);
+  private readonly last = new Int32Array(PENDING_HOPS_MAX);
+  /** By slot: the next packet for the same address. */
+  private readonly following: Int32Array;
+  private readonly portCount = new Int32Array(PORTS_MAX);
+  private lookedTick = 0;
+  private askedSecond = 0;
+  private askedAgain = 0;
+
+  constructor(pool: FramePool) {
+    this.following = new Int32Array(pool.slotCount);
+  }
+
+  /**
+   * Keeps a packet for `nextAddress`, which is unknown, and asks for it if that was not done. Only on WAITS the slot has been
+   * taken.
+   */
+  wait(machine: HopHost, slot: number, routerInterface: number, hop: number, queue: number): number {
+    const { pool, snapshot } = machine;
+    const network = snapshot.routing.interfaceNetwork[routerInterface];
+    let place = this.find(network);
+    if (place !== NONE && this.questions[place] > NEIGHBOR_QUESTIONS_MAX) return FAILED;
+    if (place === NONE) {
+      const port = pool.ingressPort[slot];
+      if (this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT) return NO_ROOM;
+      place = this.add(machine, network, routerInterface, hop, port);
+    }
+    if (this.kept[place] >= queue) this.dropFirst(machine, place);
+    else if (this.packets >= PENDING_PACKETS_MAX) return NO_ROOM;
+    this.append(place, slot);
+    pool.holds[slot]++;
+    pool.reason[slot] = WAITING_FOR_HOP;
+    return WAITS;
+  }
+
+  /**
+   * A station that is known but was not heard for a while is asked whether it is still there, once a second at most, while
+   * packets go on to it.
+   */
+  askAgain(machine: HopHost, routerInterface: number, hop: number): void {
+    const second = machine.nowSeconds;
+    if (second !== this.askedSecond) {
+      this.askedSecond = second;
+      this.askedAgain = 0;
+    }
+    // Without a list of whom: the first ones in a second are asked, and who answers is not stale any more.
+    if (this.askedAgain++ < STALE_QUESTIONS_PER_SECOND) askWhoHas(machine, routerInterface, hop);
+  }
+
+  private find(network: number): number {
+    for (let place = 0; place < this.count; place++)
+      if (this.networks[place] === network && this.isAt(place)) return place;
+    return NONE;
+  }
+
+  private isAt(place: number): boolean {
+    const at = place * ADDRESS_WORDS;
+    for (let word = 0; word < ADDRESS_WORDS; word++) if (this.addresses[at + word] !== nextAddress[word]) return false;
+    return true;
+  }
+
+  private add(machine: HopHost, network: number, routerInterface: number, hop: number, port: number): number {
+    const place = this.count++;
+    this.networks[place] = network;
+    this.addresses.set(nextAddress, place * ADDRESS_WORDS);
+    this.interfaces[place] = routerInterface;
+    this.hops[place] = hop;
+    this.ports[place] = port;
+    this.questions[place] = 1;
+    this.askedTick[place] = machine.nowTick;
+    this.kept[place] = 0;
+    this.first[place] = NONE;
+    this.last[place] = NONE;
+    this.portCount[port]++;
+    askWhoHas(machine, routerInterface, hop);
+    return place;
+  }
+
+  private append(place: number, slot: number): void {
+    this.following[slot] = NONE;
+    if (this.first[place] === NONE) this.first[place] = slot;
+    else this.following[this.last[place]] = slot;
+    this.last[place] = slot;
+    this.kept[place]++;
+    this.packets++;
+  }
+
+  private takeFirst(place: number): number {
+    const slot = this.first[place];
+    this.first[place] = this.following[slot];
+    this.kept[place]--;
+    this.packets--;
+    return slot;
+  }
+
+  private dropFirst(machine: HopHost, place: number): void {
+    const slot = this.takeFirst(place);
+    machine.pool.reason[slot] = dropReasonNumber.neighbor_unresolved;
+    machine.letGo(slot);
+  }
+
+  /**
+   * Once a breath: moves into the empty `batch` the packets whose station was found or given up, asks again for the others
+   * when it is time. Looks at most once a millisecond.
+   */
+  release(machine: HopHost, batch: Batch): void {
+    if (this.count === 0 || machine.nowTick === this.lookedTick) return;
+    for (let place = 0; place < this.count && !batch.full; place++) {
+      // What is removed gives its place to the last one, which is looked at next.
+      if (this.isOver(machine, place, batch)) this.remove(place--);
+    }
+    if (!batch.full) this.lookedTick = machine.nowTick;
+  }
+
+  /** Whether nothing is waited for at this place any more. */
+  private isOver(machine: HopHost, place: number, batch: Batch): boolean {
+    const { snapshot, nowTick } = machine;
+    const routerInterface = this.interfaces[place];
+    // The interface went with its configuration: its packets find their way anew, or none.
+    const isGone = snapshot.routing.interfaceNetwork[routerInterface] !== this.networks[place];
+    for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = this.addresses[place * ADDRESS_WORDS + word];
+    if (isGone || findStation(machine, this.networks[place]) !== UNKNOWN) return this.moveAll(machine, place, batch);
+    if (((nowTick - this.askedTick[place]) | 0) < QUESTION_PERIOD_MS) return false;
+    this.questions[place]++;
+    this.askedTick[place] = nowTick;
+    if (this.questions[place] <= NEIGHBOR_QUESTIONS_MAX) askWhoHas(machine, routerInterface, this.hops[place]);
+    else if (this.questions[place] === NEIGHBOR_QUESTIONS_MAX + 1) this.moveAll(machine, place, batch);
+    // It stays for one more period, in which packets to it are refused at once and nobody is asked.
+    return this.questions[place] > NEIGHBOR_QUESTIONS_MAX + 1 && this.moveAll(machine, place, batch);
+  }
+
+  /** Moves what is kept at this place into the batch; false: not all had room. */
+  private moveAll(machine: HopHost, place: number, batch: Batch): boolean {
+    while (this.kept[place] !== 0 && !batch.full) {
+      const slot = this.takeFirst(place);
+      machine.pool.reason[slot] = 0;
+      batch.push(slot);
+    }
+    return this.kept[place] === 0;
+  }
+
+  private remove(place: number): void {
+    this.portCount[this.ports[place]]--;
+    const from = --this.count;
+    if (from === place) return;
+    for (const row of [this.networks, this.interfaces, this.hops, this.ports, this.questions, this.askedTick])
+      row[place] = row[from];
+    for (const row of [this.kept, this.first, this.last]) row[place] = row[from];
+    this.addresses.copyWithin(place * ADDRESS_WORDS, from * ADDRESS_WORDS, (from + 1) * ADDRESS_WORDS);
+  }
+
+  /** The port leaves this worker (or, without one, everything ends): what came by it ends now, not counted later as another's. */
+  abandon(machine: HopHost, port?: number): void {
+    for (let place = 0; place < this.count; place++) {
+      let left = this.kept[place];
+      for (; left > 0; left--) {
+        const slot = this.takeFirst(place);
+        if (port !== undefined && machine.pool.ingressPort[slot] !== port) this.append(place, slot);
+        else {
+          machine.pool.reason[slot] = dropReasonNumber.neighbor_unresolved;
+          machine.letGo(slot);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Which packets a router takes at all: sound ones, between addresses that may be one host's and the other's, without a route
+ * that their sender wrote. @hot
+ */
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { sumOctets } from '../wire/checksum.js';
+import { PROTOCOL_ROUTING } from '../wire/ip-protocol.js';
+import { IPV4_DESTINATION, IPV4_HEADER_SIZE_MIN, IPV4_SOURCE, ipv4HeaderSize, isHostIpv4 } from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_HEADER_SIZE, IPV6_NEXT_HEADER, IPV6_SOURCE, isHostIpv6 } from '../wire/ipv6.js';
+import { read16, read32 } from '../wire/octets.js';
+import { PACKET_IPV4 } from '../wire/packet.js';
+import type { Machine } from './machine.js';
+
+/** IPv4 options (RFC 791 3.1): end of the list, no operation, and the two in which the sender writes the route. */
+const OPTION_END = 0;
+const OPTION_NOTHING = 1;
+const OPTION_LOOSE_ROUTE = 131;
+const OPTION_STRICT_ROUTE = 137;
+/** Upper ten bits of fe80::/10, and 169.254/16. */
+const LINK_LOCAL6 = 0xfe80;
+const LINK_LOCAL6_MASK = 0xffc0;
+const LINK_LOCAL4 = 0xa9fe;
+
+/** Returns the drop reason's number, 0 for a packet that may be routed. */
+export function packetProblem({ pool }: Machine, slot: number): number {
+  if (pool.packetFault[slot] !== 0) return pool.packetFault[slot];
+  const packet = pool.networkHeader[slot];
+  return pool.packetKind[slot] === PACKET_IPV4 ? problem4(pool.octets, packet) : problem6(pool.octets, packet);
+}
+
+function problem4(octets: Uint8Array, packet: number): number {
+  const size = ipv4HeaderSize(octets, packet);
+  // RFC 1812 5.2.2: the sum of a sound header with its checksum is all ones.
+  if (sumOctets(octets, packet, size, 0) !== 0xffff) return dropReasonNumber.bad_ip_header;
+  if (!isHostIpv4(octets, packet + IPV4_SOURCE) || !isHostIpv4(octets, packet + IPV4_DESTINATION))
+    return dropReasonNumber.martian;
+  // RFC 3927 7: link-local addresses stay on their link.
+  if (read16(octets, packet + IPV4_SOURCE) === LINK_LOCAL4 || read16(octets, packet + IPV4_DESTINATION) === LINK_LOCAL4)
+    return dropReasonNumber.martian;
+  if (size !== IPV4_HEADER_SIZE_MIN && hasSourceRoute(octets, packet + IPV4_HEADER_SIZE_MIN, packet + size))
+    return dropReasonNumber.source_route;
+  return 0;
+}
+
+/** RFC 7126 4.3, 4.4: such packets are not for anybody's good. Options that can't be walked are none a router could heed. */
+function hasSourceRoute(octets: Uint8Array, from: number, end: number): boolean {
+  let at = from;
+  while (at < end) {
+    const option = octets[at];
+    if (option === OPTION_END) return false;
+    if (option === OPTION_NOTHING) {
+      at++;
+      continue;
+    }
+    if (option === OPTION_LOOSE_ROUTE || option === OPTION_STRICT_ROUTE) return true;
+    const size = at + 1 < end ? octets[at + 1] : 0;
+    if (size < 2) return true;
+    at += size;
+  }
+  return false;
+}
+
+function problem6(octets: Uint8Array, packet: number): number {
+  if (!isHostIpv6(octets, packet + IPV6_SOURCE) || !isHostIpv6(octets, packet + IPV6_DESTINATION))
+    return dropReasonNumber.martian;
+  if (
+    (read16(octets, packet + IPV6_SOURCE) & LINK_LOCAL6_MASK) === LINK_LOCAL6 &&
+    !isLinkLocal(octets, packet + IPV6_DESTINATION)
+  )
+    return dropReasonNumber.martian;
+  // RFC 5095: a routing header of type 0; in the usual place, or behind others, which no router looks behind.
+  const first = octets[packet + IPV6_NEXT_HEADER];
+  if (first === PROTOCOL_ROUTING && octets[packet + IPV6_HEADER_SIZE + 2] === 0) return dropReasonNumber.source_route;
+  return 0;
+}
+
+/** Whether the IPv6 address at `position` is of one link only. */
+export function isLinkLocal(octets: Uint8Array, position: number): boolean {
+  return (read16(octets, position) & LINK_LOCAL6_MASK) === LINK_LOCAL6;
+}
+
+/** Whether the IPv6 address at `position` is the four words of `words` from `at`. */
+export function isAddress6(octets: Uint8Array, position: number, words: Int32Array, at: number): boolean {
+  for (let word = 0; word < 4; word++) if (read32(octets, position + word * 4) !== words[at + word]) return false;
+  return true;
+}

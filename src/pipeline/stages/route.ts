@@ -1,0 +1,186 @@
+/**
+ * Routers: a frame whose destination is the MAC of a router's interface in its network goes on as a packet: to the router
+ * itself, or by the longest prefix to a station or another router in a network of that router (RFC 1812; RFC 8200). What
+ * leaves is a frame in another network, from the interface there; `forward` finds its member as for any other. @hot
+ *
+ * Comes after learn, so that stations are learned where they are, and after the responders, who learn who is at which address.
+ * A packet that is not sent on is told its sender by an ICMP error, at most `limits.icmpErrors` a second for a port, where
+ * RFC 1812 4.3 allows. A packet whose next station is not known waits (pending-hops.ts) and comes through here once more:
+ * nothing of it is changed before everything is decided.
+ *
+ * What an attacker can do: use up his own port's errors and questions. A loop of routes ends with the TTL.
+ */
+import type { Batch } from '../../dataplane/batch.js';
+import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { ipWords, ipWordsText } from '../../wire/address.js';
+import { updateChecksum } from '../../wire/checksum.js';
+import { ETHERNET_DESTINATION, ETHERNET_SOURCE, macHighAt, macLowAt, writeMac } from '../../wire/ethernet.js';
+import { flowHash } from '../../wire/flow-hash.js';
+import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_TTL } from '../../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_HOP_LIMIT } from '../../wire/ipv6.js';
+import { read16, read32, write16 } from '../../wire/octets.js';
+import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
+import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
+import { CONSUMED, type Machine } from '../machine.js';
+import { findStation, KNOWN, nextAddress, STALE } from '../next-hop.js';
+import { FAILED, WAITS } from '../pending-hops.js';
+import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
+import { answerLocal } from '../router-answers.js';
+import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
+import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig } from '../router-errors.js';
+import { packetProblem } from '../router-packets.js';
+import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED, HOP_VIA } from '../routing-tables.js';
+import { setIpv4 } from '../rule-key.js';
+import type { Names, Stage } from '../stage.js';
+import { memberInUse } from './lookup.js';
+
+export const route: Stage = {
+  name: 'route',
+
+  run(machine: Machine, batch: Batch): void {
+    const { pool, snapshot } = machine;
+    const { routing } = snapshot;
+    if (routing.interfaceCount === 0) return;
+    for (let index = 0; index < batch.count; index++) {
+      const slot = batch.slots[index];
+      if (pool.reason[slot] !== 0 || routing.networkInterfaceCount[pool.network[slot]] === 0) continue;
+      const at = interfaceOf(machine, slot);
+      if (at >= 0) pool.reason[slot] = routeFrame(machine, slot, at);
+    }
+  },
+
+  explain(machine: Machine, slot: number, names: Names): string {
+    const { pool, snapshot } = machine;
+    if (snapshot.routing.interfaceCount === 0) return 'there is no router';
+    if (pool.ingressMember[slot] !== ROUTED) return 'not addressed to a router';
+    return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}`;
+  },
+};
+
+/** Of the packet routed last, for explanations. */
+function shownAddress(): Int32Array {
+  const octets = new Uint8Array(16);
+  for (const [index, word] of nextAddress.entries()) new DataView(octets.buffer).setInt32(index * 4, word);
+  return ipWords(octets);
+}
+
+/** The interface that the frame is addressed to; -1: none. */
+function interfaceOf({ pool, snapshot }: Machine, slot: number): number {
+  const { routing } = snapshot;
+  const at = pool.offset[slot] + ETHERNET_DESTINATION;
+  const high = macHighAt(pool.octets, at);
+  const low = macLowAt(pool.octets, at);
+  const network = pool.network[slot];
+  const first = routing.networkInterfaces[network];
+  const end = first + routing.networkInterfaceCount[network];
+  for (let one = first; one < end; one++)
+    if (routing.interfaceMacLow[one] === low && routing.interfaceMacHigh[one] === high) return one;
+  return -1;
+}
+
+/** Returns the drop reason's number, CONSUMED, or 0 for what goes on. */
+function routeFrame(machine: Machine, slot: number, from: number): number {
+  const { pool } = machine;
+  const kind = pool.packetKind[slot];
+  // What it says was learned; a question was answered before.
+  if (kind === PACKET_ARP) return CONSUMED;
+  if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) return dropReasonNumber.not_routed;
+  const problem = packetProblem(machine, slot);
+  if (problem !== 0) return problem;
+  const hop = hopOf(machine, slot, from);
+  if (hop === NO_PREFIX) return sayNoRoute(machine, slot, from);
+  const { routing } = machine.snapshot;
+  const way = routing.hopKind[hop];
+  if (way === HOP_LOCAL) return answerLocal(machine, slot, from);
+  if (way === HOP_BLACKHOLE) return dropReasonNumber.blackhole;
+  const packet = pool.networkHeader[slot];
+  const ttl = pool.octets[packet + (kind === PACKET_IPV4 ? IPV4_TTL : IPV6_HOP_LIMIT)];
+  if (ttl <= 1) return sayTimeExceeded(machine, slot, from);
+  setNextAddress(machine, slot, hop);
+  return sendOn(machine, slot, from, hop);
+}
+
+/** The hop of the packet's destination: the one that this flow takes where several share it. */
+function hopOf({ pool, snapshot }: Machine, slot: number, from: number): number {
+  const { routing } = snapshot;
+  const packet = pool.networkHeader[slot];
+  const router = routing.interfaceRouter[from];
+  const hop =
+    pool.packetKind[slot] === PACKET_IPV4
+      ? longestPrefix4(routing.trees, routing.routerTree4[router], pool.octets, packet + IPV4_DESTINATION)
+      : longestPrefix6(routing.trees, routing.routerTree6[router], pool.octets, packet + IPV6_DESTINATION);
+  if (hop === NO_PREFIX || routing.hopKind[hop] !== HOP_SHARED) return hop;
+  const hash = flowHash(pool.octets, pool.offset[slot], pool.ethertype[slot], packet, pool.packetEnd[slot]);
+  return routing.hopInterface[hop] + (hash % routing.hopCount[hop]);
+}
+
+/** The next router's address, or the packet's own destination. */
+function setNextAddress({ pool, snapshot }: Machine, slot: number, hop: number): void {
+  const { routing } = snapshot;
+  const packet = pool.networkHeader[slot];
+  if (routing.hopKind[hop] === HOP_VIA)
+    for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = routing.hopAddress[hop * ADDRESS_WORDS + word];
+  else if (pool.packetKind[slot] === PACKET_IPV4)
+    setIpv4(nextAddress, 0, read32(pool.octets, packet + IPV4_DESTINATION));
+  else
+    for (let word = 0; word < ADDRESS_WORDS; word++)
+      nextAddress[word] = read32(pool.octets, packet + IPV6_DESTINATION + word * 4);
+}
+
+/** To the station at `nextAddress` by the hop's interface, if it is known and the packet fits. */
+function sendOn(machine: Machine, slot: number, from: number, hop: number): number {
+  const { pool, snapshot, neighbors } = machine;
+  const { routing } = snapshot;
+  const to = routing.hopInterface[hop];
+  const network = routing.interfaceNetwork[to];
+  const found = findStation(machine, network);
+  if (found !== KNOWN && found !== STALE) return waitFor(machine, slot, from, to, hop);
+  if (found === STALE) machine.pending.askAgain(machine, to, hop);
+  const member = memberOf(machine, network);
+  const mtu = member < 0 ? routing.interfaceMtu[to] : Math.min(snapshot.memberMtu[member], routing.interfaceMtu[to]);
+  if (packetSize(machine, slot) > mtu) return sayTooBig(machine, slot, from, mtu);
+  const refusal = leaveNetwork(machine, slot);
+  if (refusal !== 0) return refusal;
+  countDown(machine, slot);
+  const frame = pool.offset[slot];
+  writeMac(pool.octets, frame + ETHERNET_DESTINATION, neighbors.foundHigh, neighbors.foundLow);
+  writeMac(pool.octets, frame + ETHERNET_SOURCE, routing.interfaceMacHigh[to], routing.interfaceMacLow[to]);
+  enterNetwork(machine, slot, network);
+  pool.destinationMember[slot] = member;
+  return 0;
+}
+
+/** The member behind which the station found last is; -1: unknown. */
+function memberOf(machine: Machine, network: number): number {
+  const { fdb, neighbors, snapshot, nowSeconds } = machine;
+  const age = snapshot.networkMacAge[network];
+  if (fdb.find(network, neighbors.foundHigh, neighbors.foundLow, nowSeconds, age) < 0) return -1;
+  return memberInUse(snapshot, fdb.foundMember);
+}
+
+function waitFor(machine: Machine, slot: number, from: number, to: number, hop: number): number {
+  const waits = machine.pending.wait(machine, slot, to, hop, machine.snapshot.neighborQueue);
+  if (waits === WAITS) return machine.pool.reason[slot];
+  return waits === FAILED ? sayHostUnreachable(machine, slot, from) : dropReasonNumber.neighbor_unresolved;
+}
+
+/** Octets of the packet, or of the longest segment of a super-frame. */
+function packetSize({ pool }: Machine, slot: number): number {
+  const packet = pool.networkHeader[slot];
+  if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) return pool.headersEnd[slot] - packet + pool.gsoSize[slot];
+  return pool.packetEnd[slot] - packet;
+}
+
+/** One from TTL or hop limit. */
+function countDown({ pool }: Machine, slot: number): void {
+  const { octets } = pool;
+  const packet = pool.networkHeader[slot];
+  if (pool.packetKind[slot] === PACKET_IPV6) {
+    octets[packet + IPV6_HOP_LIMIT]--;
+    return;
+  }
+  const before = read16(octets, packet + IPV4_TTL);
+  octets[packet + IPV4_TTL]--;
+  const checksum = updateChecksum(read16(octets, packet + IPV4_CHECKSUM), before, before - 0x100);
+  write16(octets, packet + IPV4_CHECKSUM, checksum);
+}
