@@ -11,7 +11,7 @@ import { LeaseStore } from '../../src/control/lease-store.js';
 import type { JsonValue } from '../../src/control/shapes.js';
 import { diskFiles, type StoreFiles } from '../../src/control/store.js';
 import { linkLocalOf, virtualMac } from '../../src/control/virtual-mac.js';
-import { TO_STATIONS } from '../../src/pipeline/injection-ring.js';
+import { TO_STATIONS } from '../../src/pipeline/egress-batch.js';
 import { PUNT_ADDRESS_SERVICE } from '../../src/pipeline/punt-ring.js';
 import { ipText, macText, parseMac } from '../../src/wire/address.js';
 import {
