@@ -16,6 +16,7 @@ const testPackages = {
   udhcpc: ['udhcpc'],
   'isc-dhcp-client': ['dhclient'],
   'dhcpcd-base': ['dhcpcd'],
+  systemd: ['/lib/systemd/systemd-networkd'],
   iperf3: ['iperf3'],
   ethtool: ['ethtool'],
   tshark: ['tshark'],

@@ -178,6 +178,12 @@ describe("the service's own addresses", () => {
     ).toEqual(['a', 'b']);
   });
 
+  test('are answered for with octets that were written: none is what lay in the slot', () => {
+    const { tested } = serving();
+    for (const octets of [askArp, askNd])
+      for (const { octets: answer } of tested.run({ port: 'a', octets })) expect([...answer]).not.toContain(0xa5);
+  });
+
   test('are asked for at limits.arp at most', () => {
     const { tested } = serving({ settings: { limits: { arp: '10pps' } } });
     expect(tested.run(...Array.from({ length: 5 }, () => ({ port: 'a', octets: askArp })))).toHaveLength(1);

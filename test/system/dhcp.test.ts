@@ -12,7 +12,7 @@ import { Testbed } from './harness/testbed.js';
 import { until } from './harness/wait.js';
 
 const MAC = '52:54:00:00:00:01';
-const names = ['udhcpc', 'dhclient', 'dhcpcd', 'kernel'];
+const names = ['udhcpc', 'dhclient', 'dhcpcd', 'networkd', 'kernel'];
 const lease = (seconds: number) => `${seconds}s`;
 
 const config = (leaseSeconds = 3600): JsonObject => ({
@@ -132,10 +132,11 @@ describe('dhclient', () => {
   test('gets an address of the pool', async () => {
     const { path, said } = hook('dhclient');
     const places = ['-sf', path, '-lf', file('dhclient.leases'), '-pf', file('dhclient.pid'), '-cf', '/dev/null'];
-    testbed.run('dhclient', 'dhclient', '-4', '-1', ...places, 'eth0');
+    const client = testbed.start('dhclient', ['dhclient', '-4', '-d', ...places, 'eth0']);
+    await until('it is bound', async () => said().includes('reason=BOUND\n'));
     expect(said()).toMatch(/new_ip_address=192\.0\.2\.1[0-9]{2}\n/);
     expect(said()).toContain('new_domain_name_servers=192.0.2.53\n');
-    process.kill(Number(readFileSync(file('dhclient.pid'), 'utf8')));
+    await client.stop();
     expect(await leases()).toContainEqual(expect.objectContaining({ port: 'dhclient', fixed: false }));
   });
 
@@ -154,9 +155,10 @@ describe('dhclient', () => {
     ]);
     await until('tcpdump listens', async () => judge.complaints.includes('listening'));
     const places = ['-sf', path, '-lf', file('dhclient6.leases'), '-pf', file('dhclient6.pid'), '-cf', '/dev/null'];
-    testbed.run('dhclient', 'dhclient', '-6', '-1', ...places, 'eth0');
+    const client = testbed.start('dhclient', ['dhclient', '-6', '-d', ...places, 'eth0']);
+    await until('it is bound', async () => said().includes('reason=BOUND6\n'));
     expect(said()).toMatch(/new_ip6_address=2001:db8::1[0-9a-f]{2}\n/);
-    process.kill(Number(readFileSync(file('dhclient6.pid'), 'utf8')));
+    await client.stop();
     const seen = (await judge.end()).stdout;
     expect(seen).toContain('dhcp6 reply');
     expect(seen).not.toMatch(/bad udp cksum|invalid|\[\|dhcp6/);
@@ -174,6 +176,33 @@ test('dhcpcd gets both addresses', async () => {
     const rows = (await leases()).filter(({ port }) => port === 'dhcpcd');
     return rows.length === 2;
   });
+  client.kill();
+  await client.end();
+}, 40_000);
+
+test('systemd-networkd configures addresses, routes and MTU', async () => {
+  writeFileSync(
+    file('10-eth.network'),
+    '[Match]\nName=eth0\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n[DHCPv4]\nUseMTU=yes\n',
+  );
+  // Where /sys can't be written to it does not wait for udev, which a namespace has none of.
+  const setting = [
+    'mount --bind /sys /sys; mount -o remount,ro,bind /sys; mount -t tmpfs tmpfs /run',
+    `mkdir -p /run/systemd/network /run/systemd/netif; cp ${file('10-eth.network')} /run/systemd/network/`,
+    'chown -R systemd-network:systemd-network /run/systemd/netif',
+    '/lib/systemd/systemd-networkd >/dev/null 2>&1; true',
+  ];
+  const isolated = ['unshare', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', 'sh', '-c'];
+  const client = testbed.start('networkd', [...isolated, setting.join('\n')]);
+  const shown = (...words: string[]) => testbed.ip('networkd', ...words);
+  await until('it has configured all', async () => {
+    const addresses = shown('address', 'show', 'dev', 'eth0');
+    return /inet 192\.0\.2\.1[0-9]{2}\/24/.test(addresses) && /inet6 2001:db8::1[0-9a-f]{2}\/128/.test(addresses);
+  });
+  const routes = shown('route');
+  expect(routes).toMatch(/default via 192\.0\.2\.1 dev eth0 proto dhcp/);
+  expect(routes).toMatch(/198\.51\.100\.0\/24 via 192\.0\.2\.9 dev eth0 proto dhcp/);
+  expect(shown('link', 'show', 'dev', 'eth0')).toContain('mtu 1400');
   client.kill();
   await client.end();
 }, 40_000);
