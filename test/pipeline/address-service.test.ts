@@ -257,3 +257,21 @@ describe('what the main thread gives to send', () => {
     expect(tested.inject(new InjectionRing(memory))).toHaveLength(count);
   });
 });
+
+test('a guarded port without any rule asks and is answered: DHCP, and router advertisements of the switch', () => {
+  const handed: number[] = [];
+  const guarded = { kind: 'tap', network: 'red', mac: A, addresses: ['192.0.2.5/24'], antiSpoof: true, groups: [] };
+  const { ports, ...rest } = document();
+  const changed = { ...rest, ports: { ...ports, a: guarded as unknown as (typeof ports)[string] } };
+  const tested = new TestSwitch(changed, { punt: { put: (_octets, _start, length) => handed.push(length) > 0 } });
+  tested.run({ port: 'a', octets: dhcpFrame(discover) }, { port: 'a', octets: solicitation(A) });
+  expect([handed.length, tested.drops()]).toEqual([2, {}]);
+  const memory = allocateFrameRing(INJECTION_RING_SIZE);
+  const ring = new InjectionRing(memory);
+  const where = { from: own, to: A, source: SERVER, destination: '192.0.2.5' };
+  ring.put(dhcpFrame(dhcpMessage({ type: 2 }), where, [67, 68]), tested.network('red'), tested.member('a', 'red'));
+  const advertisement = solicitation(own);
+  advertisement[54] = 134;
+  ring.put(advertisement, tested.network('red'), tested.member('a', 'red'));
+  expect(tested.inject(new InjectionRing(memory)).map(({ port }) => port)).toEqual(['a', 'a']);
+});
