@@ -18,6 +18,7 @@ export function writeResults(run, directory = results) {
     if (comparison?.workloads.length > 0) write(name, comparisonPicture(run, comparison, description));
   };
   picture(run.comparison, 'comparison.svg', 'weft measured beside other switches');
+  picture(run.policy, 'policy.svg', "weft's policy measured beside others'");
   picture(run.overlay, 'overlay.svg', "weft's tunnels between two hosts measured beside others'");
   if (run.pipeline) write('pipeline.svg', pipelinePicture(run));
   if (run.overlayPipeline) write('overlay-pipeline.svg', overlayPipelinePicture(run));
@@ -99,6 +100,10 @@ const verdict = (target) =>
 /** @param {Results} run @param {(line: string) => void} say */
 export function printResults(run, say) {
   if (run.comparison) printComparison(run.comparison, say);
+  if (run.policy) {
+    say('\nPolicy between two guests');
+    printComparison(run.policy, say);
+  }
   if (run.overlay) {
     say('\nTunnels between two hosts');
     printComparison(run.overlay, say);

@@ -4,7 +4,8 @@
  *
  *   node bench/run.mjs [--only NAME,...] [--rounds N] [--seconds S] [--warmup S] [--seed N] [--smoke] [--results DIR]
  *
- * --only takes names of subjects and workloads, and parts: `many-ports`, `pipeline`, `overlay` (tunnels between two hosts,
+ * --only takes names of subjects and workloads, and parts: `many-ports`, `pipeline`, `policy` (switches that enforce one
+ * between two guests), `overlay` (tunnels between two hosts,
  * and on memory ports), `overlay-pipeline`, `merge`; without any of a sort, all of that sort. A workload alone is measured on
  * one switch, together with `overlay` or a subject of its between two hosts.
  * Exit status: 0 measured (whether targets are met or not), 1 something could not be measured, 2 wrong usage.
@@ -19,17 +20,17 @@ import { measureMerge, mergeAbsence } from './merge.mjs';
 import { measureOverlayPipeline } from './overlay-pipeline.mjs';
 import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
-import { overlaySubjects, subjects } from './subjects/registry.mjs';
+import { overlaySubjects, policySubjects, subjects } from './subjects/registry.mjs';
 import { weftAbsence } from './subjects/weft.mjs';
-import { overlayTargets, targets } from './targets.mjs';
+import { overlayTargets, policyTargets, targets } from './targets.mjs';
 import { guardTestbeds } from './testbed.mjs';
-import { overlayWorkloads, workloads } from './workloads/registry.mjs';
+import { overlayWorkloads, policyWorkloads, workloads } from './workloads/registry.mjs';
 
 const SEED = 20_260;
 const full = { rounds: 7, seconds: 3, warmup: 1 };
 /** Enough to see a figure above 0 everywhere, short enough to be a test. */
 const smoke = { rounds: 1, seconds: 0.3, warmup: 0.1 };
-const parts = ['many-ports', 'pipeline', 'overlay', 'overlay-pipeline', 'merge'];
+const parts = ['many-ports', 'pipeline', 'policy', 'overlay', 'overlay-pipeline', 'merge'];
 
 /** @param {string} message @returns {never} */
 function refuse(message, status = 2) {
@@ -59,7 +60,10 @@ function readOptions() {
     });
     const defaults = values.smoke ? smoke : full;
     const only = values.only?.split(',').filter(Boolean) ?? [];
-    const known = [...[...subjects, ...overlaySubjects, ...workloads].map(({ name }) => name), ...parts];
+    const known = [
+      ...[...subjects, ...overlaySubjects, ...policySubjects, ...workloads, ...policyWorkloads].map(({ name }) => name),
+      ...parts,
+    ];
     const unknown = only.filter((name) => !known.includes(name));
     if (unknown.length > 0) refuse(`--only knows no ${unknown.join(', ')}; there are ${known.join(', ')}`);
     return {
@@ -136,7 +140,13 @@ async function measureComparison(allSubjects, allWorkloads, plan) {
   return comparison;
 }
 
+const wantsPolicy = isAll || options.only.includes('policy');
+
 if (wantsComparison) run.comparison = await measureComparison(subjects, workloads, { hostCount: 1, targets });
+if (wantsPolicy) {
+  say('policy: anti-spoof, an ACL and stateful groups between two guests');
+  run.policy = await measureComparison(policySubjects, policyWorkloads, { hostCount: 1, targets: policyTargets });
+}
 if (wantsOverlay) {
   say('overlay: tunnels between two hosts');
   run.overlay = await measureComparison(overlaySubjects, overlayWorkloads, { hostCount: 2, targets: overlayTargets });

@@ -43,6 +43,24 @@ export const overlayTargets = [
   { workload: 'rr', metric: 'p50', subject: 'weft-vxlan', reference: 'kernel-vxlan', atMost: 1.5 },
 ];
 
+/** Between two guests with a policy. @type {readonly Target[]} */
+export const policyTargets = [
+  {
+    workload: 'frames-64-established',
+    metric: 'framesPerCpuSecond',
+    subject: 'weft-policy',
+    reference: 'weft',
+    atLeast: 0.85,
+  },
+  {
+    workload: 'new-connections',
+    metric: 'framesPerSecond',
+    subject: 'weft-policy',
+    reference: null,
+    atLeast: 100_000,
+  },
+];
+
 /** For many-ports.mjs. */
 export const manyPortsTargets = { readySeconds: 20, addMilliseconds: 50, lost: 0, idleCorePercent: 0.5 };
 /** For pipeline.mjs: ns a frame, and the growth allowed from the smallest table to the largest. */

@@ -53,16 +53,24 @@ function tableOf(run) {
   ];
 }
 
+/** @param {Results} run @returns {string[]} */
+const overlayTable = ({ overlay }) =>
+  tableBySubject(overlay, 'tunnels between two hosts', 'overlay.svg', (metric) => !metric.endsWith('PerCpuSecond'));
+
+/** @param {Results} run @returns {string[]} */
+const policyTable = ({ policy }) => tableBySubject(policy, 'policy between two guests', 'policy.svg');
+
 /**
- * Tunnels between two hosts: one row a subject, one column a metric; behind another's figure, how many times as much the
- * weft has that it is set against.
- * @param {Results} run @returns {string[]}
+ * A comparison with one row a subject, one column a metric; behind another's figure, how many times as much the weft has
+ * that it is set against.
+ * @param {any} comparison @param {string} title @param {string} picture @param {(metric: string) => boolean} isShown
+ * @returns {string[]}
  */
-function overlayTable({ overlay }) {
+function tableBySubject(comparison, title, picture, isShown = () => true) {
   /** @type {{ title: string, metric: any }[]} */
-  const columns = (overlay?.workloads ?? []).flatMap((/** @type {any} */ workload) =>
+  const columns = (comparison?.workloads ?? []).flatMap((/** @type {any} */ workload) =>
     workload.metrics
-      .filter((/** @type {any} */ { name, better }) => better !== null && !name.endsWith('PerCpuSecond'))
+      .filter((/** @type {any} */ { name, better }) => better !== null && isShown(name))
       .map((/** @type {any} */ metric) => ({ title: workload.title, metric })),
   );
   const isMeasured = (/** @type {string} */ name) => columns.some(({ metric }) => metric.bySubject[name]);
@@ -75,19 +83,20 @@ function overlayTable({ overlay }) {
     return `${figure}${ratio ? `; weft ${ratio.median.toFixed(2)} x` : ''}`;
   };
   return [
-    `| tunnels between two hosts | ${columns.map(({ title, metric }) => `${title}: ${metric.text}, ${metric.unit}, ${metric.better} is better`).join(' | ')} |`,
+    `| ${title} | ${columns.map(({ title, metric }) => `${title}: ${metric.text}, ${metric.unit}, ${metric.better} is better`).join(' | ')} |`,
     `| --- |${' --: |'.repeat(columns.length)}`,
     ...subjects.map(
-      (name) => `| ${overlay.subjects[name].title} | ${columns.map(({ metric }) => cell(metric, name)).join(' | ')} |`,
+      (name) =>
+        `| ${comparison.subjects[name].title} | ${columns.map(({ metric }) => cell(metric, name)).join(' | ')} |`,
     ),
     '',
-    '![the same as bars](bench/results/overlay.svg)',
+    `![the same as bars](bench/results/${picture})`,
     '',
   ];
 }
 
 /** @param {string} name of a subject between two hosts */
-const isOurs = (name) => name.startsWith('weft-');
+const isOurs = (name) => name.startsWith('weft');
 
 /** @param {Results} run @returns {string[]} */
 function overlayPipelineLines({ overlayPipeline }) {
@@ -133,7 +142,7 @@ function manyPortsLines({ manyPorts }) {
 /** @param {Results} run */
 export function benchSection(run) {
   const measured = [
-    ...[...tableOf(run), ...overlayTable(run)],
+    ...[...tableOf(run), ...policyTable(run), ...overlayTable(run)],
     ...[...pipelineLines(run), ...overlayPipelineLines(run), ...mergeLines(run), ...manyPortsLines(run)],
   ];
   if (run.smoke || measured.length === 0) return UNMEASURED;

@@ -5,7 +5,10 @@
  * far kernel throws each frame away at its first look (PACKET_OTHERHOST).
  *
  *   generator send INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED     until it is killed; says "sending"
+ *   generator fresh INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED    as `send`, but no two frames are of one flow
  *   generator announce INTERFACE SOURCE_MAC                                 one broadcast, so that switches learn
+ *   generator once INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED     each flow's frame once
+ *   generator answer INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED   each flow's answer once: with `once`, connections
  *
  * FLOWS source ports are used in turn, drawn from SEED. Addresses are those of the documentation.
  */
@@ -71,9 +74,9 @@ static void put16(uint8_t *at, uint16_t value) {
   at[1] = value;
 }
 
-/* 192.0.2.1 > 192.0.2.2, UDP without checksum (allowed over IPv4) to the discard port. */
-static void build_frame(uint8_t *frame, unsigned size, const uint8_t *source, const uint8_t *destination) {
-  static const uint8_t addresses[8] = {192, 0, 2, 1, 192, 0, 2, 2};
+/* 192.0.2.1 > 192.0.2.2, UDP without checksum (allowed over IPv4) to the discard port; or the answer to that. */
+static void build_frame(uint8_t *frame, unsigned size, const uint8_t *source, const uint8_t *destination, int is_answer) {
+  static const uint8_t addresses[12] = {192, 0, 2, 1, 192, 0, 2, 2, 192, 0, 2, 1};
   memset(frame, 0xa5, size);
   memcpy(frame, destination, 6);
   memcpy(frame + 6, source, 6);
@@ -84,10 +87,10 @@ static void build_frame(uint8_t *frame, unsigned size, const uint8_t *source, co
   put16(ip + 2, size - 14);
   ip[8] = 64;
   ip[9] = IPPROTO_UDP;
-  memcpy(ip + 12, addresses, 8);
+  memcpy(ip + 12, addresses + (is_answer ? 4 : 0), 8);
   put16(ip + 10, ip_checksum(ip));
-  put16(ip + 20, 49152 + random_word() % 16384);
-  put16(ip + 22, 9);
+  put16(ip + (is_answer ? 22 : 20), 49152 + random_word() % 16384);
+  put16(ip + (is_answer ? 20 : 22), 9);
   put16(ip + 24, size - 34);
 }
 
@@ -95,29 +98,42 @@ static void announce(const char *interface, const char *mac_text) {
   uint8_t frame[60] = {0}, mac[6], everyone[6] = {255, 255, 255, 255, 255, 255};
   parse_mac(mac_text, mac);
   random_state = 1;
-  build_frame(frame, sizeof frame, mac, everyone);
+  build_frame(frame, sizeof frame, mac, everyone, 0);
   int fd = open_socket(interface);
   if (send(fd, frame, sizeof frame, 0) < 0) die("send");
 }
 
-static void send_frames(char **argv) {
-  static uint8_t frames[FLOWS_MAX][FRAME_SIZE_MAX];
-  static struct iovec vectors[FLOWS_MAX];
-  static struct mmsghdr messages[FLOWS_MAX + FRAMES_PER_CALL];
-  unsigned size = atoi(argv[5]), flows = atoi(argv[6]), next = 0;
+static uint8_t frames[FLOWS_MAX][FRAME_SIZE_MAX];
+
+/* Makes a frame of each flow and opens the interface. Arguments as `send` has them. */
+static int prepare(char **argv, unsigned *size, unsigned *flows, int is_answer) {
   uint8_t source[6], destination[6];
+  *size = atoi(argv[5]);
+  *flows = atoi(argv[6]);
   parse_mac(argv[3], source);
   parse_mac(argv[4], destination);
   random_state = strtoul(argv[7], NULL, 10) | 1;
-  if (size < 42 || size > FRAME_SIZE_MAX || flows < 1 || flows > FLOWS_MAX) {
+  if (*size < 42 || *size > FRAME_SIZE_MAX || *flows < 1 || *flows > FLOWS_MAX) {
     fprintf(stderr, "generator: size 42 to %d, flows 1 to %d\n", FRAME_SIZE_MAX, FLOWS_MAX);
     exit(2);
   }
-  int fd = open_socket(argv[2]);
-  for (unsigned flow = 0; flow < flows; flow++) {
-    build_frame(frames[flow], size, source, destination);
-    vectors[flow] = (struct iovec){frames[flow], size};
-  }
+  for (unsigned flow = 0; flow < *flows; flow++) build_frame(frames[flow], *size, source, destination, is_answer);
+  return open_socket(argv[2]);
+}
+
+/* The next of 2^30 pairs of ports. */
+static void make_fresh(uint8_t *frame, uint32_t number) {
+  put16(frame + 34, 49152 + number % 16384);
+  put16(frame + 36, 1 + number / 16384 % 65535);
+}
+
+static void send_frames(char **argv, int is_fresh) {
+  static struct iovec vectors[FLOWS_MAX];
+  static struct mmsghdr messages[FLOWS_MAX + FRAMES_PER_CALL];
+  unsigned size, flows, next = 0;
+  uint32_t number = 0;
+  int fd = prepare(argv, &size, &flows, 0);
+  for (unsigned flow = 0; flow < flows; flow++) vectors[flow] = (struct iovec){frames[flow], size};
   /* Wraps without a special case: the first messages are repeated behind the last. */
   for (unsigned index = 0; index < flows + FRAMES_PER_CALL; index++) {
     messages[index].msg_hdr.msg_iov = &vectors[index % flows];
@@ -126,10 +142,22 @@ static void send_frames(char **argv) {
   puts("sending");
   fflush(stdout);
   for (;;) {
+    for (unsigned index = 0; is_fresh && index < FRAMES_PER_CALL; index++)
+      make_fresh(messages[next + index].msg_hdr.msg_iov->iov_base, number++);
     /* ENOBUFS: the interface's queue is full. The frame is lost, which is what overload means; go on with the next. */
     int sent = sendmmsg(fd, messages + next, FRAMES_PER_CALL, 0);
     if (sent < 0 && errno != ENOBUFS && errno != EAGAIN && errno != EINTR) die("sendmmsg");
     next = (next + (sent < 0 ? 1 : sent)) % flows;
+  }
+}
+
+/* Slowly enough that no queue on the way is full. */
+static void send_once(char **argv, int is_answer) {
+  unsigned size, flows;
+  int fd = prepare(argv, &size, &flows, is_answer);
+  for (unsigned flow = 0; flow < flows; flow++) {
+    if (send(fd, frames[flow], size, 0) < 0) die("send");
+    if (flow % FRAMES_PER_CALL == FRAMES_PER_CALL - 1) usleep(1000);
   }
 }
 
@@ -138,8 +166,11 @@ int main(int argc, char **argv) {
     announce(argv[2], argv[3]);
     return 0;
   }
-  if (argc == 8 && !strcmp(argv[1], "send")) send_frames(argv);
-  fprintf(stderr, "usage: generator send INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED\n"
+  if (argc == 8 && !strcmp(argv[1], "send")) send_frames(argv, 0);
+  if (argc == 8 && !strcmp(argv[1], "fresh")) send_frames(argv, 1);
+  if (argc == 8 && !strcmp(argv[1], "once")) return send_once(argv, 0), 0;
+  if (argc == 8 && !strcmp(argv[1], "answer")) return send_once(argv, 1), 0;
+  fprintf(stderr, "usage: generator send|fresh|once|answer INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED\n"
                   "       generator announce INTERFACE SOURCE_MAC\n");
   return 2;
 }

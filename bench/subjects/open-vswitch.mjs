@@ -67,6 +67,15 @@ export class OpenVswitch {
     execFileSync('ovs-appctl', ['-t', this.control, ...args], { stdio: 'pipe' });
   }
 
+  /** Replaces a bridge's flows. @param {string} bridge @param {string[]} flows as ovs-ofctl reads them */
+  flows(bridge, flows) {
+    const to = [`unix:${this.directory}/${bridge}.mgmt`, '-'];
+    execFileSync('ovs-ofctl', ['-vsyslog:off', '-O', 'OpenFlow14', 'replace-flows', ...to], {
+      input: flows.join('\n'),
+      stdio: 'pipe',
+    });
+  }
+
   /** @private */
   get control() {
     return `${this.directory}/vswitchd.ctl`;

@@ -5,6 +5,7 @@ import { openVswitch } from './open-vswitch.mjs';
 import { kernelVxlan } from './overlay-kernel.mjs';
 import { openVswitchGeneve, openVswitchGre, openVswitchVxlan } from './overlay-open-vswitch.mjs';
 import { weftGeneve, weftGre, weftGreRawSocket, weftVxlan } from './overlay-weft.mjs';
+import { linuxBridgeNftables, openVswitchConntrack, weftPolicy } from './policy.mjs';
 import { weft, weftPoll } from './weft.mjs';
 
 /** One switch between two guests. @type {readonly import('./subject.mjs').Subject[]} */
@@ -15,3 +16,6 @@ export const overlaySubjects = [
   ...[weftVxlan, weftGeneve, weftGre, weftGreRawSocket, kernelVxlan],
   ...[openVswitchVxlan, openVswitchGeneve, openVswitchGre],
 ];
+
+/** One switch that enforces a policy between two guests; the first does not, to say what policy costs. */
+export const policySubjects = [weft, weftPolicy, openVswitchConntrack, linuxBridgeNftables];

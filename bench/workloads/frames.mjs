@@ -29,62 +29,123 @@ function keepOffGeneratorsCore(running) {
     });
 }
 
+/** @type {import('./workload.mjs').Metric[]} */
+const metrics = [
+  { name: 'framesPerSecond', unit: 'frames/s', better: 'higher', text: 'frames delivered to the far guest' },
+  {
+    name: 'framesPerCpuSecond',
+    unit: 'frames/CPU-s',
+    better: 'higher',
+    text: 'frames by CPU time of the switch',
+  },
+  {
+    name: 'offeredPerSecond',
+    unit: 'frames/s',
+    better: null,
+    text: 'frames the generator made; near the delivered ones, it is the limit',
+  },
+  machineCores,
+];
+
+/**
+ * Runs a program of the generator that ends by itself.
+ * @param {import('../testbed.mjs').Testbed} testbed @param {'a' | 'b'} side @param {string[]} args
+ */
+async function generate(testbed, side, ...args) {
+  const run = testbed.guest(side, [program('generator'), ...args]);
+  while (!run.exited) await run.change(1000);
+  if (run.stderr) throw new Error(`generator: ${run.stderr}`);
+}
+
+/** @param {import('../testbed.mjs').Testbed} testbed */
+async function announce(testbed) {
+  for (let count = 0; count < ANNOUNCEMENTS; count++) {
+    await generate(testbed, 'b', 'announce', DEVICE_B, STATION_B);
+    await sleep(50);
+  }
+}
+
+/** Every flow sends, is answered, and sends again. @param {import('../testbed.mjs').Testbed} testbed @param {number} seed */
+async function establish(testbed, seed) {
+  const frames = ['64', String(FLOWS), String(seed)];
+  for (let count = 0; count < ANNOUNCEMENTS; count++) {
+    await generate(testbed, 'a', 'once', DEVICE_A, STATION_A, STATION_B, ...frames);
+    await sleep(50);
+    await generate(testbed, 'b', 'answer', DEVICE_B, STATION_B, STATION_A, ...frames);
+    await sleep(50);
+  }
+}
+
+/**
+ * What arrives of a flood that a program of the generator makes.
+ * @param {'send' | 'fresh'} mode
+ * @param {import('../testbed.mjs').Testbed} testbed @param {import('../subjects/subject.mjs').Running} running
+ * @param {import('./workload.mjs').Timing} timing
+ */
+async function flood(mode, testbed, running, { warmupMs, windowMs, seed }) {
+  const send = [mode, DEVICE_A, STATION_A, STATION_B, '64', String(FLOWS), String(seed)];
+  keepOffGeneratorsCore(running);
+  const generator = testbed.guest('a', ['taskset', '--cpu-list', String(lastCore), program('generator'), ...send]);
+  try {
+    await generator.line((line) => line === 'sending', 5000);
+    await sleep(warmupMs);
+    const look = () => ({
+      at: process.hrtime.bigint(),
+      received: testbed.counters('b', DEVICE_B).rxFrames,
+      sent: testbed.counters('a', DEVICE_A),
+    });
+    const cpu = meterCpu(running);
+    const before = look();
+    await sleep(windowMs);
+    const after = look();
+    const used = cpu();
+    if (generator.exited) throw new Error(`generator ended early: ${generator.stderr}`);
+    const seconds = Number(after.at - before.at) / 1e9;
+    const delivered = after.received - before.received;
+    const offered = after.sent.txFrames + after.sent.txDropped - before.sent.txFrames - before.sent.txDropped;
+    return {
+      framesPerSecond: delivered / seconds,
+      framesPerCpuSecond: perCpuSecond(delivered, used),
+      offeredPerSecond: offered / seconds,
+      machineCores: used.machine / seconds,
+    };
+  } finally {
+    await generator.stop();
+  }
+}
+
 /** @type {import('./workload.mjs').Workload} */
 export const frames64 = {
   name: 'frames-64',
   title: '64-byte frames',
   offload: true,
-  metrics: [
-    { name: 'framesPerSecond', unit: 'frames/s', better: 'higher', text: 'frames delivered to the far guest' },
-    {
-      name: 'framesPerCpuSecond',
-      unit: 'frames/CPU-s',
-      better: 'higher',
-      text: 'frames by CPU time of the switch',
-    },
-    {
-      name: 'offeredPerSecond',
-      unit: 'frames/s',
-      better: null,
-      text: 'frames the generator made; near the delivered ones, it is the limit',
-    },
-    machineCores,
-  ],
-  async measure(testbed, running, { warmupMs, windowMs, seed }) {
-    for (let count = 0; count < ANNOUNCEMENTS; count++) {
-      const announcement = testbed.guest('b', [program('generator'), 'announce', DEVICE_B, STATION_B]);
-      while (!announcement.exited) await announcement.change(1000);
-      if (announcement.stderr) throw new Error(`generator: ${announcement.stderr}`);
-      await sleep(50);
-    }
-    const send = ['send', DEVICE_A, STATION_A, STATION_B, '64', String(FLOWS), String(seed)];
-    keepOffGeneratorsCore(running);
-    const generator = testbed.guest('a', ['taskset', '--cpu-list', String(lastCore), program('generator'), ...send]);
-    try {
-      await generator.line((line) => line === 'sending', 5000);
-      await sleep(warmupMs);
-      const look = () => ({
-        at: process.hrtime.bigint(),
-        received: testbed.counters('b', DEVICE_B).rxFrames,
-        sent: testbed.counters('a', DEVICE_A),
-      });
-      const cpu = meterCpu(running);
-      const before = look();
-      await sleep(windowMs);
-      const after = look();
-      const used = cpu();
-      if (generator.exited) throw new Error(`generator ended early: ${generator.stderr}`);
-      const seconds = Number(after.at - before.at) / 1e9;
-      const delivered = after.received - before.received;
-      const offered = after.sent.txFrames + after.sent.txDropped - before.sent.txFrames - before.sent.txDropped;
-      return {
-        framesPerSecond: delivered / seconds,
-        framesPerCpuSecond: perCpuSecond(delivered, used),
-        offeredPerSecond: offered / seconds,
-        machineCores: used.machine / seconds,
-      };
-    } finally {
-      await generator.stop();
-    }
+  metrics,
+  async measure(testbed, running, timing) {
+    await announce(testbed);
+    return flood('send', testbed, running, timing);
+  },
+};
+
+/** As frames-64, of flows that were answered: for switches that track connections these are established. @type {import('./workload.mjs').Workload} */
+export const frames64Established = {
+  name: 'frames-64-established',
+  title: '64-byte frames of established connections',
+  offload: true,
+  metrics,
+  async measure(testbed, running, timing) {
+    await establish(testbed, timing.seed);
+    return flood('send', testbed, running, timing);
+  },
+};
+
+/** Every frame begins another connection. @type {import('./workload.mjs').Workload} */
+export const newConnections = {
+  name: 'new-connections',
+  title: 'New connections (64-byte UDP)',
+  offload: true,
+  metrics,
+  async measure(testbed, running, timing) {
+    await establish(testbed, timing.seed);
+    return flood('fresh', testbed, running, timing);
   },
 };
