@@ -114,6 +114,7 @@ export function printResults(run, say) {
       say(`  ${target.name.padEnd(20)} ${shown(target.value).padStart(10)}   ${verdict(target)}`);
   }
   if (run.pipeline) printPipeline(run.pipeline, say);
+  if (run.policyPipeline) printPolicyPipeline(run.policyPipeline, say);
   if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
   if (run.merge) printMerge(run.merge, say);
   for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
@@ -159,6 +160,19 @@ function printPipeline(pipeline, say) {
   rows(pipeline.byPorts, 'ports');
   for (const row of pipeline.byStage) say(`  ${`stage ${row.stage}`.padEnd(40)} ${shown(row.nanoseconds.median)}`);
   for (const target of pipeline.targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any} policyPipeline @param {(line: string) => void} say */
+function printPolicyPipeline({ plain, byConnections, byRules, newConnectionsPerSecond, byStage, targets }, say) {
+  say('\nPolicy on memory ports [ns a frame]');
+  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
+    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
+  row('no policy', plain);
+  for (const { size, nanoseconds } of byConnections) row(`${shown(size)} connections`, nanoseconds);
+  for (const { size, nanoseconds } of byRules) row(`${shown(size)} rules`, nanoseconds);
+  for (const { stage, nanoseconds } of byStage) row(`stage ${stage}`, nanoseconds);
+  row('new connections a second', newConnectionsPerSecond);
+  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 
 /** @param {any} overlayPipeline @param {(line: string) => void} say */

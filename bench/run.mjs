@@ -19,6 +19,7 @@ import { measureManyPorts } from './many-ports.mjs';
 import { measureMerge, mergeAbsence } from './merge.mjs';
 import { measureOverlayPipeline } from './overlay-pipeline.mjs';
 import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
+import { measurePolicyPipeline } from './policy-pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
 import { overlaySubjects, policySubjects, subjects } from './subjects/registry.mjs';
 import { weftAbsence } from './subjects/weft.mjs';
@@ -30,7 +31,7 @@ const SEED = 20_260;
 const full = { rounds: 7, seconds: 3, warmup: 1 };
 /** Enough to see a figure above 0 everywhere, short enough to be a test. */
 const smoke = { rounds: 1, seconds: 0.3, warmup: 0.1 };
-const parts = ['many-ports', 'pipeline', 'policy', 'overlay', 'overlay-pipeline', 'merge'];
+const parts = ['many-ports', 'pipeline', 'policy', 'policy-pipeline', 'overlay', 'overlay-pipeline', 'merge'];
 
 /** @param {string} message @returns {never} */
 function refuse(message, status = 2) {
@@ -180,6 +181,9 @@ run.manyPorts = await measurePart(['many-ports'], weftAbsence(), () =>
 const { smoke: isSmoke, seed, rounds } = options;
 run.pipeline = await measurePart(['pipeline'], pipelineAbsence(), () =>
   measurePipeline({ smoke: isSmoke, seed, rounds }),
+);
+run.policyPipeline = await measurePart(['policy-pipeline', 'policy'], pipelineAbsence(), () =>
+  measurePolicyPipeline({ smoke: isSmoke, seed, rounds }),
 );
 run.overlayPipeline = await measurePart(['overlay-pipeline', 'overlay'], pipelineAbsence(), () =>
   measureOverlayPipeline({ smoke: isSmoke, seed, rounds }),

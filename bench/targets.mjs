@@ -69,6 +69,17 @@ export const pipelineTargets = { nanosecondsPerFrame: 120, growth: 1.3 };
 export const overlayPipelineTargets = { addedNanoseconds: 150, growth: 1.3 };
 
 /**
+ * For policy-pipeline.mjs: ns a frame on established connections, growth from 1,000 connections to a million and from ten
+ * rules to 10,000, connections begun a second.
+ */
+export const policyPipelineTargets = {
+  nanosecondsPerFrame: 250,
+  connectionsGrowth: 2,
+  rulesGrowth: 1.3,
+  newConnections: 300_000,
+};
+
+/**
  * @param {{ atLeast?: number, atMost?: number }} target
  * @param {number} value
  */

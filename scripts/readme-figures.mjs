@@ -106,6 +106,13 @@ function overlayPipelineLines({ overlayPipeline }) {
 }
 
 /** @param {Results} run @returns {string[]} */
+function policyPipelineLines({ policyPipeline }) {
+  if (!policyPipeline) return [];
+  const cost = policyPipeline.targets.map((/** @type {any} */ { name, value }) => `${name} ${shown(value)}`);
+  return [`**Policy in the pipeline alone**, frames of 64 octets on memory ports: ${cost.join(', ')}.`, ''];
+}
+
+/** @param {Results} run @returns {string[]} */
 function mergeLines({ merge }) {
   if (!merge) return [];
   const works = { cut: 'segmentation', merge: 'merging', copy: 'memory copy' };
@@ -143,7 +150,13 @@ function manyPortsLines({ manyPorts }) {
 export function benchSection(run) {
   const measured = [
     ...[...tableOf(run), ...policyTable(run), ...overlayTable(run)],
-    ...[...pipelineLines(run), ...overlayPipelineLines(run), ...mergeLines(run), ...manyPortsLines(run)],
+    ...[
+      ...pipelineLines(run),
+      ...policyPipelineLines(run),
+      ...overlayPipelineLines(run),
+      ...mergeLines(run),
+      ...manyPortsLines(run),
+    ],
   ];
   if (run.smoke || measured.length === 0) return UNMEASURED;
   const { machine, versions, rounds, seconds, date } = run;
