@@ -24,6 +24,7 @@ const paths = /** @type {const} */ ({
   fragments: 'pipeline/fragment-table',
   neighbors: 'pipeline/neighbor-table',
   connections: 'pipeline/connection-table',
+  connectionControl: 'pipeline/connection-control',
   loops: 'pipeline/loop-guard',
   machine: 'pipeline/machine',
   pipeline: 'pipeline/pipeline',
@@ -126,14 +127,14 @@ export class MemorySwitch {
   parts(seed, tunnels, capacity) {
     const { modules, pool, counters } = this;
     const { samples, fdb, fragments, connections, neighbors, buckets, loops, kernels } = modules;
-    const connectionMemory = new SharedArrayBuffer(connections.connectionTableSize(capacity));
+    this.connectionMemory = new SharedArrayBuffer(connections.connectionTableSize(capacity));
     return {
       ...{ pool, counters, tunnels },
       kernels: new kernels.Kernels(pool.memory),
       samples: new samples.DropSamples(new SharedArrayBuffer(samples.DROP_SAMPLES_SIZE)),
       fdb: new fdb.Fdb(new SharedArrayBuffer(fdb.fdbSize()), 1, { seed: [seed, seed + 1] }),
       fragments: new fragments.FragmentTable(new SharedArrayBuffer(fragments.fragmentTableSize()), 1),
-      connections: new connections.ConnectionTable(connectionMemory, 1, { capacity }),
+      connections: new connections.ConnectionTable(this.connectionMemory, 1, { capacity }),
       neighbors: new neighbors.NeighborTable(new SharedArrayBuffer(neighbors.neighborTableSize()), 1),
       storm: new buckets.TokenBuckets(new SharedArrayBuffer(buckets.TOKEN_BUCKETS_SIZE)),
       loops: new loops.LoopGuard(new SharedArrayBuffer(loops.LOOP_GUARD_SIZE)),

@@ -115,6 +115,7 @@ export function printResults(run, say) {
   }
   if (run.pipeline) printPipeline(run.pipeline, say);
   if (run.policyPipeline) printPolicyPipeline(run.policyPipeline, say);
+  if (run.policyFlood) printPolicyFlood(run.policyFlood, say);
   if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
   if (run.merge) printMerge(run.merge, say);
   for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
@@ -172,6 +173,12 @@ function printPolicyPipeline({ plain, byConnections, byRules, newConnectionsPerS
   for (const { size, nanoseconds } of byRules) row(`${shown(size)} rules`, nanoseconds);
   for (const { stage, nanoseconds } of byStage) row(`stage ${stage}`, nanoseconds);
   row('new connections a second', newConnectionsPerSecond);
+  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any} policyFlood @param {(line: string) => void} say */
+function printPolicyFlood({ seconds, synsPerSecond, capacity, targets }, say) {
+  say(`\n${seconds} s of ${shown(synsPerSecond)} SYNs a second into ${shown(capacity)} connections`);
   for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 

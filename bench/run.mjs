@@ -19,6 +19,7 @@ import { measureManyPorts } from './many-ports.mjs';
 import { measureMerge, mergeAbsence } from './merge.mjs';
 import { measureOverlayPipeline } from './overlay-pipeline.mjs';
 import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
+import { measurePolicyFlood } from './policy-flood.mjs';
 import { measurePolicyPipeline } from './policy-pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
 import { overlaySubjects, policySubjects, subjects } from './subjects/registry.mjs';
@@ -31,7 +32,16 @@ const SEED = 20_260;
 const full = { rounds: 7, seconds: 3, warmup: 1 };
 /** Enough to see a figure above 0 everywhere, short enough to be a test. */
 const smoke = { rounds: 1, seconds: 0.3, warmup: 0.1 };
-const parts = ['many-ports', 'pipeline', 'policy', 'policy-pipeline', 'overlay', 'overlay-pipeline', 'merge'];
+const parts = [
+  'many-ports',
+  'pipeline',
+  'policy',
+  'policy-pipeline',
+  'policy-flood',
+  'overlay',
+  'overlay-pipeline',
+  'merge',
+];
 
 /** @param {string} message @returns {never} */
 function refuse(message, status = 2) {
@@ -184,6 +194,9 @@ run.pipeline = await measurePart(['pipeline'], pipelineAbsence(), () =>
 );
 run.policyPipeline = await measurePart(['policy-pipeline', 'policy'], pipelineAbsence(), () =>
   measurePolicyPipeline({ smoke: isSmoke, seed, rounds }),
+);
+run.policyFlood = await measurePart(['policy-flood', 'policy'], pipelineAbsence(), () =>
+  measurePolicyFlood({ smoke: isSmoke, seed }),
 );
 run.overlayPipeline = await measurePart(['overlay-pipeline', 'overlay'], pipelineAbsence(), () =>
   measureOverlayPipeline({ smoke: isSmoke, seed, rounds }),
