@@ -112,6 +112,8 @@ export class FramePool {
   readonly packetEnd: Int32Array;
   /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier (0 where it has none). Of a later fragment: the first one's. */
   readonly ports: Int32Array;
+  /** Only of a later fragment: the TCP flags of its first one (of other protocols 0); -1: its first one is not known. */
+  readonly firstFlags: Int32Array;
   /** Number of the frame's connection (pipeline/connection-table.ts); 0: not tracked, -1: it would be a new one. */
   readonly connection: Int32Array;
   /** CONNECTION_... bits of how the frame stands to its connection. */
@@ -173,6 +175,7 @@ export class FramePool {
     this.transport = field();
     this.packetEnd = field();
     this.ports = field();
+    this.firstFlags = field();
     this.connection = field();
     this.connectionState = field();
     this.connectionEpoch = field();
@@ -306,6 +309,7 @@ export class FramePool {
     this.transport[copy] = this.transport[slot] === 0 ? 0 : this.transport[slot] + shift;
     this.packetEnd[copy] = this.packetEnd[slot] + shift;
     this.ports[copy] = this.ports[slot];
+    this.firstFlags[copy] = this.firstFlags[slot];
     this.connection[copy] = this.connection[slot];
     this.connectionState[copy] = this.connectionState[slot];
     this.connectionEpoch[copy] = this.connectionEpoch[slot];

@@ -4,18 +4,18 @@
  *
  *   key     network and ingress port | source | destination, four words each, IPv4 mapped | id | protocol (of IPv6: none)
  *   group   index of the ingress port, for its quota
- *   row     serial, flags, the first one's ports and protocol, the datagram's length, ranges of octets
+ *   row     serial, flags, the first one's ports, protocol and TCP flags, the datagram's length, ranges of octets
  *
  * Every worker has one over the same memory; rows are read and written with the table's lock only. A later fragment whose
  * first was not seen waits in the worker that has it (waiting-fragments.ts); `changes` moves on when that may be over. An
  * entry goes when all octets of its datagram were seen and none waits, when it is older than the timeout (counted from
  * the fragment that came first), or when it gives way. The memory dies with the process, and so do fragments in flight.
  *
- * A datagram is **broken** by a fragment that overlaps another (RFC 5722, for IPv4 too), contradicts its end or protocol,
- * has no octets, ends off a multiple of eight though others follow, or would make it longer than 65,535 octets. That one
- * and all that follow are dropped until the entry expires. The very same place a second time is no overlap: networks
+ * A datagram is **broken** by a fragment that overlaps another (RFC 5722, for IPv4 too) or contradicts its end or protocol.
+ * That one and all that follow are dropped until the entry expires. What can't be a fragment at all does not come here: it
+ * is a fault of that packet alone (wire/packet.ts). The very same place a second time is no overlap: networks
  * duplicate packets (RFC 8200 section 4.5), and its octets are under the same verdict; but a second first fragment must
- * have the same ports. What the ports can't be overwritten by is not looked at: a TCP fragment at offset 1 is a fault of
+ * have the same ports and TCP flags. What the ports can't be overwritten by is not looked at: a TCP fragment at offset 1 is a fault of
  * its own (wire/packet.ts).
  *
  * What an attacker on one port can do to others: nothing. Its datagrams are its own by key; it fills its own quota, where
@@ -36,7 +36,7 @@ import type { FragmentReader } from '../wire/fragment.js';
 import { MAPPED_WORD } from '../wire/ipv6.js';
 import { read32 } from '../wire/octets.js';
 
-/** What becomes of a fragment. It passes, with `foundPorts` and `foundProtocol` of its datagram. */
+/** What becomes of a fragment. It passes, with `foundPorts`, `foundProtocol` and `foundTcpFlags` of its datagram. */
 export const FRAGMENT_PASSES = 0;
 /** Its first was not seen: it is to wait for `entry`, `serial`, `created`. */
 export const FRAGMENT_WAITS = 1;
@@ -86,6 +86,8 @@ const SEEN = 7;
 /** Fragments that wait, in all workers. */
 const WAITING_COUNT = 8;
 const RANGE_COUNT = 9;
+/** Of the first one, if it is TCP. */
+const FIRST_FLAGS = 10;
 /** Ranges of octets: start >>> 3 << 16 | end. */
 const RANGES = 16;
 const ROW_WORDS = RANGES + FRAGMENTS_PER_DATAGRAM_MAX;
@@ -117,6 +119,7 @@ export function openFragmentTable(memory: MemoryDescriptor, workerIndex: number)
 export class FragmentTable {
   foundPorts = 0;
   foundProtocol = 0;
+  foundTcpFlags = 0;
   /** The entry of the fragment asked about last, which of the datagrams it ever was for, and the second it began. */
   entry = 0;
   serial = 0;
@@ -187,15 +190,29 @@ export class FragmentTable {
     key[word + 3] = read32(octets, isIpv6 ? at + 12 : at);
   }
 
-  /** Notes the fragment. `ports` and `protocol` are those of a first one. Returns one of the above. */
-  take(header: FragmentReader, ports: number, protocol: number, limits: FragmentLimits, nowSeconds: number): number {
+  /** Notes the fragment. `ports`, `protocol` and `tcpFlags` are those of a first one. Returns one of the above. */
+  take(
+    header: FragmentReader,
+    ports: number,
+    protocol: number,
+    tcpFlags: number,
+    limits: FragmentLimits,
+    nowSeconds: number,
+  ): number {
     if (!this.lockSoon()) return FRAGMENT_BUSY;
-    const result = this.takeLocked(header, ports, protocol, limits, nowSeconds);
+    const result = this.takeLocked(header, ports, protocol, tcpFlags, limits, nowSeconds);
     this.unlock();
     return result;
   }
 
-  private takeLocked(header: FragmentReader, ports: number, protocol: number, limits: FragmentLimits, now: number) {
+  private takeLocked(
+    header: FragmentReader,
+    ports: number,
+    protocol: number,
+    tcpFlags: number,
+    limits: FragmentLimits,
+    now: number,
+  ): number {
     const entry = this.entryFor(limits, now);
     if (entry === -1) return FRAGMENT_LIMITED;
     const { rows } = this;
@@ -204,14 +221,15 @@ export class FragmentTable {
     this.serial = rows[at + SERIAL];
     this.created = this.table.lastSeen(entry);
     if ((rows[at + FLAGS] & BROKEN) !== 0) return FRAGMENT_BROKEN;
-    if (!header.isSound || this.contradicts(at, header, ports, protocol)) return this.break(at);
+    if (this.contradicts(at, header) || this.isAnotherFirst(at, header, ports, protocol, tcpFlags))
+      return this.break(at);
     const range = ((header.start >>> 3) << 16) | header.end;
     const place = this.placeOf(at, range, header.start, header.end);
     if (place === OVERLAPPING) return this.break(at);
     const isKnown = header.start === 0 || (rows[at + FLAGS] & KNOWN) !== 0;
     if (!isKnown && rows[at + WAITING_COUNT] >= FRAGMENTS_PER_DATAGRAM_MAX) return FRAGMENT_LIMITED;
     if (place === NEW && !this.add(at, range, header)) return FRAGMENT_LIMITED;
-    if (header.start === 0) this.learn(at, ports, protocol);
+    if (header.start === 0) this.learn(at, ports, protocol, tcpFlags);
     if (!isKnown) {
       rows[at + WAITING_COUNT]++;
       return FRAGMENT_WAITS;
@@ -220,15 +238,27 @@ export class FragmentTable {
   }
 
   /** Whether what the fragment says of its datagram can't be, after what others said. */
-  private contradicts(at: number, header: FragmentReader, ports: number, protocol: number): boolean {
+  private contradicts(at: number, header: FragmentReader): boolean {
     const { rows } = this;
     if (rows[at + RANGE_COUNT] !== 0 && rows[at + NAMED_PROTOCOL] !== header.protocol) return true;
     const length = rows[at + LENGTH];
     if (header.isLast) {
       if (length !== 0 ? length !== header.end : header.end <= rows[at + REACH]) return true;
     } else if (length !== 0 && header.end >= length) return true;
-    const isSecond = header.start === 0 && (rows[at + FLAGS] & KNOWN) !== 0;
-    return isSecond && (rows[at + PORTS] !== ports || rows[at + PROTOCOL] !== protocol);
+    return false;
+  }
+
+  /** Whether it would be a first one beside the one that was seen, and not the same. */
+  private isAnotherFirst(
+    at: number,
+    header: FragmentReader,
+    ports: number,
+    protocol: number,
+    tcpFlags: number,
+  ): boolean {
+    const { rows } = this;
+    if (header.start !== 0 || (rows[at + FLAGS] & KNOWN) === 0) return false;
+    return rows[at + PORTS] !== ports || rows[at + PROTOCOL] !== protocol || rows[at + FIRST_FLAGS] !== tcpFlags;
   }
 
   /** Whether these octets are NEW, SEEN_BEFORE as exactly these, or OVERLAPPING others. */
@@ -257,12 +287,13 @@ export class FragmentTable {
     return true;
   }
 
-  private learn(at: number, ports: number, protocol: number): void {
+  private learn(at: number, ports: number, protocol: number, tcpFlags: number): void {
     const { rows } = this;
     if ((rows[at + FLAGS] & KNOWN) === 0 && rows[at + WAITING_COUNT] !== 0) this.announce();
     rows[at + FLAGS] |= KNOWN;
     rows[at + PORTS] = ports;
     rows[at + PROTOCOL] = protocol;
+    rows[at + FIRST_FLAGS] = tcpFlags;
   }
 
   private break(at: number): number {
@@ -277,6 +308,7 @@ export class FragmentTable {
     const at = entry * ROW_WORDS;
     this.foundPorts = rows[at + PORTS];
     this.foundProtocol = rows[at + PROTOCOL];
+    this.foundTcpFlags = rows[at + FIRST_FLAGS];
     const isWhole = rows[at + LENGTH] !== 0 && rows[at + SEEN] === rows[at + LENGTH];
     if (isWhole && rows[at + WAITING_COUNT] === 0) this.table.remove(entry);
     return FRAGMENT_PASSES;

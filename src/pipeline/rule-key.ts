@@ -10,7 +10,7 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protoco
 import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TOS } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, read32 } from '../wire/octets.js';
-import { hasPorts, PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
+import { FRAGMENT_LATER, hasPorts, PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import { TCP_FLAGS } from '../wire/tcp.js';
 
 /** Places in a key. Addresses are four words of network order (signed), IPv4 mapped: 0, 0, 0xffff, address. -1: has none. */
@@ -81,11 +81,12 @@ export function keyOfSlot(key: Int32Array, pool: FramePool, slot: number, vid: n
     key[KEY_ARP_TARGET] = read32(octets, packet + ARP_TARGET_IP);
   }
   // Of a later fragment: the first one's, where that is known.
-  const areKnown = pool.packetFault[slot] === 0 && (pool.transport[slot] !== 0 || pool.ports[slot] !== 0);
+  const isLater = pool.fragment[slot] === FRAGMENT_LATER;
+  const areKnown = pool.packetFault[slot] === 0 && (!isLater || pool.firstFlags[slot] >= 0);
   if (areKnown) setPorts(key, pool.protocol[slot], pool.ports[slot]);
   else setPorts(key, -1, 0);
-  if (areKnown && pool.protocol[slot] === PROTOCOL_TCP && pool.transport[slot] !== 0)
-    key[KEY_TCP_FLAGS] = octets[pool.transport[slot] + TCP_FLAGS];
+  if (areKnown && pool.protocol[slot] === PROTOCOL_TCP)
+    key[KEY_TCP_FLAGS] = isLater ? pool.firstFlags[slot] : octets[pool.transport[slot] + TCP_FLAGS];
 }
 
 /** The four words from `at` become an IPv4 address. */

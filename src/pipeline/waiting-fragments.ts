@@ -58,6 +58,7 @@ export class WaitingFragments {
   /** Of the frames of the batch that `release` filled, by place: what they have from their first fragments; not all are decided. */
   readonly ports = new Int32Array(BATCH_SIZE);
   readonly protocols = new Int32Array(BATCH_SIZE);
+  readonly tcpFlags = new Int32Array(BATCH_SIZE);
   readonly decided = new Uint8Array(BATCH_SIZE);
   private readonly pool: FramePool;
   private readonly table: FragmentTable;
@@ -218,6 +219,7 @@ export class WaitingFragments {
     this.decided[place] = entry === UNDECIDED ? 0 : 1;
     this.ports[place] = table.foundPorts;
     this.protocols[place] = table.foundProtocol;
+    this.tcpFlags[place] = table.foundTcpFlags;
     this.pool.reason[slot] = 0;
     this.pool.policy[slot] = 0;
     batch.push(slot);

@@ -1,6 +1,6 @@
 /**
  * What a fragment says of the datagram it is part of and of its place in it (RFC 791 section 3.2; RFC 8200 section 4.5).
- * Read for packets that PacketReader found to be fragments, so their headers are sound; nothing here is kept. @hot
+ * Read for packets that PacketReader found to be sound fragments; nothing here is kept. @hot
  */
 import {
   IPV4_DESTINATION,
@@ -12,11 +12,8 @@ import {
   IPV4_SOURCE,
   ipv4HeaderSize,
 } from './ipv4.js';
-import { IPV6_DESTINATION, IPV6_FRAGMENT_HEADER_SIZE, IPV6_HEADER_SIZE, IPV6_SOURCE, Ipv6Chain } from './ipv6.js';
+import { IPV6_DESTINATION, IPV6_FRAGMENT_HEADER_SIZE, IPV6_SOURCE, Ipv6Chain } from './ipv6.js';
 import { read16, read32 } from './octets.js';
-
-/** The longest IPv4 packet; the longest payload of an IPv6 header. */
-export const DATAGRAM_SIZE_MAX = 65_535;
 
 /** One fragment's findings; made once and used again for every fragment. */
 export class FragmentReader {
@@ -31,8 +28,6 @@ export class FragmentReader {
   start = 0;
   end = 0;
   isLast = false;
-  /** It has octets, ends on a multiple of eight if others follow, and the datagram it is part of is none too long. */
-  isSound = false;
   private readonly chain = new Ipv6Chain();
 
   /** The packet at `position`, which ends at `end`, in a frame that ends at `frameEnd`. */
@@ -50,7 +45,7 @@ export class FragmentReader {
     this.id = read16(octets, position + IPV4_ID);
     this.protocol = octets[position + IPV4_PROTOCOL];
     this.isLast = (field & IPV4_MORE_FRAGMENTS) === 0;
-    this.place((field & IPV4_FRAGMENT_OFFSET_MASK) << 3, end - position - headerSize, headerSize);
+    this.place((field & IPV4_FRAGMENT_OFFSET_MASK) << 3, end - position - headerSize);
   }
 
   private readIpv6(octets: Uint8Array, position: number, end: number, frameEnd: number): void {
@@ -63,14 +58,11 @@ export class FragmentReader {
     this.id = read32(octets, header + 4);
     this.protocol = octets[header];
     this.isLast = (field & 1) === 0;
-    // What stays in front when the datagram is put together: extension headers up to the fragment header, which goes.
-    this.place(field & 0xfff8, end - header - IPV6_FRAGMENT_HEADER_SIZE, header - position - IPV6_HEADER_SIZE);
+    this.place(field & 0xfff8, end - header - IPV6_FRAGMENT_HEADER_SIZE);
   }
 
-  /** `headers`: octets that count against the datagram's length besides its payload. */
-  private place(start: number, size: number, headers: number): void {
+  private place(start: number, size: number): void {
     this.start = start;
     this.end = start + size;
-    this.isSound = size > 0 && (this.isLast || (size & 7) === 0) && this.end + headers <= DATAGRAM_SIZE_MAX;
   }
 }

@@ -5,6 +5,7 @@ import { RULE_LOG_PER_SECOND, RULE_LOG_RING_SIZE } from '../../src/limits.js';
 import { RuleLog, type RuleMatch } from '../../src/pipeline/rule-log.js';
 import { parseFrame } from '../../src/wire/frame-text.js';
 import { frameLine } from '../../src/wire/print.js';
+import { type FragmentRecipe, fragmentFrame } from '../wire/fragment-frames.js';
 import { type AclDocument, type Sent, TestSwitch, vm } from './test-switch.js';
 
 type Names = { ingress?: string; egress?: string };
@@ -285,5 +286,35 @@ describe('hostile frames (threats.md section 2)', () => {
     octets[21] = 5;
     tested.run({ port: 'a', octets });
     expect(frames(tested, 'a1')?.[0]).toBe(0);
+  });
+});
+
+describe('later fragments', () => {
+  const fragments = (recipe: Partial<FragmentRecipe>) => [
+    { port: 'a', octets: fragmentFrame({ ...recipe, start: 0, size: 24 }) },
+    { port: 'a', octets: fragmentFrame({ ...recipe, start: 24, size: 24, isLast: true, head: new Uint8Array(0) }) },
+  ];
+  const tcp = (flags: number) => Uint8Array.of(0, 7, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0);
+  const sent = (acl: AclDocument, recipe: Partial<FragmentRecipe>) =>
+    lab({ a1: acl }, { a: { ingress: 'a1' } }).run(...fragments(recipe)).length / 2;
+
+  test.each([false, true])('share the verdict that their first one got by its TCP flags (IPv6: %s)', (isIpv6) => {
+    const denies: AclDocument = { default: 'permit', rules: [{ action: 'deny', proto: 'tcp', tcpFlags: 'A/A' }] };
+    const permits: AclDocument = { default: 'deny', rules: [{ action: 'permit', proto: 'tcp', tcpFlags: 'A/A' }] };
+    for (const [flags, isMatched] of [
+      [0x02, false],
+      [0x18, true],
+    ] as const) {
+      expect(sent(denies, { isIpv6, protocol: 6, head: tcp(flags) })).toBe(isMatched ? 0 : 2);
+      expect(sent(permits, { isIpv6, protocol: 6, head: tcp(flags) })).toBe(isMatched ? 2 : 0);
+    }
+  });
+
+  test('share it also where all that was read of their first one is zero', () => {
+    const permits: AclDocument = {
+      default: 'deny',
+      rules: [{ action: 'permit', proto: 'icmp', icmpType: 'echo-reply' }],
+    };
+    expect(sent(permits, { protocol: 1, head: new Uint8Array(8) })).toBe(2);
   });
 });

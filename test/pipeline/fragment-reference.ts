@@ -53,13 +53,17 @@ export class FragmentReference {
   }
 
   private take(now: number, fragment: ReferenceFragment): boolean {
+    if (!fragment.sound) {
+      this.drop(fragment, 'bad_ip_header');
+      return false;
+    }
     this.datagrams = this.datagrams.filter(({ began }) => now - began <= this.timeout);
     let datagram = this.datagrams.find(({ key }) => key === fragment.key);
     if (datagram === undefined) {
       datagram = { key: fragment.key, began: now, seen: [], waiting: [], broken: false };
       this.datagrams.push(datagram);
     }
-    if (datagram.broken || !fragment.sound || datagram.seen.some((other) => clash(other, fragment))) {
+    if (datagram.broken || datagram.seen.some((other) => clash(other, fragment))) {
       datagram.broken = true;
       this.drop(fragment, 'fragment_overlap');
       return false;

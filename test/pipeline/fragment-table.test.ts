@@ -24,6 +24,7 @@ function tableOf(capacity = 1024, memory = new SharedArrayBuffer(fragmentTableSi
 
 interface Asked extends FragmentRecipe {
   readonly port?: number;
+  readonly tcpFlags?: number;
   readonly network?: number;
   readonly now?: number;
   readonly bounds?: typeof limits;
@@ -41,7 +42,7 @@ function take(table: FragmentTable, asked: Asked): number {
   select(table, asked);
   const [source, destination] = asked.ports ?? [1000, 2000];
   const ports = asked.start === 0 ? (source << 16) | destination : 0;
-  return table.take(reader, ports, asked.protocol ?? 17, asked.bounds ?? limits, asked.now ?? 100);
+  return table.take(reader, ports, asked.protocol ?? 17, asked.tcpFlags ?? 0, asked.bounds ?? limits, asked.now ?? 100);
 }
 
 test("a later fragment finds what the first said in another thread's table over the same memory", () => {

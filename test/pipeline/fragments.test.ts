@@ -157,21 +157,16 @@ const broken: readonly (readonly [string, Partial<FragmentRecipe> & { start: num
   ['an overlap inside (reversed teardrop)', { start: 8, size: 16 }],
   ['an overlap around', { start: 0, size: 2800 }],
   ['a second first with other ports', { start: 0, size: 1400, ports: [9, 9] }],
-  ['an end past 65,535 octets', { start: 65_528, size: 100, isLast: true }],
-  ['no octets', { start: 1400, size: 0, isLast: true }],
-  ['an end that is no multiple of eight though more follow', { start: 1400, size: 101 }],
-  ['a last one that ends before others', { start: 0, size: 1400, isLast: true }],
+  ['a last one that ends before others', { start: 1400, size: 1000, isLast: true }],
   ['one behind the last', { start: 4200, size: 8 }],
 ];
 
 /** The first and the last of three, then what breaks the datagram, then what is missing. */
 test.each(versions.flatMap((version) => broken.map((row) => [...version, ...row] as const)))(
   '%s %s %s: %s ends the datagram',
-  (_, isIpv6, __, name, breaker) => {
+  (_, isIpv6, __, ___, bad) => {
     const tested = fragmentSwitch();
     const [first, second, third] = datagram({ isIpv6 });
-    // An atomic fragment is no fragment: a last one at 0 can't be said in either version.
-    const bad = name.startsWith('a last one') ? { ...breaker, start: 1400, size: 1000 } : breaker;
     expect(tested.run(from('d', first), from('d', third))).toHaveLength(2);
     expect(tested.run(from('d', { isIpv6, ...bad }))).toEqual([]);
     expect(tested.run(from('d', second), from('d', first))).toEqual([]);
@@ -179,6 +174,51 @@ test.each(versions.flatMap((version) => broken.map((row) => [...version, ...row]
     expectBaseline(tested);
   },
 );
+
+const impossible: readonly (readonly [string, Partial<FragmentRecipe> & { start: number; size: number }])[] = [
+  ['an end past 65,535 octets', { start: 65_528, size: 100, isLast: true }],
+  ['no octets', { start: 1400, size: 0, isLast: true }],
+  ['no octets of a first one', { start: 0, size: 0 }],
+  ['an end that is no multiple of eight though more follow', { start: 1400, size: 101 }],
+];
+
+/** RFC 8200 section 4.5: that fragment is discarded; it is in no position to end another's datagram. */
+test.each(versions.flatMap((version) => impossible.map((row) => [...version, ...row] as const)))(
+  '%s %s %s: %s is a fault of that fragment, and the datagram goes on without it',
+  (_, isIpv6, __, ___, bad) => {
+    const tested = fragmentSwitch();
+    const [first, second, third] = datagram({ isIpv6 });
+    expect(tested.run(from('d', { isIpv6, ...bad }))).toEqual([]);
+    expect(tested.run(from('d', first), from('d', third))).toHaveLength(2);
+    expect(tested.run(from('d', { isIpv6, ...bad }))).toEqual([]);
+    expect(octetsOf(tested.run(from('d', second)))).toEqual([textOf(second)]);
+    expect(tested.drops()).toEqual({ 'd bad_ip_header': 2 });
+    expectBaseline(tested);
+  },
+);
+
+const tcpHead = (flags: number) => Uint8Array.of(0, 7, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0);
+
+test.each(versions)(
+  'later fragments of %s know the TCP flags of their first one, also those that waited for it',
+  (_, isIpv6) => {
+    const tested = fragmentSwitch();
+    const [first, second, third] = datagram({ isIpv6, protocol: 6, head: tcpHead(0x18) });
+    const later = [second, third].map(({ head: _head, ...rest }) => rest);
+    const waited = tested.run(from('d', later[1]), from('d', first));
+    const sent = [...waited, ...tested.run(from('d', later[0]))];
+    const flags = sent.filter(({ slot }) => tested.pool.transport[slot] === 0);
+    expect(flags.map(({ slot }) => tested.pool.firstFlags[slot])).toEqual([0x18, 0x18]);
+  },
+);
+
+test('a second first fragment with other TCP flags ends the datagram', () => {
+  const tested = fragmentSwitch();
+  const first = { protocol: 6, start: 0, size: 24 };
+  expect(tested.run(from('d', { ...first, head: tcpHead(0x02) }))).toHaveLength(1);
+  expect(tested.run(from('d', { ...first, head: tcpHead(0x10) }), from('d', { ...first, start: 24 }))).toEqual([]);
+  expect(tested.drops()).toEqual({ 'd fragment_overlap': 2 });
+});
 
 test('fragments of one IPv6 id that name different protocols end the datagram', () => {
   const tested = fragmentSwitch();

@@ -304,11 +304,9 @@ export class FrameMaker {
     };
   }
 
-  /** TCP's later fragments do not move a connection on, and rules that ask for flags would not know theirs. */
+  /** TCP's later fragments do not move a connection on. */
   private mayCut(from: Station, { protocol }: IpContent): boolean {
-    if (protocol !== 6) return true;
-    const { acls } = this.document;
-    return !this.isTracked(from) && Object.values(acls).every(({ rules }) => rules.every((rule) => !rule.tcpFlags));
+    return protocol !== 6 || !this.isTracked(from);
   }
 
   /** Fragments and broken headers, in a smaller share; where nothing is tracked, and where somebody insists on sound ones. */

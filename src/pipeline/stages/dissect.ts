@@ -74,6 +74,7 @@ export function dissectFrame(pool: FramePool, slot: number): void {
   pool.transport[slot] = reader.transport;
   pool.packetEnd[slot] = reader.end;
   pool.ports[slot] = reader.ports;
+  if (reader.fragment === FRAGMENT_LATER) pool.firstFlags[slot] = -1;
   pool.connection[slot] = 0;
   pool.connectionState[slot] = 0;
 }

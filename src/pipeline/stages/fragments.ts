@@ -1,13 +1,19 @@
 /**
- * Gives later fragments the ports and the protocol of their datagram's first one, so that all stages behind judge them as
- * they judge that: what drops the first drops them too, and nothing more is needed for it. A later one that comes before
- * its first waits (waiting-fragments.ts); pipeline.ts takes it in again. A fragment whose headers have a fault, the tiny
- * ones among them (RFC 1858, 3128, 7112), is dropped for that: its ports could not be told. @hot
+ * Gives later fragments the ports, the protocol and the TCP flags of their datagram's first one, so that all stages behind
+ * judge them as they judge that: what drops the first drops them too, and nothing more is needed for it. A later one that
+ * comes before its first waits (waiting-fragments.ts); pipeline.ts takes it in again. @hot
+ *
+ * A fragment whose headers have a fault, the tiny ones among them (RFC 1858, 3128, 7112), is dropped for that: its ports
+ * could not be told. So is one that can be a fragment of nothing: empty, not of whole eight octets and not the last, past
+ * the longest datagram. It says nothing about its datagram, which goes on without it (RFC 8200 section 4.5: "that fragment
+ * must be discarded"); only fragments that contradict each other end it (fragment-table.ts).
  */
 import type { Batch } from '../../dataplane/batch.js';
+import type { FramePool } from '../../dataplane/frame-pool.js';
 import { FragmentReader } from '../../wire/fragment.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../../wire/ip-protocol.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../../wire/ip-protocol.js';
 import { FRAGMENT_FIRST, FRAGMENT_NONE, PACKET_IPV6 } from '../../wire/packet.js';
+import { TCP_FLAGS } from '../../wire/tcp.js';
 import { FRAGMENT_BUSY, FRAGMENT_LIMITED, FRAGMENT_PASSES, FRAGMENT_WAITS } from '../fragment-table.js';
 import type { Machine } from '../machine.js';
 import { POLICY_FRAGMENTS } from '../snapshot.js';
@@ -31,6 +37,7 @@ export const fragments: Stage = {
       else if (batch.isReturned && waiting.decided[index] !== 0) {
         pool.ports[slot] = waiting.ports[index];
         pool.protocol[slot] = waiting.protocols[index];
+        pool.firstFlags[slot] = waiting.tcpFlags[index];
       } else follow(machine, slot);
     }
   },
@@ -63,15 +70,29 @@ function follow(machine: Machine, slot: number): void {
   const isIpv6 = pool.packetKind[slot] === PACKET_IPV6;
   reader.read(pool.octets, isIpv6, pool.networkHeader[slot], pool.packetEnd[slot], frameEnd);
   table.select(pool.network[slot], pool.ingressPort[slot], pool.octets, reader);
-  const answer = table.take(reader, pool.ports[slot], pool.protocol[slot], snapshot, machine.nowSeconds);
+  const answer = table.take(
+    reader,
+    pool.ports[slot],
+    pool.protocol[slot],
+    flagsOf(pool, slot),
+    snapshot,
+    machine.nowSeconds,
+  );
   if (answer === FRAGMENT_PASSES) {
     pool.ports[slot] = table.foundPorts;
     pool.protocol[slot] = table.foundProtocol;
+    pool.firstFlags[slot] = table.foundTcpFlags;
   } else if (answer === FRAGMENT_WAITS) {
     if (!waiting.park(machine, slot, table.entry, table.serial, table.created)) refuse(machine, slot);
   } else if (answer !== FRAGMENT_BUSY) pool.reason[slot] = fragmentReasons[answer];
   else if (!waiting.park(machine, slot, UNDECIDED, 0, machine.nowSeconds))
     pool.reason[slot] = fragmentReasons[FRAGMENT_LIMITED];
+}
+
+/** The TCP flags of a first fragment, whose header is whole; of all else 0. */
+function flagsOf(pool: FramePool, slot: number): number {
+  const has = pool.transport[slot] !== 0 && pool.protocol[slot] === PROTOCOL_TCP;
+  return has ? pool.octets[pool.transport[slot] + TCP_FLAGS] : 0;
 }
 
 /** There was no place for it to wait in; the table's row counts it no more. */
