@@ -113,6 +113,15 @@ function policyPipelineLines({ policyPipeline }) {
 }
 
 /** @param {Results} run @returns {string[]} */
+function policyFloodLines({ policyFlood }) {
+  if (!policyFlood) return [];
+  const { seconds, synsPerSecond, capacity, targets } = policyFlood;
+  const flood = `${seconds} s of ${synsPerSecond.toLocaleString('en-US')} SYNs a second`;
+  const what = `**A flood of new connections**, ${flood} from one port into a table of ${capacity.toLocaleString('en-US')}`;
+  return [`${what}: ${targets.map((/** @type {any} */ { name, value }) => `${name} ${shown(value)}`).join(', ')}.`, ''];
+}
+
+/** @param {Results} run @returns {string[]} */
 function mergeLines({ merge }) {
   if (!merge) return [];
   const works = { cut: 'segmentation', merge: 'merging', copy: 'memory copy' };
@@ -153,6 +162,7 @@ export function benchSection(run) {
     ...[
       ...pipelineLines(run),
       ...policyPipelineLines(run),
+      ...policyFloodLines(run),
       ...overlayPipelineLines(run),
       ...mergeLines(run),
       ...manyPortsLines(run),

@@ -48,6 +48,13 @@ interface Results {
     readonly byFdbEntries: readonly SizeRow[];
     readonly targets: readonly { readonly name: string }[];
   };
+  readonly policy: Comparison;
+  readonly policyPipeline: {
+    readonly byConnections: readonly SizeRow[];
+    readonly byRules: readonly SizeRow[];
+    readonly newConnectionsPerSecond: Spread;
+  };
+  readonly policyFlood: { readonly targets: readonly { readonly name: string; readonly met: boolean }[] };
   readonly overlayPipeline: {
     readonly byWork: readonly { readonly work: string; readonly nanoseconds: Spread }[];
     readonly byNetworks: readonly SizeRow[];
@@ -138,6 +145,23 @@ describe('the benchmark', () => {
     expect(results.pipeline.targets.map(({ name }) => name)).toContain(
       'growth with FDB entries from 1,000 on, 500 pairs talking',
     );
+  });
+
+  it('measures a policy between two guests beside others that enforce the same', () => {
+    const { workloads } = results.policy;
+    expect(workloads.map(({ name }) => name)).toEqual(['frames-64-established', 'new-connections']);
+    for (const { metrics } of workloads) {
+      const [delivered] = metrics;
+      expect(Object.keys(delivered!.bySubject)).toEqual(['weft', 'weft-policy', 'ovs-policy', 'linux-policy']);
+      for (const figures of Object.values(delivered!.bySubject)) expect(figures!.median).toBeGreaterThan(0);
+    }
+  });
+
+  it('measures policy on memory ports, and that a flood of connections harms nobody else', () => {
+    const { byConnections, byRules, newConnectionsPerSecond } = results.policyPipeline;
+    for (const row of [...byConnections, ...byRules]) expect(row.nanoseconds.median).toBeGreaterThan(0);
+    expect(newConnectionsPerSecond.median).toBeGreaterThan(0);
+    expect(results.policyFlood.targets.map(({ met }) => met)).toEqual([true, true, true]);
   });
 
   it('measures tunnels on memory ports: each kind, by networks and by remotes', () => {
