@@ -217,8 +217,9 @@ class Recorder implements StageListener {
     ]);
   }
 
-  ingress(stage: Stage): void {
-    if (this.reason !== 0) return;
+  ingress(stage: Stage, batch: Batch): void {
+    // Stages also run for what waited, of which the frame may be none.
+    if (this.reason !== 0 || !holds(batch, this.slot)) return;
     const { pool } = this.machine;
     this.reason = pool.reason[this.slot];
     const rule = stage.rule?.(this.machine, this.slot) ?? 0;
@@ -310,4 +311,8 @@ class Recorder implements StageListener {
 
 function isDeparture(stage: string): boolean {
   return stage === 'transmit' || stage === 'encap';
+}
+
+function holds({ slots, count }: Batch, slot: number): boolean {
+  return slots.subarray(0, count).includes(slot);
 }
