@@ -102,9 +102,8 @@ export const RULE_LOG_OCTETS = 128;
 export const RULE_LOG_RING_SIZE = 256 * 1024;
 /** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
 export const REPLIES_PER_BATCH_MAX = 64;
-/** Bindings of addresses to MACs over all networks that suppress ARP and ND, and of those what one port may have taught. */
+/** Bindings of addresses to MACs over all networks that suppress ARP and ND or have routers, unless the configuration says. */
 export const NEIGHBOR_CAPACITY = 65_536;
-export const NEIGHBORS_PER_PORT = 1024;
 /** What all hosts behind one underlay may have taught. */
 export const NEIGHBORS_PER_UNDERLAY = 32_768;
 /** New or changed bindings a port may teach in a second. What it repeats costs no lock and is not counted. */

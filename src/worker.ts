@@ -36,7 +36,7 @@ import { openFragmentTable } from './pipeline/fragment-table.js';
 import { InjectionRing } from './pipeline/injection-ring.js';
 import { LoopGuard } from './pipeline/loop-guard.js';
 import { Machine } from './pipeline/machine.js';
-import { openNeighborTable } from './pipeline/neighbor-table.js';
+import { type NeighborMemory, openNeighborTable } from './pipeline/neighbor-table.js';
 import { PuntRing } from './pipeline/punt-ring.js';
 import { RuleCounters } from './pipeline/rule-counters.js';
 import { RuleLog } from './pipeline/rule-log.js';
@@ -57,7 +57,7 @@ export interface WorkerStart {
   readonly loops: SharedArrayBuffer;
   readonly fdb: FdbMemory;
   readonly tunnels: MemoryDescriptor;
-  readonly neighbors: MemoryDescriptor;
+  readonly neighbors: NeighborMemory;
   readonly connections: ConnectionMemory;
   readonly fragments: MemoryDescriptor;
   /** By worker: frames for the main thread. */

@@ -27,7 +27,15 @@ export interface RpcMethod {
 }
 
 /** What can stand at a place of the command line, for completion. A list: these words. */
-export type CompletionHint = 'port' | 'network' | 'port-key' | 'network-key' | 'file' | 'none' | readonly string[];
+export type CompletionHint =
+  | 'port'
+  | 'network'
+  | 'router'
+  | 'port-key'
+  | 'network-key'
+  | 'file'
+  | 'none'
+  | readonly string[];
 
 export interface CommandArgument {
   readonly name: string;

@@ -39,7 +39,7 @@ const MAPPED = 0xffff;
  * that moves finds its gateway again; a network's first router there is one station with its address service, whose
  * advertisements name it as the gateway. The outside address is one host's, and so is the MAC that is made of it.
  */
-function interfaceMacs(routers: ReadonlyMap<string, ResolvedRouter>): Map<ResolvedRouterInterface, Uint8Array> {
+export function interfaceMacs(routers: ReadonlyMap<string, ResolvedRouter>): Map<ResolvedRouterInterface, Uint8Array> {
   const macs = new Map<ResolvedRouterInterface, Uint8Array>();
   const routed = new Set<string>();
   for (const [name, { interfaces }] of routers) {

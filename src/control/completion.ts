@@ -1,6 +1,6 @@
 /**
  * Shell completion scripts, generated from the registry: words and options are in the script, so they appear at once;
- * names of ports and networks are asked of the running daemon by `weft complete KIND`, silently without one. No state.
+ * names of ports, networks and routers are asked of the running daemon by `weft complete KIND`, silently without one. No state.
  */
 import type { Command, CompletionHint } from './command.js';
 
@@ -42,6 +42,8 @@ export const NOUNS: Readonly<Record<string, string>> = {
   network: 'Networks: who can reach whom.',
   acl: 'ACLs: what may pass, rule by rule.',
   group: 'Security groups: what machines may send and be sent.',
+  router: 'Routers: what leads from network to network.',
+  neighbor: 'Stations that routers know, by their addresses.',
   tunnel: 'Tunnels: how networks reach other hosts.',
   dhcp: 'Addresses that the address service has given.',
   fdb: 'Stations: which address is behind which port.',

@@ -98,7 +98,7 @@ export class Controller {
     checks: DocumentChecks,
     indices: Indices,
     generation: number,
-    connectionCapacity: number,
+    { conntrack, neighbors }: ResolvedConfig,
   ) {
     this.options = options;
     this.store = store;
@@ -113,7 +113,8 @@ export class Controller {
       kinds: options.kinds,
       log: options.log,
       firstSnapshot: compile(EMPTY.resolved, indices, () => undefined, this.epoch),
-      connectionCapacity,
+      connectionCapacity: conntrack.capacity,
+      neighborCapacity: neighbors.capacity,
       portChanged: (index) => this.askRecompile(index),
     });
     this.acls = new AclCompiler(this.dataplane.ruleNumbers);
@@ -130,9 +131,8 @@ export class Controller {
     const start = await chooseStart(readOperatorFile(options.configFile), loaded, check);
     for (const warning of start.warnings) options.log.warn({}, warning);
     const indices = readIndices(start.saved?.indices);
-    const { capacity } = start.resolved.conntrack;
     const generation = loaded.nextGeneration - 1;
-    const controller = new Controller(options, store, checks, indices ?? new Indices(), generation, capacity);
+    const controller = new Controller(options, store, checks, indices ?? new Indices(), generation, start.resolved);
     try {
       await controller.dataplane.workers.started();
       controller.adoptFdb(start.resolved, indices !== undefined);
@@ -386,15 +386,21 @@ export class Controller {
     this.epoch++;
     const upPort = (name: string) => this.upPort(name, indices);
     const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
-    const { capacity } = config.conntrack;
-    if (capacity !== this.dataplane.connections.capacity)
-      this.options.log.warn(
-        { capacity },
-        'settings.conntrack.capacity counts from the next start, without the connections there are',
-      );
+    this.warnOfCapacities(config);
     const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups, this.acls, this.routers);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
     for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
+  }
+
+  private warnOfCapacities({ conntrack, neighbors }: ResolvedConfig): void {
+    const { dataplane, options } = this;
+    if (conntrack.capacity !== dataplane.connections.capacity)
+      options.log.warn(
+        { capacity: conntrack.capacity },
+        'settings.conntrack.capacity counts from the next start, without the connections there are',
+      );
+    if (neighbors.capacity !== dataplane.neighbors.capacity)
+      options.log.warn({ capacity: neighbors.capacity }, 'settings.neighbors.capacity counts from the next start');
   }
 
   /** Whoever is behind an untagged port of a tunnelled network is to know what fits, not to find out. */

@@ -62,6 +62,8 @@ export interface DataplaneOptions {
   readonly firstSnapshot: Snapshot;
   /** Connections that there is room for. */
   readonly connectionCapacity: number;
+  /** Stations' addresses that there is room for. */
+  readonly neighborCapacity: number;
   /** A port came, went or changed: compile and publish a new snapshot. */
   readonly portChanged: (index: number) => void;
 }
@@ -85,7 +87,7 @@ export class Dataplane {
   readonly fdbSurvived: boolean;
   private readonly fdbMemory: SharedMemory;
   private readonly connectionMemory: SharedMemory;
-  private readonly neighborMemory = anonymousMemory(neighborTableSize());
+  private readonly neighborMemory: SharedMemory;
   private readonly fragmentMemory = anonymousMemory(fragmentTableSize());
   private readonly fragments: FragmentTable;
   private readonly storm = new SharedArrayBuffer(TOKEN_BUCKETS_SIZE);
@@ -121,7 +123,9 @@ export class Dataplane {
     const tunnelMemory = fileMemory(tunnelFile, { ...TUNNEL_LAYOUT, size: TUNNEL_TABLE_SIZE });
     this.tunnels = new TunnelServer(tunnelMemory, this.fdb, () => this.workers.seats);
     this.bfd = new BfdServer(this.tunnels, options.log);
-    this.neighbors = new NeighborControl(this.neighborMemory.buffer);
+    const neighborRoom = { capacity: options.neighborCapacity };
+    this.neighborMemory = anonymousMemory(neighborTableSize(neighborRoom.capacity));
+    this.neighbors = new NeighborControl(this.neighborMemory.buffer, neighborRoom);
     this.fragments = new FragmentTable(this.fragmentMemory.buffer, MAIN_OWNER);
     this.addresses = this.openAddressService(options.stateDirectory);
     const ruleCounters = Array.from({ length: options.workers }, () => new SharedArrayBuffer(RULE_COUNTERS_SIZE));
@@ -149,7 +153,7 @@ export class Dataplane {
         tunnels: this.tunnels.descriptor,
         punts: this.readPunts(options.workers),
         injections: this.openInjections(options.workers),
-        neighbors: this.neighborMemory.descriptor,
+        neighbors: { memory: this.neighborMemory.descriptor, ...neighborRoom },
         connections: { memory: this.connectionMemory.descriptor, capacity },
         fragments: this.fragmentMemory.descriptor,
         ruleCounters,

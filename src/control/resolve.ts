@@ -93,7 +93,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
       acls,
       groups,
       subnets,
-      neighborQueue: neighbors.queue,
+      neighbors,
       routers,
     },
     faults,

@@ -246,8 +246,8 @@ export interface ResolvedConfig {
   readonly ports: ReadonlyMap<string, ResolvedPort>;
   readonly networks: ReadonlyMap<string, ResolvedNetwork>;
   readonly acls: ReadonlyMap<string, ResolvedAcl>;
-  /** Packets kept for a station whose MAC is not known yet. */
-  readonly neighborQueue: number;
+  /** Bindings of addresses to MACs in all, of those what one port may teach, and packets kept for a MAC not known yet. */
+  readonly neighbors: { readonly capacity: number; readonly perPort: number; readonly queue: number };
   readonly routers: ReadonlyMap<string, ResolvedRouter>;
   readonly groups: ReadonlyMap<string, ResolvedGroup>;
   readonly subnets: ReadonlyMap<string, ResolvedSubnet>;

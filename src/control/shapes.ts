@@ -269,6 +269,56 @@ export interface DhcpLeaseRow {
   readonly fixed: boolean;
 }
 
+export interface RouterRow {
+  readonly name: string;
+  readonly interfaces: readonly { readonly network: string; readonly addresses: readonly string[] }[];
+  /** Static ones. */
+  readonly routeCount: number;
+  /** The network outside. */
+  readonly external?: string;
+}
+
+export interface RouterInterfaceRow {
+  readonly network: string;
+  /** With the lengths of their prefixes. */
+  readonly addresses: readonly string[];
+  readonly mac: string;
+}
+
+export interface RouteRow {
+  readonly to: string;
+  /** The next hop, several that share the traffic, or the word `blackhole`. */
+  readonly via: string | readonly string[];
+  /** Of the next hop; of several the best. */
+  readonly state: NeighborRow['state'] | 'unresolved' | 'blackhole';
+}
+
+export interface RouterDetail {
+  readonly name: string;
+  readonly interfaces: readonly RouterInterfaceRow[];
+  readonly routes: readonly RouteRow[];
+  /** As the configuration has them, with its defaults. */
+  readonly external?: JsonObject;
+  readonly floating?: Readonly<Record<string, string>>;
+  readonly forwards?: readonly JsonObject[];
+}
+
+/** A station that a router can send to. */
+export interface NeighborRow {
+  readonly router: string;
+  readonly network: string;
+  readonly address: string;
+  readonly mac: string;
+  /** Of the configuration; heard lately; not heard for a while. */
+  readonly state: 'static' | 'reachable' | 'stale';
+  /** Which it was heard behind. */
+  readonly port?: string;
+  /** Another MAC claimed the address lately. */
+  readonly contested?: true;
+  /** Since it was heard; 0 for a static one. */
+  readonly ageSeconds: number;
+}
+
 export interface AclRow {
   readonly name: string;
   readonly default: 'permit' | 'deny';

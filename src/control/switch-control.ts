@@ -20,10 +20,13 @@ import type {
   GroupRow,
   HealthResult,
   JsonObject,
+  NeighborRow,
   NetworkDetail,
   NetworkRow,
   PortDetail,
   PortRow,
+  RouterDetail,
+  RouterRow,
   StatsResult,
   StatusResult,
   TraceResult,
@@ -95,6 +98,12 @@ export interface SwitchControl {
   /** Forgets connections; returns how many. */
   conntrackFlush(port?: string): Promise<number>;
   conntrackStats(): Promise<ConntrackStats>;
+
+  routerList(): Promise<readonly RouterRow[]>;
+  /** One router with its routes. */
+  routerShow(name: string): Promise<RouterDetail>;
+  /** The stations that routers know, by router, network and address. */
+  neighborList(): Promise<readonly NeighborRow[]>;
 
   /** Addresses that the address service has given, by subnet, then by address. */
   dhcpLeases(): Promise<readonly DhcpLeaseRow[]>;

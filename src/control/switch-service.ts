@@ -19,6 +19,7 @@ import { outerDatagram } from './outer-datagram.js';
 import { networkMtu } from './overlay-mtu.js';
 import { remoteFault } from './resolve-tunnels.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
+import { neighborRows, routerDetail, routerRows } from './router-rows.js';
 import type {
   AclDetail,
   AclRow,
@@ -32,10 +33,13 @@ import type {
   GroupRow,
   HealthResult,
   JsonObject,
+  NeighborRow,
   NetworkDetail,
   NetworkRow,
   PortDetail,
   PortRow,
+  RouterDetail,
+  RouterRow,
   StatsResult,
   StatusResult,
   TraceResult,
@@ -337,6 +341,22 @@ export class SwitchService implements SwitchControl {
     if (network.tunnel === undefined)
       throw refusal('bad-request', `network ${name} is ${network.type}: it has no tunnels`);
     return new TunnelRows(dataplane, running).detail(name, network, network.tunnel);
+  }
+
+  async routerList(): Promise<readonly RouterRow[]> {
+    return routerRows(this.controller.running);
+  }
+
+  async routerShow(name: string): Promise<RouterDetail> {
+    const { dataplane, running } = this.controller;
+    const detail = routerDetail(dataplane, running, name);
+    const names = [...running.checked.resolved.routers.keys()];
+    if (detail === undefined) throw refusal('not-found', `no router named ${name}${didYouMean(name, names)}`);
+    return detail;
+  }
+
+  async neighborList(): Promise<readonly NeighborRow[]> {
+    return neighborRows(this.controller.dataplane, this.controller.running);
   }
 
   async dhcpLeases(): Promise<readonly DhcpLeaseRow[]> {

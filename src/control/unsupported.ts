@@ -19,8 +19,6 @@ interface Unsupported {
 }
 
 export const unsupported: readonly Unsupported[] = [
-  { at: 'settings.neighbors.capacity', what: 'size the table of neighbours' },
-  { at: 'settings.neighbors.perPort', what: 'limit neighbours by configuration' },
   { at: 'settings.limits.dns', what: 'answer DNS' },
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },

@@ -5,7 +5,7 @@
  */
 
 import { NEVER_AGES } from '../dataplane/shared-table.js';
-import { NEIGHBOR_CAPACITY, PORTS_MAX } from '../limits.js';
+import { PORTS_MAX } from '../limits.js';
 import { MAIN_OWNER } from './fdb-control.js';
 import {
   NEIGHBOR_CONTESTED,
@@ -180,7 +180,8 @@ export class NeighborControl extends NeighborTable {
 
   /** A table over a copy of the memory, for `weft trace` to learn into. */
   copy(): NeighborControl {
-    const { byteOffset = 0, capacity = NEIGHBOR_CAPACITY } = this.options;
+    const { capacity } = this;
+    const { byteOffset = 0 } = this.options;
     this.lock();
     const copied = this.memory.slice(byteOffset, byteOffset + neighborTableSize(capacity));
     this.table.unlock(this.owner);

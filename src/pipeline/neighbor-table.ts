@@ -68,10 +68,16 @@ export function neighborTableSize(capacity: number = NEIGHBOR_CAPACITY): number 
   return sharedTableSize(shapeOf(capacity));
 }
 
+/** How workers find the table. */
+export interface NeighborMemory {
+  readonly memory: MemoryDescriptor;
+  readonly capacity: number;
+}
+
 /** A worker's table over memory that the main thread made. */
-export function openNeighborTable(memory: MemoryDescriptor, workerIndex: number): NeighborTable {
+export function openNeighborTable({ memory, capacity }: NeighborMemory, workerIndex: number): NeighborTable {
   const { buffer, byteOffset } = attachSharedMemory(memory);
-  return new NeighborTable(buffer, workerIndex + 1, { byteOffset });
+  return new NeighborTable(buffer, workerIndex + 1, { byteOffset, capacity });
 }
 
 export class NeighborTable {
@@ -81,6 +87,8 @@ export class NeighborTable {
   foundFlags = 0;
   /** Of `findLatest`: seconds since it was heard. */
   foundAge = 0;
+  /** Bindings there is room for. */
+  readonly capacity: number;
   protected readonly table: SharedTable;
   protected readonly owner: number;
   protected readonly key = new Int32Array(NEIGHBOR_KEY_WORDS);
@@ -89,7 +97,8 @@ export class NeighborTable {
 
   /** Over zeroed memory of `neighborTableSize` octets, or a table already. `owner`: a positive number, one per thread. */
   constructor(memory: ArrayBufferLike, owner: number, options: NeighborOptions = {}) {
-    const shape = shapeOf(options.capacity ?? NEIGHBOR_CAPACITY);
+    this.capacity = options.capacity ?? NEIGHBOR_CAPACITY;
+    const shape = shapeOf(this.capacity);
     this.table = new SharedTable(memory, options.byteOffset ?? 0, shape, options.seed);
     this.owner = owner;
   }

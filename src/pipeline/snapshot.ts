@@ -180,6 +180,8 @@ export interface Snapshot {
   readonly routing: RoutingTables;
   /** Packets that are kept for a station whose MAC is not known yet. */
   readonly neighborQueue: number;
+  /** Bindings of addresses to MACs that one port may teach. */
+  readonly neighborsPerPort: number;
 
   /** ACLs in use. */
   readonly acls: readonly CompiledAcl[];

@@ -296,8 +296,6 @@ describe('what this version does not do yet', () => {
   const router = (keys: string) =>
     `networks: { n: { type: local }, o: { type: local } }\nrouters: { r: { interfaces: { n: 192.0.2.1/24 }, ${keys} } }`;
   const uses: Record<string, string> = {
-    'settings.neighbors.capacity': 'settings: { neighbors: { capacity: 5 } }',
-    'settings.neighbors.perPort': 'settings: { neighbors: { perPort: 5 } }',
     'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',

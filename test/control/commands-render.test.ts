@@ -62,6 +62,33 @@ describe('text for a person', () => {
     `);
   });
 
+  it('shows routers, and the stations they know', async () => {
+    expect(await output('router', 'list')).toMatchInlineSnapshot(`
+      "NAME  INTERFACES                                      ROUTES  EXTERNAL
+      r1    red:10.0.0.1/24,fd00::1/64 ext:203.0.113.10/24       2  ext"
+    `);
+    expect(await output('router', 'show', 'r1')).toMatchInlineSnapshot(`
+      "name      r1
+      external  ext, inside addresses are hidden (snat)
+
+      NETWORK  MAC                ADDRESSES
+      red      06:00:00:00:00:01  10.0.0.1/24 fd00::1/64
+      ext      06:00:00:00:00:02  203.0.113.10/24
+
+      TO            VIA                      STATE
+      0.0.0.0/0     203.0.113.1 203.0.113.2  reachable
+      192.0.2.0/24  blackhole                blackhole
+
+      floating 203.0.113.20 to 10.0.0.5
+      forward tcp port 8080 to 10.0.0.5:80"
+    `);
+    expect(await output('neighbor', 'list')).toMatchInlineSnapshot(`
+      "ROUTER  NETWORK  ADDRESS   MAC                PORT     AGE  STATE
+      r1      red      10.0.0.5  52:54:00:00:00:01  -          -  static
+      r1      red      10.0.0.6  52:54:00:00:00:02  vm2   1m 10s  stale, contested"
+    `);
+  });
+
   it('shows the state of the switch', async () => {
     expect(await output('status')).toMatchInlineSnapshot(`
       "weft      0.1.0, pid 4242, up 1d 2h

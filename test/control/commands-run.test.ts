@@ -4,7 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CliOptions, type Outcome, runCli } from './cli-fixture.js';
-import { fakeDrops, fakeNetworks, fakePorts, fakeTrace, fakeTunnels } from './fake-switch.js';
+import {
+  fakeDrops,
+  fakeNeighbors,
+  fakeNetworks,
+  fakePorts,
+  fakeRouter,
+  fakeTrace,
+  fakeTunnels,
+} from './fake-switch.js';
 import { RpcFixture, until } from './rpc-fixture.js';
 
 let fixture: RpcFixture;
@@ -46,6 +54,9 @@ describe('--json', () => {
       ports: [{ name: 'vm1', rx: { frames: 1000, forwarded: 997 } }],
     });
     expect(await json('tunnel', 'list')).toEqual(fakeTunnels);
+    expect(await json('router', 'list')).toEqual(await fixture.control.routerList());
+    expect(await json('router', 'show', 'r1')).toEqual(fakeRouter);
+    expect(await json('neighbor', 'list')).toEqual(fakeNeighbors);
     expect(await json('acl', 'list')).toEqual(await fixture.control.aclList());
     expect(await json('acl', 'show', 'a1')).toEqual(await fixture.control.aclShow('a1'));
     expect(await json('tunnel', 'show', 'overlay')).toEqual(await fixture.control.tunnelShow('overlay'));

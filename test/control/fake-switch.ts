@@ -13,10 +13,13 @@ import type {
   GroupRow,
   HealthResult,
   JsonObject,
+  NeighborRow,
   NetworkDetail,
   NetworkRow,
   PortDetail,
   PortRow,
+  RouterDetail,
+  RouterRow,
   StatsResult,
   StatusResult,
   TraceResult,
@@ -80,6 +83,35 @@ export const fakeDrops: readonly DropRow[] = [
 export const fakeNetworks: readonly NetworkRow[] = [
   { name: 'red', type: 'vlan', id: 10, mtu: 1500, ports: ['vm1', 'fw'] },
   { name: 'lab', type: 'local', mtu: 1500, ports: [] },
+];
+
+export const fakeRouter: RouterDetail = {
+  name: 'r1',
+  interfaces: [
+    { network: 'red', addresses: ['10.0.0.1/24', 'fd00::1/64'], mac: '06:00:00:00:00:01' },
+    { network: 'ext', addresses: ['203.0.113.10/24'], mac: '06:00:00:00:00:02' },
+  ],
+  routes: [
+    { to: '0.0.0.0/0', via: ['203.0.113.1', '203.0.113.2'], state: 'reachable' },
+    { to: '192.0.2.0/24', via: 'blackhole', state: 'blackhole' },
+  ],
+  external: { network: 'ext', addresses: ['203.0.113.10/24'], snat: true },
+  floating: { '203.0.113.20': '10.0.0.5' },
+  forwards: [{ proto: 'tcp', port: '8080', to: '10.0.0.5:80' }],
+};
+
+export const fakeNeighbors: readonly NeighborRow[] = [
+  { router: 'r1', network: 'red', address: '10.0.0.5', mac: '52:54:00:00:00:01', state: 'static', ageSeconds: 0 },
+  {
+    router: 'r1',
+    network: 'red',
+    address: '10.0.0.6',
+    mac: '52:54:00:00:00:02',
+    state: 'stale',
+    port: 'vm2',
+    contested: true,
+    ageSeconds: 70,
+  },
 ];
 
 export const fakeGroup: GroupDetail = {
@@ -393,6 +425,20 @@ export class FakeSwitch implements SwitchControl {
         fixed: false,
       },
     ];
+  }
+
+  async routerList(): Promise<readonly RouterRow[]> {
+    const { name, interfaces, routes } = fakeRouter;
+    return [{ name, interfaces, routeCount: routes.length, external: 'ext' }];
+  }
+
+  async routerShow(name: string): Promise<RouterDetail> {
+    this.calls.push(['routerShow', name]);
+    return { ...fakeRouter, name };
+  }
+
+  async neighborList(): Promise<readonly NeighborRow[]> {
+    return fakeNeighbors;
   }
 
   async groupList(): Promise<readonly GroupRow[]> {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { RX_CONSUMED, TX_FRAMES, TX_GENERATED } from '../../src/dataplane/counters.js';
-import { MAC_AGE_DEFAULT_S, NEIGHBORS_PER_PORT, NEIGHBORS_PER_UNDERLAY } from '../../src/limits.js';
+import { MAC_AGE_DEFAULT_S, NEIGHBORS_PER_UNDERLAY } from '../../src/limits.js';
 import { CONSUMED } from '../../src/pipeline/machine.js';
 import { PORT_CLOSED } from '../../src/pipeline/snapshot.js';
 import { responders } from '../../src/pipeline/stages/responders.js';
@@ -334,13 +334,14 @@ describe('bindings are learned', () => {
   });
 
   test('by a port only up to its quota', () => {
-    const tested = new TestSwitch(threePorts(), { neighborEntries: 4096 });
-    for (let index = 0; index < NEIGHBORS_PER_PORT + 100; index++) {
+    const settings = { neighbors: { perPort: 300 } };
+    const tested = new TestSwitch({ ...threePorts(), settings }, { neighborEntries: 4096 });
+    for (let index = 0; index < 400; index++) {
       const sender = `198.51.${100 + (index >> 8)}.${index & 255}`;
       tested.now += 1;
       tested.run({ port: 'a', octets: arpFrame({ from: A, sender, target: sender }) });
     }
-    expect(tested.neighbors.learnedByPort(tested.index('a'))).toBe(NEIGHBORS_PER_PORT);
+    expect(tested.neighbors.learnedByPort(tested.index('a'))).toBe(300);
     tested.run({ port: 'b', octets: announceB });
     expect(answerTo(tested, askA)).toBeDefined();
   });
@@ -436,13 +437,14 @@ describe('with tunnels', () => {
 
   test('an underlay may teach more than a port', () => {
     const tested = new TestSwitch(overlay, { neighborEntries: 2048 });
-    for (let index = 0; index < NEIGHBORS_PER_PORT + 100; index++) {
+    const perPort = tested.snapshot.neighborsPerPort;
+    for (let index = 0; index < perPort + 100; index++) {
       const sender = `198.51.${100 + (index >> 8)}.${index & 255}`;
       tested.now += 1;
       tested.run(through(arpFrame({ from: B, sender, target: sender })));
     }
-    expect(NEIGHBORS_PER_UNDERLAY).toBeGreaterThan(NEIGHBORS_PER_PORT);
-    expect(tested.neighbors.learnedByPort(tested.index(UNDERLAY))).toBe(NEIGHBORS_PER_PORT + 100);
+    expect(NEIGHBORS_PER_UNDERLAY).toBeGreaterThan(perPort);
+    expect(tested.neighbors.learnedByPort(tested.index(UNDERLAY))).toBe(perPort + 100);
     expect(tested.tunnels.find(anyNetwork(tested.index(UNDERLAY)), 0, 0, 0, 0)).toBe(0);
   });
 });

@@ -3,7 +3,7 @@ import { type CliContext, type Command, type CommandInput, UsageError } from '..
 import { completionScript, SHELLS } from '../completion.js';
 import { networkSchema, portSchema } from '../config-keys.js';
 import { keysOf } from '../key-values.js';
-import type { NetworkRow, PortRow } from '../shapes.js';
+import type { NetworkRow, PortRow, RouterRow } from '../shapes.js';
 import { didYouMean } from '../suggest.js';
 
 async function printScript(context: CliContext, input: CommandInput): Promise<number> {
@@ -27,6 +27,8 @@ async function namesOf(kind: string, context: CliContext): Promise<readonly stri
   if (kind === 'port') return ((await context.call('port.list', {})) as readonly PortRow[]).map(({ name }) => name);
   if (kind === 'network')
     return ((await context.call('network.list', {})) as readonly NetworkRow[]).map(({ name }) => name);
+  if (kind === 'router')
+    return ((await context.call('router.list', {})) as readonly RouterRow[]).map(({ name }) => name);
   const schema = kind === 'port-key' ? await portSchema() : kind === 'network-key' ? await networkSchema() : {};
   return (keysOf(schema) ?? []).map((key) => `${key}=`);
 }
@@ -35,7 +37,7 @@ const completion: Command = {
   words: 'completion',
   summary: 'Print a completion script for bash, zsh or fish.',
   description: [
-    'Commands, options and configuration keys complete at once; names of ports and networks are asked of the running daemon, and silently left out without one.',
+    'Commands, options and configuration keys complete at once; names of ports, networks and routers are asked of the running daemon, and silently left out without one.',
   ],
   arguments: [{ name: 'shell', summary: SHELLS.join(', '), required: true, completes: SHELLS }],
   options: [],
@@ -50,7 +52,9 @@ const completion: Command = {
 const complete: Command = {
   words: 'complete',
   summary: 'Print the names of a kind, for completion scripts.',
-  description: ['Prints port, network, port-key or network-key names, one a line; nothing if no daemon answers.'],
+  description: [
+    'Prints port, network, router, port-key or network-key names, one a line; nothing if no daemon answers.',
+  ],
   arguments: [{ name: 'kind', summary: 'what to name', required: true, completes: 'none' }],
   options: [],
   examples: [{ command: 'weft complete port', shows: 'the names of the ports' }],

@@ -13,6 +13,7 @@ import { fdbCommands } from './fdb.js';
 import { groupCommands } from './group.js';
 import { networkCommands } from './network.js';
 import { portCommands } from './port.js';
+import { routerCommands } from './router.js';
 import { schemaCommands } from './schema.js';
 import { statsCommands } from './stats.js';
 import { statusCommands } from './status.js';
@@ -32,6 +33,7 @@ export const commands: readonly Command[] = [
   ...fdbCommands,
   ...aclCommands,
   ...groupCommands,
+  ...routerCommands,
   ...tunnelCommands,
   ...conntrackCommands,
   ...dhcpCommands,

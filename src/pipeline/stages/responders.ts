@@ -13,7 +13,7 @@
  * Frames with a tag of their own (of 802.1ad tunnel ports) are passed by: their addresses are of another network than ours.
  */
 import type { Batch } from '../../dataplane/batch.js';
-import { NEIGHBORS_LEARNED_PER_SECOND, NEIGHBORS_PER_PORT, NEIGHBORS_PER_UNDERLAY } from '../../limits.js';
+import { NEIGHBORS_LEARNED_PER_SECOND, NEIGHBORS_PER_UNDERLAY } from '../../limits.js';
 import { macWordsText } from '../../wire/address.js';
 import {
   ARP_OPERATION,
@@ -156,7 +156,7 @@ function learn(machine: Machine, slot: number, flags: number): void {
   if (neighbors.isKnown(high, low, flags, port, now, ages[pool.network[slot]])) return;
   const bucket = port * BUCKETS_PER_PORT + BUCKET_NEIGHBORS;
   if (!machine.storm.take(bucket, NEIGHBORS_LEARNED_PER_SECOND, machine.nowTick)) return;
-  const quota = snapshot.portMode[port] === PORT_UNDERLAY ? NEIGHBORS_PER_UNDERLAY : NEIGHBORS_PER_PORT;
+  const quota = snapshot.portMode[port] === PORT_UNDERLAY ? NEIGHBORS_PER_UNDERLAY : snapshot.neighborsPerPort;
   neighbors.claim(high, low, flags, port, quota, now, ages);
 }
 

@@ -136,7 +136,7 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   const found = findStation(machine, network);
   if (found !== KNOWN && found !== STALE) return waitFor(machine, slot, from, to, hop);
   if (found === STALE) machine.pending.askAgain(machine, to, hop);
-  const member = memberOf(machine, network);
+  const member = memberOf(machine, slot, network);
   const mtu = member < 0 ? routing.interfaceMtu[to] : Math.min(snapshot.memberMtu[member], routing.interfaceMtu[to]);
   if (packetSize(machine, slot) > mtu) return sayTooBig(machine, slot, from, mtu);
   const refusal = leaveNetwork(machine, slot);
@@ -150,12 +150,13 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   return 0;
 }
 
-/** The member behind which the station found last is; -1: unknown. */
-function memberOf(machine: Machine, network: number): number {
-  const { fdb, neighbors, snapshot, nowSeconds } = machine;
+/** The member behind which the station found last is, -1: unknown; its FDB entry says by which tunnel. */
+function memberOf(machine: Machine, slot: number, network: number): number {
+  const { fdb, neighbors, pool, snapshot, nowSeconds } = machine;
   const age = snapshot.networkMacAge[network];
-  if (fdb.find(network, neighbors.foundHigh, neighbors.foundLow, nowSeconds, age) < 0) return -1;
-  return memberInUse(snapshot, fdb.foundMember);
+  const entry = fdb.find(network, neighbors.foundHigh, neighbors.foundLow, nowSeconds, age);
+  pool.destinationEntry[slot] = entry;
+  return entry < 0 ? -1 : memberInUse(snapshot, fdb.foundMember);
 }
 
 function waitFor(machine: Machine, slot: number, from: number, to: number, hop: number): number {
