@@ -117,6 +117,8 @@ export const PENDING_HOPS_PER_PORT = 128;
 export const NEIGHBOR_QUESTIONS_MAX = 3;
 /** Packets a worker keeps for all unanswered addresses: an eighth of its slots. */
 export const PENDING_PACKETS_MAX = 2048;
+/** Of those, from one port. */
+export const PENDING_PACKETS_PER_PORT = 256;
 /** Echo requests a second that routers answer one port. */
 export const ECHO_REPLIES_PER_SECOND = 1000;
 /** An address that two MACs claimed is answered for again this long after the last change, in seconds. */

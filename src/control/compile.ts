@@ -112,12 +112,28 @@ export function compile(
   return { ...snapshot, policies };
 }
 
-/** What a router is to take has to be read. */
-function markRouted({ routing, networkFlags, networkPolicy }: Snapshot): void {
-  for (const network of routing.interfaceNetwork) {
+/**
+ * What a router is to take has to be read. Where anybody in its networks judges fragments by their first one, it must be
+ * followed wherever it comes from.
+ */
+function markRouted(snapshot: Snapshot): void {
+  const { routing, networkFlags, networkPolicy } = snapshot;
+  const judging = networksThatFollowFragments(snapshot);
+  const routers = new Set(
+    [...routing.interfaceNetwork].flatMap((network, at) => (judging.has(network) ? [routing.interfaceRouter[at]] : [])),
+  );
+  for (const [at, network] of routing.interfaceNetwork.entries()) {
     networkFlags[network] |= NETWORK_ROUTED;
-    networkPolicy[network] |= POLICY_READ;
+    networkPolicy[network] |= POLICY_READ | (routers.has(routing.interfaceRouter[at]) ? POLICY_FRAGMENTS : 0);
   }
+}
+
+function networksThatFollowFragments({ memberPort, memberNetwork, portPolicy, networkPolicy }: Snapshot): Set<number> {
+  const networks = new Set<number>();
+  for (const [member, port] of memberPort.entries())
+    if (port >= 0 && (portPolicy[port] & POLICY_FRAGMENTS) !== 0) networks.add(memberNetwork[member]);
+  for (const [network, policy] of networkPolicy.entries()) if ((policy & POLICY_FRAGMENTS) !== 0) networks.add(network);
+  return networks;
 }
 
 /** What a network lets pass, whatever its ports could. */

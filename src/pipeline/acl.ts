@@ -13,6 +13,7 @@ import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { writeReject } from '../wire/reject.js';
 import { firstMatch } from './classifier.js';
 import type { Machine } from './machine.js';
+import { ROUTED } from './router-crossing.js';
 import { ACTION_DENY, ACTION_LOG, ACTION_MASK, ACTION_PERMIT, ACTION_REJECT, type CompiledAcl } from './snapshot.js';
 import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from './token-bucket.js';
 
@@ -67,6 +68,8 @@ function log(machine: Machine, slot: number, number: number, port: number, actio
 export function reject(machine: Machine, slot: number): void {
   const { pool, snapshot, replies } = machine;
   if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
+  // What a router has brought is a frame of this network now; its sender's own frame is no more, and so is the way back.
+  if (pool.ingressMember[slot] === ROUTED) return;
   const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
   if (!machine.storm.take(bucket, snapshot.icmpErrorRate, machine.nowTick)) return;
   const reply = pool.allocate();

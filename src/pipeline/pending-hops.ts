@@ -2,8 +2,8 @@
  * Stations that routers of one worker wait for: the addresses that were asked for and not answered yet, and the packets that
  * are kept meanwhile (the first one of a connection is held, not lost). @hot
  *
- * A kept packet has not been changed: when the answer has come, or no more is expected, it goes through stages/route.ts once
- * more, which finds the station or a pending address that has `failed`. Its slot has one hold, which is this list's; its
+ * A kept packet has not been changed: when the answer has come, or no more is expected, it goes through all policy and
+ * stages/route.ts once more, which finds the station or a pending address that has failed: what is in force now counts. Its slot has one hold, which is this list's; its
  * `reason` is WAITING_FOR_HOP, so nobody counts it.
  *
  * What an attacker can do: have his own packets forgotten. One port causes at most PENDING_HOPS_PER_PORT questions at a time,
@@ -17,9 +17,11 @@ import {
   PENDING_HOPS_MAX,
   PENDING_HOPS_PER_PORT,
   PENDING_PACKETS_MAX,
+  PENDING_PACKETS_PER_PORT,
   PORTS_MAX,
 } from '../limits.js';
 import { askWhoHas, findStation, type HopHost, nextAddress, UNKNOWN } from './next-hop.js';
+import { isStillThere } from './returning.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
 /** In a slot's `reason`: the packet has not ended. It is held, and comes back when its station was found or given up. */
@@ -55,6 +57,7 @@ export class PendingHops {
   /** By slot: the next packet for the same address. */
   private readonly following: Int32Array;
   private readonly portCount = new Int32Array(PORTS_MAX);
+  private readonly portPackets = new Int32Array(PORTS_MAX);
   private lookedTick = 0;
   private askedSecond = 0;
   private askedAgain = 0;
@@ -70,16 +73,20 @@ export class PendingHops {
   wait(machine: HopHost, slot: number, routerInterface: number, hop: number, queue: number): number {
     const { pool, snapshot } = machine;
     const network = snapshot.routing.interfaceNetwork[routerInterface];
+    const port = pool.ingressPort[slot];
     let place = this.find(network);
     if (place !== NONE && this.questions[place] > NEIGHBOR_QUESTIONS_MAX) return FAILED;
+    if (this.packets >= PENDING_PACKETS_MAX || this.portPackets[port] >= PENDING_PACKETS_PER_PORT) return NO_ROOM;
     if (place === NONE) {
-      const port = pool.ingressPort[slot];
       if (this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT) return NO_ROOM;
       place = this.add(machine, network, routerInterface, hop, port);
     }
-    if (this.kept[place] >= queue) this.dropFirst(machine, place);
-    else if (this.packets >= PENDING_PACKETS_MAX) return NO_ROOM;
-    this.append(place, slot);
+    if (this.kept[place] >= queue) {
+      // One port's packets don't make another's give way.
+      if (pool.ingressPort[this.first[place]] !== port) return NO_ROOM;
+      this.dropFirst(machine, place);
+    }
+    this.append(pool, place, slot);
     pool.holds[slot]++;
     pool.reason[slot] = WAITING_FOR_HOP;
     return WAITS;
@@ -128,7 +135,8 @@ export class PendingHops {
     return place;
   }
 
-  private append(place: number, slot: number): void {
+  private append(pool: FramePool, place: number, slot: number): void {
+    this.portPackets[pool.ingressPort[slot]]++;
     this.following[slot] = NONE;
     if (this.first[place] === NONE) this.first[place] = slot;
     else this.following[this.last[place]] = slot;
@@ -137,8 +145,9 @@ export class PendingHops {
     this.packets++;
   }
 
-  private takeFirst(place: number): number {
+  private takeFirst(pool: FramePool, place: number): number {
     const slot = this.first[place];
+    this.portPackets[pool.ingressPort[slot]]--;
     this.first[place] = this.following[slot];
     this.kept[place]--;
     this.packets--;
@@ -146,7 +155,10 @@ export class PendingHops {
   }
 
   private dropFirst(machine: HopHost, place: number): void {
-    const slot = this.takeFirst(place);
+    this.end(machine, this.takeFirst(machine.pool, place));
+  }
+
+  private end(machine: HopHost, slot: number): void {
     machine.pool.reason[slot] = dropReasonNumber.neighbor_unresolved;
     machine.letGo(slot);
   }
@@ -184,8 +196,13 @@ export class PendingHops {
   /** Moves what is kept at this place into the batch; false: not all had room. */
   private moveAll(machine: HopHost, place: number, batch: Batch): boolean {
     while (this.kept[place] !== 0 && !batch.full) {
-      const slot = this.takeFirst(place);
+      const slot = this.takeFirst(machine.pool, place);
+      if (!isStillThere(machine.snapshot, machine.pool, slot)) {
+        this.end(machine, slot);
+        continue;
+      }
       machine.pool.reason[slot] = 0;
+      machine.pool.policy[slot] = 0;
       batch.push(slot);
     }
     return this.kept[place] === 0;
@@ -206,12 +223,9 @@ export class PendingHops {
     for (let place = 0; place < this.count; place++) {
       let left = this.kept[place];
       for (; left > 0; left--) {
-        const slot = this.takeFirst(place);
-        if (port !== undefined && machine.pool.ingressPort[slot] !== port) this.append(place, slot);
-        else {
-          machine.pool.reason[slot] = dropReasonNumber.neighbor_unresolved;
-          machine.letGo(slot);
-        }
+        const slot = this.takeFirst(machine.pool, place);
+        if (port !== undefined && machine.pool.ingressPort[slot] !== port) this.append(machine.pool, place, slot);
+        else this.end(machine, slot);
       }
     }
   }

@@ -69,10 +69,8 @@ export const ingressStages: readonly Stage[] = [
 ];
 export const egressStages: readonly EgressStage[] = [egressPolicy, aclEgress, groupsTo, fit, tag, encap, transmit];
 
-/** Where frames that waited for their first fragment come back in: today's policy judges them, not that of their arrival. */
+/** Where frames that waited, for their first fragment or for the next station, come back in: today's policy judges them, not that of their arrival. */
 const returnsAt = ingressStages.indexOf(dissect);
-/** Where routed packets that waited for a station come back in. */
-const routesAt = ingressStages.indexOf(route);
 /** As many batches as can wait at once. */
 const RETURNS_MAX = FRAGMENTS_WAITING_MAX / BATCH_SIZE;
 
@@ -131,7 +129,7 @@ export class Pipeline {
     }
     this.machine.pending.release(this.machine, this.resolved);
     // Also without a packet: stations may have been asked again.
-    this.runFrames(this.resolved, routesAt);
+    this.runFrames(this.resolved, returnsAt);
   }
 
   private runFrames(batch: Batch, from: number): void {

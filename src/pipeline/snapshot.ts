@@ -66,7 +66,7 @@ export const NETWORK_SERVES_DHCP6 = 1 << 4;
 export const NETWORK_ADVERTISES = 1 << 5;
 export const NETWORK_SERVES = NETWORK_SERVES_DHCP4 | NETWORK_SERVES_DHCP6 | NETWORK_ADVERTISES;
 /** A router has an interface in it: who is at which address is learned, for the router to find. */
-export const NETWORK_ROUTED = 1 << 6;
+export const NETWORK_ROUTED = 1 << 7;
 /** Networks in which stations teach who is at which address (neighbor-table.ts). */
 export const NETWORK_LEARNS_NEIGHBORS = NETWORK_SUPPRESSES_ARP | NETWORK_ROUTED;
 

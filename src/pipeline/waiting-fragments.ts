@@ -30,7 +30,8 @@ import {
   FRAGMENT_WAITS,
   type FragmentTable,
 } from './fragment-table.js';
-import { PORT_CLOSED, type Snapshot } from './snapshot.js';
+import { isStillThere } from './returning.js';
+import type { Snapshot } from './snapshot.js';
 
 /** In a slot's `reason`: the frame has not ended. It is held, and comes back when its first fragment has been seen. */
 export const WAITING = -2;
@@ -209,7 +210,8 @@ export class WaitingFragments {
       answer = table.ask(entry, this.serials[index], this.created[index], host.nowSeconds, timeout);
       if (answer === FRAGMENT_WAITS) return;
     }
-    if (answer === FRAGMENT_PASSES && !this.isStillThere(host, this.slots[index])) answer = FRAGMENT_EXPIRED;
+    if (answer === FRAGMENT_PASSES && !isStillThere(host.snapshot, this.pool, this.slots[index]))
+      answer = FRAGMENT_EXPIRED;
     if (answer !== FRAGMENT_PASSES) {
       this.end(host, index, fragmentReasons[answer]);
       return;
@@ -223,18 +225,6 @@ export class WaitingFragments {
     this.pool.reason[slot] = 0;
     this.pool.policy[slot] = 0;
     batch.push(slot);
-  }
-
-  /** Whether the frame's way in is what it was, after snapshots that may have come meanwhile. */
-  private isStillThere({ snapshot }: WaitingHost, slot: number): boolean {
-    const { pool } = this;
-    const port = pool.ingressPort[slot];
-    const member = pool.ingressMember[slot];
-    return (
-      snapshot.portMode[port] !== PORT_CLOSED &&
-      snapshot.memberPort[member] === port &&
-      snapshot.memberNetwork[member] === pool.network[slot]
-    );
   }
 
   /** The port leaves this worker (or, without one, everything ends): what came by it is dropped now, not counted later as another's. */

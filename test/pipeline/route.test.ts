@@ -434,3 +434,95 @@ test('what is addressed to a router teaches where its sender is', () => {
   );
   expect(known).toBeGreaterThan(0);
 });
+
+describe('a router is no way round', () => {
+  test('the storm limits, and they are none of its own', () => {
+    run('b', announceB);
+    const frames = Array.from({ length: 400 }, (_, index) =>
+      packet({ payload: buildTcp({ ...TCP, sourcePort: index }, 0) }),
+    );
+    tested = new TestSwitch({ ...document(), ports: { ...document().ports, a: { kind: 'tap', network: 'red' } } });
+    run('b', announceB);
+    for (const octets of frames) expect(run('a', octets)).toHaveLength(1);
+    expect(tested.drops()).toEqual({});
+  });
+
+  test('isolation, where it sends back into the same network', () => {
+    const isolated = vm({ network: 'red', isolated: true });
+    tested = new TestSwitch({ ...document(), ports: { a: isolated, b: isolated, c: vm({ network: 'red' }) } });
+    const at = (from: string, sender: string) =>
+      arpFrame({ from, to: gateway('red'), operation: 2, sender, target: '192.0.2.1' });
+    run('b', at(B, '192.0.2.6'));
+    run('c', at(C, '192.0.2.7'));
+    expect(run('a', packet({ destination: '192.0.2.6' }))).toEqual([]);
+    expect(tested.copiesDropped('b', 'isolated')).toBe(1);
+    expect(run('a', packet({ destination: '192.0.2.7' })).map(({ port }) => port)).toEqual(['c']);
+  });
+
+  test('the network of a tag that a tunnel port carries', () => {
+    tested = new TestSwitch({
+      ...document(),
+      ports: { a: vm({ tunnel: { network: 'red' } }), b: vm({ network: 'blue' }), c: vm({ network: 'red' }) },
+    });
+    run('b', announceB);
+    const plain = packet();
+    const tagged = Uint8Array.from([...plain.slice(0, 12), 0x81, 0, 0, 7, ...plain.slice(12)]);
+    expect(tested.run({ port: 'a', octets: tagged }).map(({ port }) => port)).toEqual(['c']);
+  });
+
+  test('a reject of the far network’s ACL: nobody is answered in a network he is not in', () => {
+    tested = new TestSwitch({
+      ...document(),
+      ports: { ...document().ports, b: vm({ network: 'blue', acl: { egress: 'no' } }) },
+      acls: { no: { default: 'permit', rules: [{ action: 'reject', proto: 'tcp' }] } },
+    });
+    run('b', announceB);
+    expect(run('a', packet())).toEqual([]);
+    expect(tested.copiesDropped('b', 'acl_deny')).toBe(1);
+  });
+});
+
+describe('a packet that waits', () => {
+  test('meets the policy that is in force when it goes on', () => {
+    run('a', packet());
+    const strict = { deny: { default: 'deny', rules: [] } } as const;
+    tested.configure({
+      ...document(),
+      ports: { ...document().ports, a: vm({ network: 'red', acl: { ingress: 'deny' } }) },
+      acls: strict,
+    });
+    tested.now += 5;
+    expect(run('b', announceB)).toEqual([]);
+    expect(tested.dropped('a', 'acl_default')).toBe(1);
+    tested.expectConservation();
+  });
+
+  test('ends when its port is in another network, or its router is gone', () => {
+    run('a', packet());
+    tested.configure({ ...document(), ports: { ...document().ports, a: vm({ network: 'blue' }) } });
+    tested.now += 5;
+    expect(run('b', announceB)).toEqual([]);
+    expect(tested.dropped('a', 'neighbor_unresolved')).toBe(1);
+    tested = new TestSwitch(document());
+    run('a', packet());
+    const { routers: _, ...without } = document();
+    tested.configure(without);
+    for (let second = 0; second < 5; second++) {
+      tested.now += 1000;
+      // Switched as any frame, in the network it is in.
+      for (const { port } of run('b')) expect(port).not.toMatch(/^[bc]$/);
+    }
+    tested.expectConservation();
+  });
+
+  test('does not make another port’s packet for the same station give way', () => {
+    tested = new TestSwitch({ ...document(), ports: { ...document().ports, d: vm({ network: 'red' }) } });
+    run('a', packet());
+    for (let index = 0; index < 20; index++) run('d', packet({ from: C, source: '192.0.2.9' }));
+    expect(tested.dropped('a', 'neighbor_unresolved')).toBe(0);
+    tested.now += 5;
+    const sent = run('b', announceB);
+    expect(ipv4Text(sent[0]!.octets, 26)).toBe('192.0.2.5');
+    expect(sent).toHaveLength(8);
+  });
+});

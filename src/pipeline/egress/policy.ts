@@ -39,7 +39,7 @@ function restriction(machine: Machine, port: number, member: number, slot: numbe
   const { pool } = machine;
   const { portFlags } = machine.snapshot;
   // The switch's own answers, and what a router sends, are from no port.
-  const isFromPort = pool.isGenerated[slot] === 0 && pool.ingressMember[slot] >= 0;
+  const isFromPort = pool.isGenerated[slot] === 0 && isInOneNetwork(machine, slot, member);
   const ingressFlags = isFromPort ? portFlags[pool.ingressPort[slot]] : 0;
   if ((portFlags[port] & ingressFlags & PORT_ISOLATED) !== 0) return dropReasonNumber.isolated;
   if ((portFlags[port] & PORT_BFD_INSIDE) !== 0 && isBfd(machine, slot)) return dropReasonNumber.control_frame;
@@ -47,6 +47,13 @@ function restriction(machine: Machine, port: number, member: number, slot: numbe
     !isInnerVidAllowed(machine, port, payloadVid(machine, slot)) ||
     ((portFlags[port] & PORT_NATIVE_UNTAGGED) !== 0 && entersOtherNetwork(machine, port, member, slot));
   return isRefused ? dropReasonNumber.vlan_not_allowed : 0;
+}
+
+/** Whether the frame is where it came from: a router that sends it back into the same network is no way round isolation. */
+function isInOneNetwork({ pool, snapshot }: Machine, slot: number, member: number): boolean {
+  if (pool.ingressMember[slot] >= 0) return true;
+  const untagged = snapshot.portUntaggedMember[pool.ingressPort[slot]];
+  return untagged >= 0 && snapshot.memberNetwork[untagged] === snapshot.memberNetwork[member];
 }
 
 /** The far end would take it for the switch's word (CVE-2024-2182). */

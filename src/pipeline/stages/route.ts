@@ -5,8 +5,8 @@
  *
  * Comes after learn, so that stations are learned where they are, and after the responders, who learn who is at which address.
  * A packet that is not sent on is told its sender by an ICMP error, at most `limits.icmpErrors` a second for a port, where
- * RFC 1812 4.3 allows. A packet whose next station is not known waits (pending-hops.ts) and comes through here once more:
- * nothing of it is changed before everything is decided.
+ * RFC 1812 4.3 allows. A packet whose next station is not known waits (pending-hops.ts) and comes through all policy and here
+ * once more: nothing of it is changed before everything is decided.
  *
  * What an attacker can do: use up his own port's errors and questions. A loop of routes ends with the TTL.
  */
@@ -14,7 +14,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { ipWords, ipWordsText } from '../../wire/address.js';
 import { updateChecksum } from '../../wire/checksum.js';
-import { ETHERNET_DESTINATION, ETHERNET_SOURCE, macHighAt, macLowAt, writeMac } from '../../wire/ethernet.js';
+import { ETHERNET_DESTINATION, ETHERNET_SOURCE, writeMac } from '../../wire/ethernet.js';
 import { flowHash } from '../../wire/flow-hash.js';
 import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_TTL } from '../../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT } from '../../wire/ipv6.js';
@@ -28,6 +28,7 @@ import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
 import { answerLocal } from '../router-answers.js';
 import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
 import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig } from '../router-errors.js';
+import { interfaceOf } from '../router-interface.js';
 import { packetProblem } from '../router-packets.js';
 import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED, HOP_VIA } from '../routing-tables.js';
 import { setIpv4 } from '../rule-key.js';
@@ -43,7 +44,7 @@ export const route: Stage = {
     if (routing.interfaceCount === 0) return;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
-      if (pool.reason[slot] !== 0 || routing.networkInterfaceCount[pool.network[slot]] === 0) continue;
+      if (pool.reason[slot] !== 0) continue;
       const at = interfaceOf(machine, slot);
       if (at >= 0) pool.reason[slot] = routeFrame(machine, slot, at);
     }
@@ -62,20 +63,6 @@ function shownAddress(): Int32Array {
   const octets = new Uint8Array(16);
   for (const [index, word] of nextAddress.entries()) new DataView(octets.buffer).setInt32(index * 4, word);
   return ipWords(octets);
-}
-
-/** The interface that the frame is addressed to; -1: none. */
-function interfaceOf({ pool, snapshot }: Machine, slot: number): number {
-  const { routing } = snapshot;
-  const at = pool.offset[slot] + ETHERNET_DESTINATION;
-  const high = macHighAt(pool.octets, at);
-  const low = macLowAt(pool.octets, at);
-  const network = pool.network[slot];
-  const first = routing.networkInterfaces[network];
-  const end = first + routing.networkInterfaceCount[network];
-  for (let one = first; one < end; one++)
-    if (routing.interfaceMacLow[one] === low && routing.interfaceMacHigh[one] === high) return one;
-  return -1;
 }
 
 /** Returns the drop reason's number, CONSUMED, or 0 for what goes on. */

@@ -6,6 +6,7 @@ import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isBroadcastAt } from '../../wire/ethernet.js';
 import type { Machine } from '../machine.js';
+import { interfaceOf } from '../router-interface.js';
 import { STORM_BROADCAST, STORM_MULTICAST, STORM_UNKNOWN_UNICAST } from '../snapshot.js';
 import type { Stage } from '../stage.js';
 import { BUCKETS_PER_PORT } from '../token-bucket.js';
@@ -22,7 +23,7 @@ export const storm: Stage = {
       if (pool.reason[slot] !== 0) continue;
       const at = pool.offset[slot];
       const isGroup = (octets[at] & 1) !== 0;
-      if (!isGroup && pool.destinationMember[slot] >= 0) continue;
+      if (!isGroup && (pool.destinationMember[slot] >= 0 || isForRouter(machine, slot))) continue;
       const kind = !isGroup ? STORM_UNKNOWN_UNICAST : isBroadcastAt(octets, at) ? STORM_BROADCAST : STORM_MULTICAST;
       const port = pool.ingressPort[slot];
       const rate = machine.snapshot.portStormRate[port * 3 + kind];
@@ -33,8 +34,14 @@ export const storm: Stage = {
 
   explain(machine: Machine, slot: number): string {
     const pool = machine.pool;
+    if (isForRouter(machine, slot)) return 'for a router: no limit applies';
     const isGroup = (pool.octets[pool.offset[slot]] & 1) !== 0;
     if (!isGroup && pool.destinationMember[slot] >= 0) return 'known unicast: no limit applies';
     return `${isGroup ? 'group' : 'unknown unicast'} frame within the port's limits`;
   },
 };
+
+/** A router's MAC is nobody's in the FDB, and yet nothing is flooded to find it. */
+function isForRouter(machine: Machine, slot: number): boolean {
+  return machine.snapshot.routing.interfaceCount !== 0 && interfaceOf(machine, slot) >= 0;
+}
