@@ -31,7 +31,7 @@ import {
   METHOD_TABLE,
   ORDER_BIT,
 } from '../pipeline/classifier.js';
-import { KEY_KIND } from '../pipeline/rule-key.js';
+import { FIELDS_ADDRESSES, fieldsOfPlace, KEY_KIND } from '../pipeline/rule-key.js';
 import { IPV4_SIZE, type Prefix } from '../wire/address.js';
 import type { NumberRange } from './resolved.js';
 import type { RuleConditions } from './rule-conditions.js';
@@ -77,6 +77,10 @@ export function compileRules(rules: readonly RuleConditions[]): CompiledRules {
   return {
     ruleCount: rules.length,
     readsKinds: rules.reduce((kinds, rule) => kinds | readsKinds(rule), 0),
+    fields: dimensions.reduce(
+      (fields, { place }) => fields | fieldsOfPlace(place),
+      remoteSets.length === 0 ? 0 : FIELDS_ADDRESSES,
+    ),
     dimensionCount: dimensions.length,
     remoteSets: sharedNumbers(remoteSets),
     setRecords,

@@ -54,7 +54,7 @@ export const FIRST = 1;
 export const LAST = 2;
 
 /** x86 keeps the order of loads among themselves and of stores among themselves; elsewhere a reader confirms by Atomics. */
-const LOADS_KEEP_ORDER = process.arch === 'x64' || process.arch === 'ia32';
+export const LOADS_KEEP_ORDER = process.arch === 'x64' || process.arch === 'ia32';
 
 export interface TableShape {
   /** Entries, at most TABLE_CAPACITY_MAX. */
@@ -106,7 +106,7 @@ export class TableReader {
   protected readonly bucketMask: number;
   protected readonly hot: Int32Array;
   /** The same words as `hot` by another array, so that no compiler merges a reader's second load with its first. */
-  private readonly hotAgain: Int32Array;
+  protected readonly hotAgain: Int32Array;
   protected readonly entryWords: number;
   protected readonly valueAt: number;
   protected readonly cold: Int32Array;
@@ -260,6 +260,11 @@ export class TableReader {
     return (stamp & 1) === 1 && hotAgain[at] === stamp;
   }
 
+  /** The hash of the key at `start`, by which its entry is linked. A table of keys with much in common may hash less of them. */
+  hashKey(key: Int32Array, start: number): number {
+    return this.hash.words32(key, start, this.shape.keyWords);
+  }
+
   /** The entry with this key of two words, its value in `found`; or -1. */
   findPair(hash: number, word0: number, word1: number): number {
     this.pair[0] = word0;
@@ -288,7 +293,7 @@ export class TableReader {
   }
 
   /** Whether the entry lives and has this key; its value goes to `found`. */
-  private holds(entry: number, key: Int32Array, start: number): boolean {
+  protected holds(entry: number, key: Int32Array, start: number): boolean {
     const { hot, hotAgain, found } = this;
     if (!LOADS_KEEP_ORDER) return this.holdsOrdered(entry, key, start);
     const at = entry * this.entryWords;
@@ -304,7 +309,7 @@ export class TableReader {
   }
 
   /** As `holds`, where plain loads may pass each other: each load an acquiring one. */
-  private holdsOrdered(entry: number, key: Int32Array, start: number): boolean {
+  protected holdsOrdered(entry: number, key: Int32Array, start: number): boolean {
     const at = entry * this.entryWords;
     const stamp = Atomics.load(this.hot, at);
     if ((stamp & 1) === 0) return false;

@@ -172,7 +172,7 @@ export class SharedTable extends TableReader {
   remove(entry: number): void {
     const at = entry * this.entryWords;
     this.write(this.hot, at + STAMP, (this.hot[at]! + 1) | 0);
-    this.unlink(entry, this.hash.words32(this.hot, at + KEY, this.shape.keyWords));
+    this.unlink(entry, this.hashKey(this.hot, at + KEY));
     this.unlist(entry);
     this.write(this.hot, at + NEXT, this.header[H_FREE]!);
     this.write(this.header, H_FREE, entry);
@@ -396,7 +396,7 @@ export class SharedTable extends TableReader {
     const { hot, header } = this;
     const at = entry * this.entryWords;
     const group = this.groupOf(entry);
-    const hash = this.hash.words32(hot, at + KEY, this.shape.keyWords);
+    const hash = this.hashKey(hot, at + KEY);
     const isSound = group >= 0 && group < this.shape.groupCount && this.chainLength(hash) < CHAIN_MAX;
     if (!isSound || this.find(hash, hot, at + KEY) !== -1) {
       Atomics.store(hot, at, (hot[at]! + 1) | 0);

@@ -20,6 +20,8 @@ export interface CompiledRules {
   readonly ruleCount: number;
   /** Bits by PACKET_...: kinds of packets into which some rule looks, so a packet of it that can't be read can't be judged. */
   readonly readsKinds: number;
+  /** FIELDS_... of rule-key.ts that a key has to have for this set. */
+  readonly fields: number;
   /** Dimensions, each DIMENSION_WORDS from the start of `words`. */
   readonly dimensionCount: number;
   /** The caller's numbers of the sets of addresses that rules ask for (remoteSet); rules know them by place here. */

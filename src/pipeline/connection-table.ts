@@ -31,7 +31,7 @@
  */
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
-import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
+import { sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
 import {
   CONNECTION_LOCK_PAUSES,
   CONNECTION_LOCK_SPINS,
@@ -39,6 +39,7 @@ import {
   NETWORKS_MAX,
   PORTS_MAX,
 } from '../limits.js';
+import { ConnectionEntries, FrozenEntries } from './connection-entries.js';
 import {
   CLASS_COUNT,
   CLASS_ICMP,
@@ -53,10 +54,8 @@ import {
   KEY_ZONE,
   portsWord,
   V_EPOCH,
-  V_ORIGINAL,
   V_PORTS,
   V_STATE,
-  V_WINDOWS,
 } from './connection-entry.js';
 import { keyOfPacket } from './connection-key.js';
 import { begin, classOf, isReplyOf, stateBits, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
@@ -110,7 +109,7 @@ export interface ConnectionMemory {
 }
 
 /** Changed whenever the words of an entry, its key or its groups mean something else. */
-export const CONNECTION_LAYOUT = { kind: 'conn', version: 1 } as const;
+export const CONNECTION_LAYOUT = { kind: 'conn', version: 2 } as const;
 
 function shapeOf(capacity: number): TableShape {
   return {
@@ -156,24 +155,9 @@ export class NewConnections {
   }
 }
 
-/**
- * A table whose writers write nothing. `weft trace` runs the stages on it: a copy of a table of four million entries would
- * take half a second, and the lock meanwhile.
- */
-class FrozenTable extends SharedTable {
-  override tryLock(): boolean {
-    return true;
-  }
-
-  override unlock(): void {}
-  override write(): void {}
-  override setValueWord(): void {}
-  override refresh(): void {}
-}
-
 export class ConnectionTable {
   readonly capacity: number;
-  readonly table: SharedTable;
+  readonly table: ConnectionEntries;
   readonly counts: Int32Array;
   protected readonly networkCounts: Int32Array;
   protected readonly owner: number;
@@ -191,8 +175,8 @@ export class ConnectionTable {
     const shape = shapeOf(capacity);
     this.capacity = capacity;
     this.table = isFrozen
-      ? new FrozenTable(memory, byteOffset, shape)
-      : new SharedTable(memory, byteOffset, shape, seed);
+      ? new FrozenEntries(memory, byteOffset, shape)
+      : new ConnectionEntries(memory, byteOffset, shape, seed);
     this.owner = owner;
     this.pause = pause;
     const beside = byteOffset + sharedTableSize(shape);
@@ -330,7 +314,7 @@ export class ConnectionTable {
     if (pool.connection[slot] > 0) return COMMITTED;
     const from = keyOfPacket(key, 0, pool, slot, pool.network[slot]);
     if (from < 0) return COMMIT_INVALID;
-    const hash = table.hash.words32(key, 0, CONNECTION_KEY_WORDS);
+    const hash = table.hashKey(key, 0);
     const entry = table.find(hash, key, 0);
     if (entry !== -1) {
       const state = table.found[V_STATE];
@@ -360,22 +344,11 @@ export class ConnectionTable {
   /** The frame belongs to a connection that was not there when it was looked up; `table.found` is what it makes of it. */
   private join(pool: FramePool, slot: number, entry: number, from: number, nowSeconds: number): number {
     const { table } = this;
-    this.store(entry, table.stampOf(entry));
+    table.storeFound(entry, table.stampOf(entry));
     table.refresh(entry, nowSeconds);
     this.place(entry);
     this.show(pool, slot, entry, table.found, from);
     return 0;
-  }
-
-  /** Writes back the words of `table.found` that changed. */
-  store(entry: number, stamp: number): void {
-    const { table } = this;
-    const { found } = table;
-    if (table.stampOf(entry) !== stamp) return;
-    if (table.valueWord(entry, V_STATE) !== found[V_STATE]) table.setValueWord(entry, V_STATE, found[V_STATE]);
-    for (let word = V_ORIGINAL; word <= V_WINDOWS; word++) {
-      if (table.valueWord(entry, word) !== found[word]) table.setValueWord(entry, word, found[word]);
-    }
   }
 
   /** Sets the slot's fields from an entry and its value. */

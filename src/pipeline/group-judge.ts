@@ -11,8 +11,9 @@
  * another's connections by sending what it may not send.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { DHCP6_SERVER_PORT } from '../wire/dhcp.js';
 import { ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST } from '../wire/icmp.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protocol.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import {
   CONNECTION_INVALID,
@@ -49,8 +50,8 @@ export const HAS_BEGUN = 1 << 17;
 export const groupKey = new Int32Array(KEY_WORDS);
 
 /**
- * Whether nothing need be asked but what the connection says: most of all frames, so this is asked first. Of TCP, of which
- * nothing is always allowed or blocked; it is sound, or it would have no connection.
+ * Whether nothing need be asked but what the connection says: most of all frames, so this is asked first. Of TCP, and of UDP
+ * to ports behind those of DHCP, of which nothing is always allowed or blocked; it is sound, or it would have no connection.
  */
 export function passesAsJudged({ pool, snapshot }: Machine, slot: number, port: number, isSource: boolean): boolean {
   const { groups } = snapshot;
@@ -58,11 +59,15 @@ export function passesAsJudged({ pool, snapshot }: Machine, slot: number, port: 
   return (
     pool.connection[slot] > 0 &&
     pool.connectionEpoch[slot] === groups.epoch &&
-    pool.protocol[slot] === PROTOCOL_TCP &&
+    isJudgedByRules(pool.protocol[slot], pool.ports[slot]) &&
     (state & (CONNECTION_INVALID | CONNECTION_RELATED)) === 0 &&
     recordedPort(pool.connectionPorts[slot], state, isSource) === port &&
     groups.portStateful[port] !== 0
   );
+}
+
+function isJudgedByRules(protocol: number, ports: number): boolean {
+  return protocol === PROTOCOL_TCP || (protocol === PROTOCOL_UDP && (ports & 0xffff) > DHCP6_SERVER_PORT);
 }
 
 /** Whether a packet of a known connection passes at this end: nothing has changed since both ends allowed it. */

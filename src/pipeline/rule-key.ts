@@ -10,7 +10,7 @@ import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protoco
 import { IPV4_DESTINATION, IPV4_SOURCE, IPV4_TOS } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, read32 } from '../wire/octets.js';
-import { FRAGMENT_LATER, hasPorts, PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
+import { FRAGMENT_LATER, hasPorts, PACKET_ARP, PACKET_IPV4 } from '../wire/packet.js';
 import { TCP_FLAGS } from '../wire/tcp.js';
 
 /** Places in a key. Addresses are four words of network order (signed), IPv4 mapped: 0, 0, 0xffff, address. -1: has none. */
@@ -43,50 +43,97 @@ export const KEY_WORDS = 27;
 
 export const MAPPED_PREFIX_WORD = 0xffff;
 
-/** Fills `key` from a slot that dissect has read. `vid` is that of the frame's network where it came in; 0: untagged. */
-export function keyOfSlot(key: Int32Array, pool: FramePool, slot: number, vid: number): void {
-  const { octets } = pool;
-  const frame = pool.offset[slot];
+/** Parts of a key that a rule set may do without; kind and protocol are always there. */
+export const FIELDS_MACS = 1 << 0;
+/** Ethertype, VLAN and PCP. */
+export const FIELDS_LINK = 1 << 1;
+export const FIELDS_ADDRESSES = 1 << 2;
+/** Ports, type and code. */
+export const FIELDS_PORTS = 1 << 3;
+/** DSCP, fragment, flags of TCP, and ARP's fields. */
+export const FIELDS_OTHER = 1 << 4;
+export const FIELDS_ALL = -1;
+
+/** The part of the key that the place is in; 0: it is always there. */
+export function fieldsOfPlace(place: number): number {
+  if (place <= KEY_SOURCE_MAC_LOW) return FIELDS_MACS;
+  if (place <= KEY_PCP) return FIELDS_LINK;
+  if (place <= KEY_PROTOCOL) return 0;
+  if (place >= KEY_SOURCE && place < KEY_SOURCE_PORT) return FIELDS_ADDRESSES;
+  return place >= KEY_SOURCE_PORT && place <= KEY_ICMP_CODE ? FIELDS_PORTS : FIELDS_OTHER;
+}
+
+/**
+ * Fills `key` from a slot that dissect has read. `vid` is that of the frame's network where it came in; 0: untagged. What is
+ * not in `fields` stays as it was: nobody asks for it.
+ */
+export function keyOfSlot(key: Int32Array, pool: FramePool, slot: number, vid: number, fields = FIELDS_ALL): void {
   const kind = pool.packetKind[slot];
-  const packet = pool.networkHeader[slot];
-  key[KEY_DESTINATION_MAC_HIGH] = macHighAt(octets, frame + ETHERNET_DESTINATION);
-  key[KEY_DESTINATION_MAC_LOW] = macLowAt(octets, frame + ETHERNET_DESTINATION);
-  key[KEY_SOURCE_MAC_HIGH] = macHighAt(octets, frame + ETHERNET_SOURCE);
-  key[KEY_SOURCE_MAC_LOW] = macLowAt(octets, frame + ETHERNET_SOURCE);
-  key[KEY_ETHERTYPE] = pool.ethertype[slot];
-  key[KEY_VLAN] = vid;
-  key[KEY_PCP] = pool.priority[slot] >>> 13;
   key[KEY_KIND] = kind;
   key[KEY_PROTOCOL] = pool.protocol[slot];
-  key[KEY_FRAGMENT] = kind >= PACKET_IPV4 ? pool.fragment[slot] : -1;
-  key[KEY_DSCP] = -1;
-  key[KEY_TCP_FLAGS] = -1;
-  key[KEY_ARP_OPERATION] = -1;
-  // A header that can't be trusted to its end was not read: nothing of what lies there counts.
-  if (kind >= PACKET_IPV4 && pool.protocol[slot] < 0) {
-    key.fill(0, KEY_SOURCE, KEY_SOURCE_PORT);
-  } else if (kind === PACKET_IPV4) {
-    key[KEY_DSCP] = octets[packet + IPV4_TOS] >>> 2;
-    setIpv4(key, KEY_SOURCE, read32(octets, packet + IPV4_SOURCE));
-    setIpv4(key, KEY_DESTINATION, read32(octets, packet + IPV4_DESTINATION));
-  } else if (kind === PACKET_IPV6) {
-    key[KEY_DSCP] = (read16(octets, packet) >>> 6) & 0x3f;
-    for (let word = 0; word < 4; word++) {
-      key[KEY_SOURCE + word] = read32(octets, packet + IPV6_SOURCE + word * 4);
-      key[KEY_DESTINATION + word] = read32(octets, packet + IPV6_DESTINATION + word * 4);
-    }
-  } else if (kind === PACKET_ARP && pool.packetFault[slot] === 0) {
-    key[KEY_ARP_OPERATION] = read16(octets, packet + ARP_OPERATION);
-    key[KEY_ARP_SENDER] = read32(octets, packet + ARP_SENDER_IP);
-    key[KEY_ARP_TARGET] = read32(octets, packet + ARP_TARGET_IP);
+  if ((fields & FIELDS_MACS) !== 0) setMacs(key, pool.octets, pool.offset[slot]);
+  if ((fields & FIELDS_LINK) !== 0) {
+    key[KEY_ETHERTYPE] = pool.ethertype[slot];
+    key[KEY_VLAN] = vid;
+    key[KEY_PCP] = pool.priority[slot] >>> 13;
   }
+  if ((fields & FIELDS_ADDRESSES) !== 0) setAddresses(key, pool, slot, kind);
+  if ((fields & (FIELDS_PORTS | FIELDS_OTHER)) === 0) return;
   // Of a later fragment: the first one's, where that is known.
   const isLater = pool.fragment[slot] === FRAGMENT_LATER;
   const areKnown = pool.packetFault[slot] === 0 && (!isLater || pool.firstFlags[slot] >= 0);
   if (areKnown) setPorts(key, pool.protocol[slot], pool.ports[slot]);
   else setPorts(key, -1, 0);
-  if (areKnown && pool.protocol[slot] === PROTOCOL_TCP)
+  if ((fields & FIELDS_OTHER) !== 0) setOther(key, pool, slot, kind, areKnown);
+}
+
+function setMacs(key: Int32Array, octets: Uint8Array, frame: number): void {
+  key[KEY_DESTINATION_MAC_HIGH] = macHighAt(octets, frame + ETHERNET_DESTINATION);
+  key[KEY_DESTINATION_MAC_LOW] = macLowAt(octets, frame + ETHERNET_DESTINATION);
+  key[KEY_SOURCE_MAC_HIGH] = macHighAt(octets, frame + ETHERNET_SOURCE);
+  key[KEY_SOURCE_MAC_LOW] = macLowAt(octets, frame + ETHERNET_SOURCE);
+}
+
+function setAddresses(
+  key: Int32Array,
+  { octets, networkHeader, protocol }: FramePool,
+  slot: number,
+  kind: number,
+): void {
+  const packet = networkHeader[slot];
+  if (kind < PACKET_IPV4) return;
+  // A header that can't be trusted to its end was not read: nothing of what lies there counts.
+  if (protocol[slot] < 0) {
+    key.fill(0, KEY_SOURCE, KEY_SOURCE_PORT);
+  } else if (kind === PACKET_IPV4) {
+    setIpv4(key, KEY_SOURCE, read32(octets, packet + IPV4_SOURCE));
+    setIpv4(key, KEY_DESTINATION, read32(octets, packet + IPV4_DESTINATION));
+  } else {
+    for (let word = 0; word < 4; word++) {
+      key[KEY_SOURCE + word] = read32(octets, packet + IPV6_SOURCE + word * 4);
+      key[KEY_DESTINATION + word] = read32(octets, packet + IPV6_DESTINATION + word * 4);
+    }
+  }
+}
+
+function setOther(key: Int32Array, pool: FramePool, slot: number, kind: number, areKnown: boolean): void {
+  const { octets } = pool;
+  const packet = pool.networkHeader[slot];
+  key[KEY_FRAGMENT] = kind >= PACKET_IPV4 ? pool.fragment[slot] : -1;
+  key[KEY_DSCP] = -1;
+  key[KEY_TCP_FLAGS] = -1;
+  key[KEY_ARP_OPERATION] = -1;
+  if (kind === PACKET_ARP && pool.packetFault[slot] === 0) {
+    key[KEY_ARP_OPERATION] = read16(octets, packet + ARP_OPERATION);
+    key[KEY_ARP_SENDER] = read32(octets, packet + ARP_SENDER_IP);
+    key[KEY_ARP_TARGET] = read32(octets, packet + ARP_TARGET_IP);
+  }
+  if (kind < PACKET_IPV4 || pool.protocol[slot] < 0) return;
+  key[KEY_DSCP] = kind === PACKET_IPV4 ? octets[packet + IPV4_TOS] >>> 2 : (read16(octets, packet) >>> 6) & 0x3f;
+  if (areKnown && pool.protocol[slot] === PROTOCOL_TCP) {
+    const isLater = pool.fragment[slot] === FRAGMENT_LATER;
     key[KEY_TCP_FLAGS] = isLater ? pool.firstFlags[slot] : octets[pool.transport[slot] + TCP_FLAGS];
+  }
 }
 
 /** The four words from `at` become an IPv4 address. */

@@ -57,6 +57,17 @@ describe('the seeded hash', () => {
     );
   });
 
+  it('of four words differs with each bit of the key, and from what a pair or their order would give', () => {
+    const hash = new SeededHash(1, 2);
+    const whole = hash.quad(1, 2, 3, 4);
+    for (let bit = 0; bit < 128; bit++) {
+      const words = [1, 2, 3, 4].map((value, index) => (index === bit >> 5 ? value ^ (1 << (bit & 31)) : value));
+      expect(hash.quad(words[0]!, words[1]!, words[2]!, words[3]!)).not.toBe(whole);
+    }
+    expect(hash.quad(3, 4, 1, 2)).not.toBe(whole);
+    expect(new SeededHash(1, 3).quad(1, 2, 3, 4)).not.toBe(whole);
+  });
+
   it('differs from seed to seed, and with each bit of the key', () => {
     const one = new SeededHash(1, 2);
     const other = new SeededHash(1, 3);

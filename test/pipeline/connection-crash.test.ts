@@ -126,7 +126,14 @@ afterAll(() => program.remove());
 
 function sources(): string[] {
   const dataplane = ['seeded-hash', 'shared-table-reader', 'shared-table', 'shared-memory', 'frame-pool', 'native'];
-  const pipeline = ['connection-table', 'connection-entry', 'connection-key', 'connection-tracking', 'tcp-tracking'];
+  const pipeline = [
+    'connection-table',
+    'connection-entries',
+    'connection-entry',
+    'connection-key',
+    'connection-tracking',
+    'tcp-tracking',
+  ];
   const wire = ['icmp', 'ip-protocol', 'ipv4', 'ipv6', 'octets', 'packet', 'tcp', 'arp', 'ethernet', 'udp'];
   return [
     'errors.ts',

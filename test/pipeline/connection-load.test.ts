@@ -1,7 +1,8 @@
 /** What many connections cost: crafted tuples, a million that are due at once. */
 import { describe, expect, test } from 'vitest';
-import { SharedTable, sharedTableSize } from '../../src/dataplane/shared-table.js';
+import { sharedTableSize } from '../../src/dataplane/shared-table.js';
 import { ConnectionControl } from '../../src/pipeline/connection-control.js';
+import { ConnectionEntries } from '../../src/pipeline/connection-entries.js';
 import {
   CLASS_COUNT,
   CLASS_UDP,
@@ -32,13 +33,13 @@ const sets: Record<string, Tuple> = {
 /** Entries that searches for all the tuples look at, a tuple. */
 function cost(tuple: Tuple, seed: readonly [number, number]): number {
   const shape = { capacity: COUNT, keyWords: CONNECTION_KEY_WORDS, valueWords: CONNECTION_VALUE_WORDS, groupCount: 1 };
-  const table = new SharedTable(new ArrayBuffer(sharedTableSize(shape)), 0, shape, seed);
+  const table = new ConnectionEntries(new ArrayBuffer(sharedTableSize(shape)), 0, shape, seed);
   const value = new Int32Array(CONNECTION_VALUE_WORDS);
   const hashes: number[] = [];
   for (let index = 0; index < COUNT; index++) {
     const [low, high, ports] = tuple(index);
     const key = Int32Array.of(0, 0, 0xffff, low, 0, 0, 0xffff, high, ports, 0x0001_0600);
-    const hash = table.hash.words32(key, 0, CONNECTION_KEY_WORDS);
+    const hash = table.hashKey(key, 0);
     if (table.find(hash, key, 0) !== -1) continue;
     table.insert(hash, key, value, 0, 1);
     hashes.push(hash);
@@ -65,7 +66,7 @@ function fill(control: ConnectionControl, count: number, seen: number): void {
   table.tryLock(99);
   for (let index = 0; index < count; index++) {
     key[8] = index;
-    const hash = table.hash.words32(key, 0, CONNECTION_KEY_WORDS);
+    const hash = table.hashKey(key, 0);
     table.insert(hash, key, value, (index & 7) * CLASS_COUNT + CLASS_UDP, seen);
   }
   table.unlock(99);

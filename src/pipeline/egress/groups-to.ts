@@ -84,7 +84,7 @@ function judge(machine: Machine, slot: number, port: number): number {
     if (pool.connection[slot] > 0)
       return isAsJudged(machine, slot, port, false) ? 0 : judgeKnown(machine, slot, port, false);
   }
-  keyOfSlot(groupKey, pool, slot, 0);
+  keyOfSlot(groupKey, pool, slot, 0, groups.sets[groups.portTo[port]].rules.fields);
   const rule = ruleTo(groups, port, groupKey);
   if (rule < 0) return dropReasonNumber.group_deny;
   machine.ruleCounters.hit(counterOf(groups, groups.portTo[port], rule), pool.length[slot], machine.nowSeconds);

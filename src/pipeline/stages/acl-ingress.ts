@@ -46,14 +46,17 @@ function judgeFrame(machine: Machine, slot: number): number {
   const { pool, snapshot } = machine;
   const port = pool.ingressPort[slot];
   const policy = pool.policy[slot];
-  keyOfSlot(key, pool, slot, snapshot.memberTag[pool.ingressMember[slot]] & VID_MASK);
+  const vid = snapshot.memberTag[pool.ingressMember[slot]] & VID_MASK;
   let reason = 0;
   if ((policy & POLICY_PORT_ACL) !== 0) {
-    reason = judge(machine, snapshot.acls[snapshot.portAclIngress[port]], key, slot, port, WAY_IN);
+    const acl = snapshot.acls[snapshot.portAclIngress[port]];
+    keyOfSlot(key, pool, slot, vid, acl.rules.fields);
+    reason = judge(machine, acl, key, slot, port, WAY_IN);
     pool.rule[slot] = judgement.rule;
   }
   if (reason === 0 && (policy & POLICY_NETWORK_ACL) !== 0) {
     const acl = snapshot.acls[snapshot.networkAclIngress[pool.network[slot]]];
+    keyOfSlot(key, pool, slot, vid, acl.rules.fields);
     reason = judge(machine, acl, key, slot, port, WAY_IN);
     pool.rule[slot] = judgement.rule;
   }

@@ -6,16 +6,19 @@
  * discovery, IGMP). A packet that is not sound, that contradicts its connection, or that could not begin one is INVALID. What
  * may begin one is NEW (-1) until the group stages have judged it and committed it.
  *
- * The batch's keys are made first, then buckets and entries are touched, so that the cache misses of a large table overlap.
+ * The batch's keys are made first, then entries are touched, so that the cache misses of a large table overlap. Most frames'
+ * connections had one lately: hints say where. Where they fail for many (a table far larger than they are, or a flood), they
+ * are not asked for some batches, and buckets are touched, too. A batch moves its connections on in the frames' order.
  * No lock is taken while connections stay in the class of timeouts they are in.
  */
 import type { Batch } from '../../dataplane/batch.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
-import { BATCH_SIZE } from '../../limits.js';
+import { BATCH_SIZE, HINT_COUNT, HINT_DISTRUST_BATCHES } from '../../limits.js';
 import { isGroupAt } from '../../wire/ethernet.js';
 import { IPV4_DESTINATION } from '../../wire/ipv4.js';
 import { IPV6_DESTINATION } from '../../wire/ipv6.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
+import { type ConnectionEntries, hasTail } from '../connection-entries.js';
 import { FROM_LOWER, IS_ANSWER, KEY_ERROR, KEY_NONE, keyOfError, keyOfPacket } from '../connection-key.js';
 import {
   CONNECTION_ESTABLISHED,
@@ -25,6 +28,10 @@ import {
   CONNECTION_RELATED,
   CONNECTION_REPLY,
   type ConnectionTable,
+  KEY_HIGHER,
+  KEY_LOWER,
+  KEY_PORTS,
+  KEY_ZONE,
   NO_CONNECTION_YET,
   UNTRACKED,
   V_STATE,
@@ -45,6 +52,19 @@ const moved = new Int32Array(BATCH_SIZE);
 const movedStamps = new Int32Array(BATCH_SIZE);
 let movedCount = 0;
 
+/**
+ * By some bits of a key: the entry of the last connection with these bits. As in stages/lookup.ts: what is used is the
+ * table's own entry as it is now, if its whole key is the frame's; this spares the hash and the bucket's cache line.
+ */
+const hints = new Int32Array(HINT_COUNT);
+/** Batches that the hints are still not asked for, after one in which they failed for many. */
+let distrusted = 0;
+/** Whether the candidates of this batch are hints, and how many were not the key's. */
+let isHinted = false;
+let missed = 0;
+/** Some frame's connection has windows or tags: words in the entry's second cache line. */
+let hasWindows = false;
+
 /** In `sides`, beside the bits of connection-key.ts: the key is of what an ICMP error is about. */
 const IS_ERROR = 1 << 8;
 
@@ -55,14 +75,20 @@ export const connections: Stage = {
     if ((batch.policy & POLICY_TRACKED) === 0) return;
     const { table } = machine.connections;
     const count = makeKeys(machine, batch);
-    for (let place = 0; place < count; place++)
-      hashes[place] = table.hash.words32(keys, place * CONNECTION_KEY_WORDS, CONNECTION_KEY_WORDS);
-    table.touchBuckets(hashes, count);
-    for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
+    isHinted = distrusted === 0;
+    if (isHinted) askHints(count);
+    else {
+      distrusted--;
+      for (let place = 0; place < count; place++) hashes[place] = table.hashKey(keys, place * CONNECTION_KEY_WORDS);
+      table.touchBuckets(hashes, count);
+      for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
+    }
     table.touchEntries(candidates, count);
-    table.touchTails(candidates, count);
+    if (hasWindows) table.touchTails(candidates, count);
+    missed = 0;
     movedCount = 0;
     for (let place = 0; place < count; place++) settle(machine, place);
+    if (isHinted && missed > count >> 2) distrusted = HINT_DISTRUST_BATCHES;
     if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
   },
 
@@ -83,9 +109,9 @@ export const connections: Stage = {
 
 /** As the stage, for one frame that a router has brought into another network: it has another connection there. */
 export function findConnection(machine: Machine, slot: number): void {
-  const { table } = machine.connections;
   if (!listFrame(machine.pool, slot, 0)) return;
-  hashes[0] = table.hash.words32(keys, 0, CONNECTION_KEY_WORDS);
+  isHinted = true;
+  candidates[0] = hints[hintPlace(0)];
   movedCount = 0;
   settle(machine, 0);
   if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
@@ -94,6 +120,7 @@ export function findConnection(machine: Machine, slot: number): void {
 /** Lists the frames that have a key, and says of the others what they are. Returns how many are listed. */
 function makeKeys(machine: Machine, batch: Batch): number {
   const { pool } = machine;
+  hasWindows = false;
   let count = 0;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
@@ -129,6 +156,7 @@ function makeKey(pool: FramePool, slot: number, place: number): boolean {
     if (side >= 0) side |= IS_ERROR;
   }
   sides[place] = side;
+  hasWindows ||= hasTail((keys[at + KEY_ZONE] >>> 8) & 0xff);
   if (side >= 0) return true;
   pool.connectionState[slot] = CONNECTION_INVALID;
   return false;
@@ -147,13 +175,38 @@ function isLimitedBroadcast(octets: Uint8Array, at: number): boolean {
   return (octets[at] & octets[at + 1] & octets[at + 2] & octets[at + 3]) === 0xff;
 }
 
+function askHints(count: number): void {
+  for (let place = 0; place < count; place++) candidates[place] = hints[hintPlace(place)];
+}
+
+/** Ports of a client follow each other, as addresses do: they fall into different places. */
+function hintPlace(place: number): number {
+  const at = place * CONNECTION_KEY_WORDS;
+  const mixed = keys[at + KEY_PORTS] ^ keys[at + KEY_LOWER + 3] ^ keys[at + KEY_HIGHER + 3];
+  return (mixed ^ (mixed >>> 16)) & (HINT_COUNT - 1);
+}
+
+/** The entry of the key at this place, its value in `table.found`; -1: it has none. */
+function findEntry(table: ConnectionEntries, place: number): number {
+  const at = place * CONNECTION_KEY_WORDS;
+  const candidate = candidates[place];
+  let entry = candidate;
+  if (!table.holdsKey(candidate, keys, at)) {
+    missed++;
+    entry = table.find(isHinted ? table.hashKey(keys, at) : hashes[place], keys, at);
+  } else if (isHinted) return entry;
+  // Also while nobody asks: the next who does is to find what is in use.
+  if (entry !== -1) hints[hintPlace(place)] = entry;
+  return entry;
+}
+
 /** Looks the frame's key up and puts down what that says of the frame. */
 function settle(machine: Machine, place: number): void {
   const { pool, snapshot, nowSeconds, connections } = machine;
   const { table } = connections;
   const slot = slots[place];
   const side = sides[place];
-  const entry = table.find(hashes[place], keys, place * CONNECTION_KEY_WORDS);
+  const entry = findEntry(table, place);
   if (entry === -1 || connections.isOver(entry, table.found[V_STATE], snapshot.connectionTimeouts, nowSeconds)) {
     if ((side & IS_ERROR) !== 0) pool.connectionState[slot] = CONNECTION_INVALID;
     else beNew(machine, slot, side);
@@ -193,7 +246,7 @@ function move(machine: Machine, slot: number, entry: number, side: number): void
     pool.connectionState[slot] |= CONNECTION_INVALID;
     return;
   }
-  connections.store(entry, stamp);
+  table.storeFound(entry, stamp);
   table.refresh(entry, nowSeconds);
   if (classOf(before) !== classOf(found[V_STATE])) {
     moved[movedCount] = entry;

@@ -55,7 +55,7 @@ function judge(machine: Machine, slot: number): number {
     if ((state & CONNECTION_INVALID) !== 0) return dropReasonNumber.conntrack_invalid;
     if (connection > 0) return isAsJudged(machine, slot, port, true) ? 0 : judgeKnown(machine, slot, port, true);
   }
-  keyOfSlot(groupKey, pool, slot, 0);
+  keyOfSlot(groupKey, pool, slot, 0, groups.sets[groups.portFrom[port]].rules.fields);
   const rule = ruleFrom(groups, port, groupKey);
   if (rule < 0) return dropReasonNumber.group_deny;
   machine.ruleCounters.hit(counterOf(groups, groups.portFrom[port], rule), pool.length[slot], machine.nowSeconds);
