@@ -106,8 +106,9 @@ function setAddresses(
   if (protocol[slot] < 0) {
     key.fill(0, KEY_SOURCE, KEY_SOURCE_PORT);
   } else if (kind === PACKET_IPV4) {
-    setIpv4(key, KEY_SOURCE, read32(octets, packet + IPV4_SOURCE));
-    setIpv4(key, KEY_DESTINATION, read32(octets, packet + IPV4_DESTINATION));
+    // Of IPv4 only the last word is looked at.
+    key[KEY_SOURCE + 3] = read32(octets, packet + IPV4_SOURCE);
+    key[KEY_DESTINATION + 3] = read32(octets, packet + IPV4_DESTINATION);
   } else {
     for (let word = 0; word < 4; word++) {
       key[KEY_SOURCE + word] = read32(octets, packet + IPV6_SOURCE + word * 4);
