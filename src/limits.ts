@@ -100,6 +100,8 @@ export const RULE_LOG_PER_SECOND = 100;
 /** Octets of a frame that are kept for the log, and of one worker's ring of those (a power of two, of two frames at least). */
 export const RULE_LOG_OCTETS = 128;
 export const RULE_LOG_RING_SIZE = 256 * 1024;
+/** Fragments that routers make of the copies of one round (EGRESS_BATCH_SIZE): two for each, and some of long packets. */
+export const FRAGMENTS_MADE_MAX = 4096;
 /** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
 export const REPLIES_PER_BATCH_MAX = 64;
 /** Bindings of addresses to MACs over all networks that suppress ARP and ND or have routers, unless the configuration says. */

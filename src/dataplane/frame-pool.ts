@@ -257,6 +257,25 @@ export class FramePool {
     this.priority[slot] = 0;
   }
 
+  /**
+   * Makes `slot`, which the caller holds and has written (octets, position, length, ethertype, offload), a part of the frame
+   * in `whole`: it goes where that goes, and holds its original.
+   */
+  follow(slot: number, whole: number): void {
+    this.ingressPort[slot] = this.ingressPort[whole];
+    this.ingressMember[slot] = this.ingressMember[whole];
+    this.network[slot] = this.network[whole];
+    this.priority[slot] = this.priority[whole];
+    this.tunnel[slot] = this.tunnel[whole];
+    this.policy[slot] = this.policy[whole];
+    this.rule[slot] = this.rule[whole];
+    this.offloadUnchecked[slot] = 0;
+    this.isGenerated[slot] = 0;
+    this.reason[slot] = 0;
+    this.original[slot] = this.original[whole];
+    this.holds[this.original[whole]]++;
+  }
+
   /** Keeps what a vnet header said, for parse to check. Positions are relative to the frame. */
   offload(
     slot: number,

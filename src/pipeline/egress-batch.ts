@@ -4,6 +4,8 @@
  */
 /** In `reasons`: given to a queue by a stage before transmit. */
 export const ON_ITS_WAY = -1;
+/** In `reasons`: its fragments go on in its place (router-fragments.ts). */
+export const IN_FRAGMENTS = -2;
 
 /** In place of a member, in machine.replies: every member of the network; every one whose port is no uplink and no underlay. */
 export const TO_NETWORK = -2;

@@ -25,8 +25,9 @@ import { type FramePool, OWN } from '../dataplane/frame-pool.js';
 import type { PortQueue, SendReport } from '../dataplane/io-engine.js';
 import type { RelayCounts } from '../dataplane/relay-queue.js';
 import type { Kernels } from '../kernels/kernels.js';
-import { PORTS_MAX, REPLIES_PER_BATCH_MAX } from '../limits.js';
+import { FRAGMENTS_MADE_MAX, PORTS_MAX, REPLIES_PER_BATCH_MAX } from '../limits.js';
 import type { TunnelSettings } from '../tunnels/tunnel.js';
+import { Ipv4Fragmenter } from '../wire/fragmentation.js';
 import { Segmenter } from '../wire/gso.js';
 import { type ConnectionTable, NewConnections } from './connection-table.js';
 import { EgressBatch } from './egress-batch.js';
@@ -82,6 +83,9 @@ export class Machine implements SendReport, RelayCounts {
   readonly ruleCounters: RuleCounters;
   readonly ruleLog: RuleLog | undefined;
   readonly segmenter: Segmenter;
+  readonly fragmenter: Ipv4Fragmenter;
+  /** What fit made of packets that are too long, to leave behind the copies in hand: each slot is held once. */
+  readonly madeFragments = new EgressBatch(FRAGMENTS_MADE_MAX);
   readonly waiting: WaitingFragments;
   /** What each port's frames of the batch in hand may send into tunnels. */
   readonly tunnelQuota = new TunnelQuota();
@@ -125,6 +129,7 @@ export class Machine implements SendReport, RelayCounts {
     this.ruleCounters = parts.ruleCounters ?? new RuleCounters();
     this.ruleLog = parts.ruleLog;
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
+    this.fragmenter = new Ipv4Fragmenter(parts.pool, parts.kernels);
     this.waiting = new WaitingFragments(parts.pool, parts.fragments);
     this.pending = new PendingHops(parts.pool);
     this.snapshot = snapshot;

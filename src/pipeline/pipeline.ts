@@ -71,6 +71,8 @@ export const egressStages: readonly EgressStage[] = [egressPolicy, aclEgress, gr
 
 /** Where frames that waited, for their first fragment or for the next station, come back in: today's policy judges them, not that of their arrival. */
 const returnsAt = ingressStages.indexOf(dissect);
+/** Where fragments that fit made go on: the whole packet has passed policy. */
+const fragmentsLeaveAt = egressStages.indexOf(tag);
 /** As many batches as can wait at once. */
 const RETURNS_MAX = FRAGMENTS_WAITING_MAX / BATCH_SIZE;
 
@@ -231,8 +233,14 @@ export class Pipeline {
 
   /** The egress stages on the copies made so far; those that could not leave are counted and let go. */
   private leave(): void {
-    const { machine, copies } = this;
-    for (let index = 0; index < egressStages.length; index++) {
+    const { madeFragments } = this.machine;
+    this.runCopies(this.copies, 0);
+    if (madeFragments.count !== 0) this.runCopies(madeFragments, fragmentsLeaveAt);
+  }
+
+  private runCopies(copies: EgressBatch, from: number): void {
+    const { machine } = this;
+    for (let index = from; index < egressStages.length; index++) {
       const stage = egressStages[index];
       stage.run(machine, copies);
       if (this.listener !== undefined) this.listener.egress(stage, copies);

@@ -14,7 +14,7 @@ import { tunnelKinds } from '../tunnels/registry.js';
 import { ipWordsText } from '../wire/address.js';
 import { frameLine } from '../wire/print.js';
 import type { ConnectionTable } from './connection-table.js';
-import type { EgressBatch } from './egress-batch.js';
+import { type EgressBatch, IN_FRAGMENTS } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { FragmentTable } from './fragment-table.js';
 import { LoopGuard } from './loop-guard.js';
@@ -250,6 +250,7 @@ class Recorder implements StageListener {
       }
       const reason = copies.reasons[index];
       if (this.dead.has(where)) continue;
+      if (reason === IN_FRAGMENTS && stage.name !== 'fit') continue;
       const rule = stage.rule?.(this.machine, copies, index) ?? 0;
       if (reason > 0) {
         this.dead.add(where);

@@ -164,7 +164,10 @@ describe('a packet to a station that is known', () => {
 
   test('that is too long is dropped, and the answer names what fits', () => {
     const long = buildUdp(1, 2, 1600);
-    const [sent] = run('a', packet({ protocol: 17, payload: long }));
+    const whole = packet({ protocol: 17, payload: long });
+    whole[20] = 0x40;
+    new DataView(whole.buffer).setUint16(24, ipv4HeaderChecksum(whole, 14, 20));
+    const [sent] = run('a', whole);
     expect([sent!.octets[34], sent!.octets[35], read16(sent!.octets, 40)]).toEqual([3, 4, 1500]);
     const [sent6] = run('a', packet({ ...from6, protocol: 17, payload: long }));
     expect([sent6!.octets[54], read16(sent6!.octets, 60)]).toEqual([2, 1500]);

@@ -163,6 +163,15 @@ describe('between two networks', () => {
     expect(new Set(zones)).toEqual(new Set(['red', 'blue']));
   });
 
+  test('what may be fragmented is, and put together again by its receiver', async () => {
+    const options = ['-M', 'dont', '-s', '1472'];
+    expect(await ping('a', '198.51.100.6', ...options)).toContain(' 3 received, 0% packet loss');
+    // More fragments than wait for a station that is not known: it is made known first.
+    await ping('a', '198.51.100.7');
+    expect(await ping('a', '198.51.100.7', '-M', 'dont', '-s', '20000')).toContain(' 3 received, 0% packet loss');
+    expect(testbed.run('b', 'nstat', '-az', 'IpReasmOKs')).toMatch(/IpReasmOKs +3 /);
+  });
+
   test('the path MTU is found by IPv4 and IPv6', async () => {
     expect(await ping('a', '198.51.100.6', '-M', 'do', '-s', '1472')).toMatch(
       /From 192\.0\.2\.1 .*Frag needed and DF set \(mtu = 1400\)|message too long, mtu=1400/,

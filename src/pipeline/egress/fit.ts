@@ -1,15 +1,17 @@
 /**
  * Makes a copy fit its port: a frame longer than the MTU is dropped, a super-frame that the port can't take is marked for
- * segmentation by transmit, a partial checksum that it can't take likewise. MTU counts what is behind the Ethernet header
+ * segmentation by transmit, a partial checksum that it can't take likewise; what a router sends is cut into fragments where
+ * IPv4 allows it. MTU counts what is behind the Ethernet header
  * and its tags; of a super-frame, each segment counts. @hot
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
 import { writeTooBig } from '../../wire/too-big.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
-import type { EgressBatch } from '../egress-batch.js';
+import { type EgressBatch, IN_FRAGMENTS } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
 import { ROUTED } from '../router-crossing.js';
+import { cut, mayBeCut } from '../router-fragments.js';
 import type { EgressStage } from '../stage.js';
 import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from '../token-bucket.js';
 
@@ -25,12 +27,17 @@ export const fit: EgressStage = {
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const mtu = snapshot.memberMtu[copies.members[index]];
-      if (packetSize(pool, copies.slots[index]) > mtu) refuse(machine, copies, index, mtu);
+      const slot = copies.slots[index];
+      if (packetSize(pool, slot) <= mtu) continue;
+      if (pool.ingressMember[slot] === ROUTED && pool.isGenerated[slot] === 0 && mayBeCut(pool, slot))
+        copies.reasons[index] = cut(machine, copies, index, mtu);
+      else refuse(machine, copies, index, mtu);
     }
   },
 
   explain(machine: Machine, copies: EgressBatch, index: number): string {
     const mtu = machine.snapshot.memberMtu[copies.members[index]];
+    if (copies.reasons[index] === IN_FRAGMENTS) return `is cut into fragments of at most ${mtu} octets`;
     return `a packet of ${packetSize(machine.pool, copies.slots[index])} octets fits an MTU of ${mtu}`;
   },
 };

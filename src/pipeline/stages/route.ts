@@ -28,6 +28,7 @@ import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
 import { answerLocal } from '../router-answers.js';
 import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
 import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig } from '../router-errors.js';
+import { mayBeCut } from '../router-fragments.js';
 import { interfaceOf } from '../router-interface.js';
 import { packetProblem } from '../router-packets.js';
 import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED, HOP_VIA } from '../routing-tables.js';
@@ -125,7 +126,8 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   if (found === STALE) machine.pending.askAgain(machine, to, hop);
   const member = memberOf(machine, slot, network);
   const mtu = member < 0 ? routing.interfaceMtu[to] : Math.min(snapshot.memberMtu[member], routing.interfaceMtu[to]);
-  if (packetSize(machine, slot) > mtu) return sayTooBig(machine, slot, from, mtu);
+  // What may be fragmented is cut behind the policy of the port that it leaves by (egress/fit.ts).
+  if (packetSize(machine, slot) > mtu && !mayBeCut(pool, slot)) return sayTooBig(machine, slot, from, mtu);
   const refusal = leaveNetwork(machine, slot);
   if (refusal !== 0) return refusal;
   countDown(machine, slot);
