@@ -245,6 +245,7 @@ export class Controller {
     }
     await this.publish(checked.resolved, grown);
     this.dataplane.addresses.follow(checked.resolved, grown);
+    this.dataplane.announcer.follow(checked.resolved, grown);
     this.followRemotes(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);
     return warning;

@@ -40,6 +40,7 @@ import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
 import { type TracedInput, type TraceOutcome, Tracer } from '../pipeline/tracer.js';
 import { TUNNEL_LAYOUT, TUNNEL_TABLE_SIZE } from '../pipeline/tunnel-table.js';
 import { AddressService } from './address-service.js';
+import { Announcer } from './announcer.js';
 import { BfdServer } from './bfd-server.js';
 import { LeaseStore } from './lease-store.js';
 import type { Log } from './log.js';
@@ -82,6 +83,8 @@ export class Dataplane {
   /** There are connections that an earlier daemon left. */
   readonly connectionsSurvived: boolean;
   readonly addresses: AddressService;
+  /** Frames of its own leave by the first worker. */
+  readonly announcer = new Announcer((frame, network, destination) => this.inject(0, frame, network, destination));
   readonly ruleNumbers: RuleNumbers;
   /** FDB entries that an earlier daemon left; the controller adopts or drops them. */
   readonly fdbSurvived: boolean;
@@ -312,6 +315,7 @@ export class Dataplane {
     this.ruleLog.tick();
     this.statistics.sample();
     this.addresses.tick();
+    this.announcer.tick();
     const nowSeconds = Math.floor(monotonicMs() / 1000);
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);

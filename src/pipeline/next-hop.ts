@@ -40,8 +40,8 @@ export const UNKNOWN = 2;
 /** Looks up who is at `nextAddress`; sets `machine.neighbors.foundHigh` and `foundLow`. */
 export function findStation(machine: HopHost, network: number): number {
   const { neighbors, snapshot, nowSeconds } = machine;
-  const [word0, word1, word2, word3] = nextAddress;
-  neighbors.select(network, swap32(word0), swap32(word1), swap32(word2), swap32(word3));
+  const address = nextAddress;
+  neighbors.select(network, swap32(address[0]), swap32(address[1]), swap32(address[2]), swap32(address[3]));
   if (!neighbors.findLatest(nowSeconds, snapshot.networkMacAge[network])) return UNKNOWN;
   return neighbors.foundAge > NEIGHBOR_STALE_S ? STALE : KNOWN;
 }

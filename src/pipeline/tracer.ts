@@ -20,6 +20,7 @@ import type { FragmentTable } from './fragment-table.js';
 import { LoopGuard } from './loop-guard.js';
 import { CONSUMED, Machine } from './machine.js';
 import type { NeighborTable } from './neighbor-table.js';
+import { WAITING_FOR_HOP } from './pending-hops.js';
 import { Pipeline, type StageListener } from './pipeline.js';
 import type { Punt, PuntedFrame } from './punt-ring.js';
 import { PORT_UNDERLAY, type Snapshot } from './snapshot.js';
@@ -268,6 +269,9 @@ class Recorder implements StageListener {
     if (pool.reason[slot] === CONSUMED) return { verdict: 'consume', outputs, stages };
     // All that is said of it is this one frame: its first fragment does not come.
     if (pool.reason[slot] === WAITING) return { verdict: 'drop', reason: 'fragment_timeout', outputs, stages };
+    // Nor does a station answer in a trace: what is kept for it does not leave.
+    if (pool.reason[slot] === WAITING_FOR_HOP)
+      return { verdict: 'drop', reason: 'neighbor_unresolved', outputs, stages };
     // An answer that leaves is no copy of the frame.
     const isForwarded = stages.some(({ stage, decision }) => isDeparture(stage) && decision === 'continue');
     if (isForwarded) return { verdict: pool.destination[slot] === FLOOD ? 'flood' : 'forward', outputs, stages };
@@ -299,7 +303,7 @@ class Recorder implements StageListener {
 
   private decisionOf(stage: Stage): TracedStage['decision'] {
     if (this.reason === CONSUMED) return 'consume';
-    if (this.reason === WAITING) return 'drop';
+    if (this.reason === WAITING || this.reason === WAITING_FOR_HOP) return 'drop';
     if (stage.name !== 'forward') return 'continue';
     return this.machine.pool.destination[this.slot] === FLOOD ? 'flood' : 'forward';
   }

@@ -23,7 +23,7 @@ import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { findStation, KNOWN, nextAddress, STALE } from '../next-hop.js';
-import { FAILED, WAITS } from '../pending-hops.js';
+import { FAILED, WAITING_FOR_HOP, WAITS } from '../pending-hops.js';
 import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
 import { answerLocal } from '../router-answers.js';
 import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
@@ -54,6 +54,8 @@ export const route: Stage = {
   explain(machine: Machine, slot: number, names: Names): string {
     const { pool, snapshot } = machine;
     if (snapshot.routing.interfaceCount === 0) return 'there is no router';
+    if (pool.reason[slot] === CONSUMED) return 'for the router itself, which answers what it knows';
+    if (pool.reason[slot] === WAITING_FOR_HOP) return `waits: it is not known who is at ${ipWordsText(shownAddress())}`;
     if (pool.ingressMember[slot] !== ROUTED) return 'not addressed to a router';
     return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}`;
   },
