@@ -92,6 +92,8 @@ export const UNDERLAY_RECEIVE_BUFFER = 8 * 1024 * 1024;
 export const UNDERLAY_SEND_BUFFER = 4 * 1024 * 1024;
 /** Super-frames that a worker is putting together from received segments at once; one more finishes the oldest. */
 export const MERGED_FLOWS_MAX = 8;
+/** Remote groups that the rules of one port's groups may ask for: the longest list of sets that an address can be in. */
+export const REMOTE_GROUPS_MAX = 1024;
 /** Rules of a configuration, each ACL's and group's default among them, and numbers for them: while one set replaces another both have some. */
 export const RULES_MAX = 65_536;
 export const RULE_NUMBERS = 2 * RULES_MAX;

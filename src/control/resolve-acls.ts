@@ -5,7 +5,6 @@
  * `icmp` in a rule that is about IPv6 by its family or addresses means ICMPv6. A rule with ports and without proto is for
  * every protocol that has ports.
  */
-import { RULES_MAX } from '../limits.js';
 import { networkOf, type Prefix, parseMac, parsePrefix } from '../wire/address.js';
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protocol.js';
@@ -39,15 +38,9 @@ const tcpFlagBits: Readonly<Record<string, number>> = {
 
 export function resolveAcls(config: Config, faults: ConfigFault[]): Map<string, ResolvedAcl> {
   const acls = new Map<string, ResolvedAcl>();
-  let count = 0;
   for (const [name, acl] of Object.entries(config.acls)) {
     const rules = acl.rules.map((rule, index) => resolveRule(rule, ['acls', name, 'rules', index], faults));
     acls.set(name, { default: acl.default, rules });
-    count += rules.length + 1;
-  }
-  if (count > RULES_MAX) {
-    const message = `${count} rules, each ACL's default among them; at most ${RULES_MAX} fit`;
-    faults.push({ path: ['acls'], code: 'limit', message });
   }
   return acls;
 }

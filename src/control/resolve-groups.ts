@@ -5,6 +5,7 @@
  * As in Neutron, `icmp` in a rule for IPv6 means ICMPv6; a rule's family follows from its remote or its protocol if it is
  * not said; and a rule that says nothing of both is for IPv4 and IPv6.
  */
+import { REMOTE_GROUPS_MAX } from '../limits.js';
 import { networkOf, type Prefix, parsePrefix } from '../wire/address.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../wire/ip-protocol.js';
 import type { ConfigFault, ConfigPath } from './config-path.js';
@@ -26,7 +27,19 @@ export function resolveGroups(config: Config, faults: ConfigFault[]): Map<string
     groups.set(name, { stateful, rules: settled });
   }
   checkPorts(config, groups, faults);
+  checkRemoteGroups(config, groups, faults);
   return groups;
+}
+
+/** A port is judged with the rules of all its groups, and looks a remote address up in all the groups that these name. */
+function checkRemoteGroups(config: Config, groups: ReadonlyMap<string, ResolvedGroup>, faults: ConfigFault[]): void {
+  for (const [port, { groups: names }] of Object.entries(config.ports)) {
+    const rules = (names ?? []).flatMap((name) => groups.get(name)?.rules ?? []);
+    const count = new Set(rules.flatMap(({ remoteGroup }) => remoteGroup ?? [])).size;
+    if (count <= REMOTE_GROUPS_MAX) continue;
+    const message = `their rules ask for ${count} remote groups; at most ${REMOTE_GROUPS_MAX} for one port`;
+    faults.push({ path: ['ports', port, 'groups'], code: 'limit', message });
+  }
 }
 
 /** Neutron answers 409: a port's packets are either tracked or they are not. */

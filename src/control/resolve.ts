@@ -10,6 +10,7 @@ import {
   NETWORKS_MAX,
   PORT_MAC_LIMIT_DEFAULT,
   PORTS_MAX,
+  RULES_MAX,
   SOCKET_PATH_SIZE_MAX,
 } from '../limits.js';
 import { networkOf, parseIp, parsePrefix } from '../wire/address.js';
@@ -71,6 +72,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   const routers = resolveRouters(config, faults);
   checkDevices(config, faults);
   checkCounts(ports, networks.size, faults);
+  checkRuleCount(acls, groups, faults);
   const { workers, limits, conntrack, fragments: written, neighbors } = config.settings;
   const rates = {
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
@@ -235,6 +237,16 @@ function checkDevices(config: Config, faults: ConfigFault[]): void {
       faults.push({ path, message: `${other} uses the ${key} ${value} already` });
     }
   }
+}
+
+/** Both are counted under one row of numbers; a group takes one more than it has rules, as an ACL does for its default. */
+function checkRuleCount(acls: ResolvedConfig['acls'], groups: ResolvedConfig['groups'], faults: ConfigFault[]): void {
+  const countOf = (sets: Iterable<{ readonly rules: readonly unknown[] }>) =>
+    [...sets].reduce((sum, { rules }) => sum + rules.length + 1, 0);
+  const [ofAcls, ofGroups] = [countOf(acls.values()), countOf(groups.values())];
+  if (ofAcls + ofGroups <= RULES_MAX) return;
+  const message = `${ofAcls} rules of ACLs and ${ofGroups} of groups, one more for each of these; at most ${RULES_MAX} fit`;
+  faults.push({ path: [ofGroups > ofAcls ? 'groups' : 'acls'], code: 'limit', message });
 }
 
 function checkCounts(ports: ReadonlyMap<string, ResolvedPort>, networkCount: number, faults: ConfigFault[]): void {

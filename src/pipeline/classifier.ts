@@ -76,8 +76,6 @@ export const ORDER_BIT = 1 << 31;
 export const CHUNK_SHIFT = 10;
 export const CHUNK_WORDS = 32;
 
-/** Longest list of sets a remote address may be in, of those that one rule set asks for. */
-export const REMOTE_SETS_MAX = 1024;
 /** In the list of sets that an address is in: it is in none. Lists begin with their count. */
 export const NO_SETS = new Int32Array(1);
 

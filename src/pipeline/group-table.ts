@@ -7,9 +7,10 @@
  * alone (classifier.ts): nothing that is sent makes it dearer.
  */
 
+import { REMOTE_GROUPS_MAX } from '../limits.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
 import { type AddressSets, findSets } from './address-sets.js';
-import { type CompiledRules, firstMatch, REMOTE_SETS_MAX } from './classifier.js';
+import { type CompiledRules, firstMatch } from './classifier.js';
 import { KEY_DESTINATION, KEY_KIND, KEY_SOURCE } from './rule-key.js';
 
 /** One direction of all the groups of a port. Ports with the same groups share it. */
@@ -43,7 +44,7 @@ export interface GroupPolicy {
 }
 
 /** One worker is one thread, and judgements are not nested. */
-const found = new Int32Array(REMOTE_SETS_MAX + 1);
+const found = new Int32Array(REMOTE_GROUPS_MAX + 1);
 
 /** The first of the port's rules that lets the key's packet come from it; -1: none. The port has groups. */
 export function ruleFrom(policy: GroupPolicy, port: number, key: Int32Array): number {

@@ -123,3 +123,45 @@ test('ports keep whether they have groups at all', () => {
   expect(resolved.ports.get('empty')?.groups).toEqual([]);
   expect(resolved.ports.get('twice')?.groups).toEqual(['a']);
 });
+
+describe('limits', () => {
+  /** That many groups, and a port with two groups whose rules ask for all of them. */
+  const asking = (count: number) => {
+    const names = Array.from({ length: count }, (_, index) => `g${index}`);
+    const rules = names.map((remoteGroup) => ({ ...ingress, remoteGroup }));
+    const half = Math.ceil(count / 2);
+    return {
+      networks: { red: { type: 'local' } },
+      groups: {
+        ...Object.fromEntries(names.map((name) => [name, { rules: [] }])),
+        one: { rules: rules.slice(0, half) },
+        two: { rules: [...rules.slice(half), ...rules.slice(0, 5)] },
+      },
+      ports: { vm1: { kind: 'tap', network: 'red', groups: ['one', 'two'] } },
+    };
+  };
+
+  test('1024 remote groups of one port are possible, one more is not', () => {
+    expect(settled(asking(1024)).faults).toEqual([]);
+    expect(settled(asking(1025)).faults).toEqual([
+      'ports.vm1.groups: their rules ask for 1025 remote groups; at most 1024 for one port',
+    ]);
+  });
+
+  test("rules of ACLs and of groups are counted together, with one more for each ACL's default and each group", () => {
+    const acl = (count: number) => ({
+      default: 'permit',
+      rules: Array.from({ length: count }, (_, index) => ({ action: 'deny', proto: index & 255 })),
+    });
+    const group = (count: number) => ({
+      rules: Array.from({ length: count }, (_, index) => ({ ...ingress, proto: index & 255 })),
+    });
+    const both = (ofAcl: number, ofGroup: number) =>
+      settled({ acls: { a1: acl(ofAcl) }, groups: { web: group(ofGroup) } }).faults;
+    expect(both(32_000, 65_536 - 32_000 - 2)).toEqual([]);
+    expect(both(32_000, 65_536 - 32_000 - 1)).toEqual([
+      'groups: 32001 rules of ACLs and 33536 of groups, one more for each of these; at most 65536 fit',
+    ]);
+    expect(both(65_536, 0)[0]).toContain('acls: ');
+  });
+});
