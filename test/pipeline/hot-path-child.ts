@@ -6,11 +6,15 @@
 import { setFlagsFromString } from 'node:v8';
 import { checkDocument } from '../../src/control/check.js';
 import { compile } from '../../src/control/compile.js';
+import { AclCompiler } from '../../src/control/compile-acls.js';
+import { GroupCompiler } from '../../src/control/compile-groups.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
+import { RuleNumbers } from '../../src/control/rule-numbers.js';
 import type { Batch } from '../../src/dataplane/batch.js';
 import {
   Counters,
+  DROP_OF_COPY,
   DROP_OF_FRAME,
   RX_CONSUMED,
   RX_FORWARDED,
@@ -20,15 +24,19 @@ import {
 import { dropReasonNumber } from '../../src/dataplane/drop-reason.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
+import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import type { IoEngine, PortQueue } from '../../src/dataplane/io-engine.js';
 import { MemoryQueue, memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
 import { Kernels } from '../../src/kernels/kernels.js';
+import { RULE_LOG_RING_SIZE } from '../../src/limits.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../../src/pipeline/loop-guard.js';
 import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
+import { RULE_COUNTERS_SIZE, RuleCounters } from '../../src/pipeline/rule-counters.js';
+import { RuleLog } from '../../src/pipeline/rule-log.js';
 import { POLICY_FRAGMENTS } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
@@ -37,6 +45,7 @@ import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
 import { advertisement, arpFrame, ndFrame } from '../wire/neighbor-frames.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
+import { makePolicyTemplate, policyDocument } from './hot-path-policy.js';
 import {
   type Arrival,
   internRemotes,
@@ -45,8 +54,14 @@ import {
   tunnelDocument,
 } from './hot-path-tunnels.js';
 
+/** What policy drops here, each for its reason. */
+const policyReasons = [
+  ...(['acl_deny', 'group_deny', 'conntrack_invalid'] as const),
+  ...(['spoof_mac', 'spoof_ip', 'spoof_arp', 'dhcp_server', 'router_advertisement'] as const),
+];
+
 const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
-const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES] = [2048, 1024, 512];
+const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES, POLICY_TEMPLATES] = [2048, 1024, 512, 1536];
 const FDB_ENTRIES = 16_384;
 const offloads = { checksum: true, tcp4: true, tcp6: true, udp: true };
 const none = { checksum: false, tcp4: false, tcp6: false, udp: false };
@@ -59,6 +74,7 @@ const document = {
     blue: { type: 'vlan', id: 20, macLimit: 64 },
     still: { type: 'local', learning: false },
     ...tunnelDocument.networks,
+    ...policyDocument.networks,
   },
   underlays: tunnelDocument.underlays,
   ports: {
@@ -71,7 +87,12 @@ const document = {
     tunnel: { kind: 'tap', tunnel: { network: 'blue', allowed: [0, 5, 6] } },
     still: { kind: 'tap', network: 'still' },
     ...tunnelDocument.ports,
+    ...policyDocument.ports,
   },
+  acls: policyDocument.acls,
+  groups: policyDocument.groups,
+  // So that connections end and begin all the time.
+  settings: { conntrack: { timeouts: { udp: '8s', udpStream: '8s', icmp: '8s', tcpSyn: '8s' } } },
 };
 
 interface Template {
@@ -224,9 +245,11 @@ function build() {
   const takesAll = (name: string) => ['a', 'native', 'e1', 'h1'].includes(name);
   const tunnelMemory = new SharedArrayBuffer(TUNNEL_TABLE_SIZE);
   const upPort = (name: string) => ({ mtu: 1500, features: takesAll(name) ? offloads : none });
-  const snapshot = compile(resolved, indices, upPort, 1, internRemotes(new TunnelControl(tunnelMemory), indices));
+  const ruleCounters = new RuleCounters(new ArrayBuffer(RULE_COUNTERS_SIZE));
+  const compilers = [new GroupCompiler(), new AclCompiler(new RuleNumbers([ruleCounters]))] as const;
+  const remotesOf = internRemotes(new TunnelControl(tunnelMemory), indices);
+  const snapshot = compile(resolved, indices, upPort, 1, remotesOf, ...compilers);
   const followed = indices.port('still') ?? -1;
-  (snapshot as { policies: number }).policies = 1;
   snapshot.portPolicy[followed] = POLICY_FRAGMENTS;
   const pool = new FramePool(4096);
   const counters = new Counters();
@@ -238,11 +261,13 @@ function build() {
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
       tunnels: new TunnelTable(tunnelMemory, 1),
-      connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(1024)), 1, { capacity: 1024 }),
+      connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(512)), 1, { capacity: 512 }),
       neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(1024)), 1, { capacity: 1024 }),
-      fragments: new FragmentTable(new SharedArrayBuffer(fragmentTableSize(64)), 1, { capacity: 64 }),
+      fragments: new FragmentTable(new SharedArrayBuffer(fragmentTableSize(256)), 1, { capacity: 256 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
       loops: new LoopGuard(new SharedArrayBuffer(LOOP_GUARD_SIZE)),
+      ruleCounters,
+      ruleLog: new RuleLog(allocateFrameRing(RULE_LOG_RING_SIZE)),
     },
     snapshot,
   );
@@ -252,15 +277,21 @@ function build() {
     if (isUnderlay(name)) underlays.push(new SwallowingQueue(port, pool, machine));
     machine.queues[port] = underlays.find((queue) => queue.port === port) ?? new MemoryQueue(port, pool, machine);
   }
-  const localPorts = Object.keys(document.ports).length - Object.keys(tunnelDocument.ports).length;
+  const others = [tunnelDocument.ports, policyDocument.ports].flatMap((some) => Object.keys(some));
+  const localPorts = Object.keys(document.ports).length - others.length;
   const ofTunnels = (): Template => {
     const template = makeTunnelTemplate(below);
     return { ...template, port: indices.port(template.port) ?? -1 };
+  };
+  const ofPolicy = (): Template => {
+    const { port, octets } = makePolicyTemplate(below);
+    return { port: indices.port(port) ?? -1, octets, ...plain };
   };
   const templates = [
     ...Array.from({ length: TEMPLATES }, () => makeTemplate(localPorts)),
     ...Array.from({ length: TUNNEL_TEMPLATES }, ofTunnels),
     ...Array.from({ length: FRAGMENT_TEMPLATES }, () => makeFragment(followed)),
+    ...Array.from({ length: POLICY_TEMPLATES }, ofPolicy),
   ];
   // Mixed, with the same seed as all else.
   for (let index = templates.length - 1; index > 0; index--) {
@@ -277,10 +308,11 @@ function build() {
       return clock;
     },
   );
-  return { loop, pool, machine, followed, counters, underlays, snapshot, ports: indices.ports.size };
+  const guarded = Object.keys(policyDocument.ports).map((name) => indices.port(name) ?? -1);
+  return { loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports: indices.ports.size };
 }
 
-const { loop, pool, machine, followed, counters, underlays, snapshot, ports } = build();
+const { loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports } = build();
 
 function breathe(frames: number): void {
   for (let done = 0; done < frames; ) done += loop.breathe();
@@ -326,4 +358,22 @@ const lost = pool.slotCount - pool.available - machine.waiting.count;
 const fragmentDrops = (['fragment_timeout', 'fragment_overlap', 'fragment_limit'] as const).map((reason) =>
   counters.dropValue(followed, dropReasonNumber[reason], DROP_OF_FRAME),
 );
-console.log(`RESULT ${JSON.stringify({ received, sent, answered, encapsulated, decapsulated, lost, fragmentDrops })}`);
+const guardedSent = guarded.reduce((sum, port) => sum + counters.portValue(port, RX_FORWARDED), 0);
+const policyDrops = Object.fromEntries(
+  policyReasons.map((reason) => [
+    reason,
+    guarded.reduce(
+      (sum, port) =>
+        sum +
+        counters.dropValue(port, dropReasonNumber[reason], DROP_OF_FRAME) +
+        counters.dropValue(port, dropReasonNumber[reason], DROP_OF_COPY),
+      0,
+    ),
+  ]),
+);
+const connections = machine.connections.table.used;
+const result = {
+  ...{ received, sent, answered, encapsulated, decapsulated, lost, fragmentDrops },
+  ...{ guardedSent, policyDrops, connections },
+};
+console.log(`RESULT ${JSON.stringify(result)}`);

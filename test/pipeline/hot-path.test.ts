@@ -43,8 +43,11 @@ interface Outcome {
   readonly deoptimised: string[];
   readonly collections: string[];
   readonly result: Readonly<
-    Record<'received' | 'sent' | 'answered' | 'encapsulated' | 'decapsulated' | 'lost', number>
-  > & { readonly fragmentDrops: readonly number[] };
+    Record<
+      'received' | 'sent' | 'answered' | 'encapsulated' | 'decapsulated' | 'lost' | 'guardedSent' | 'connections',
+      number
+    >
+  > & { readonly fragmentDrops: readonly number[]; readonly policyDrops: Readonly<Record<string, number>> };
 }
 
 function runChild(...args: string[]): Outcome {
@@ -71,6 +74,9 @@ test('a million frames of every kind deoptimise nothing and cause no garbage col
   expect(result.decapsulated).toBeGreaterThan(result.received / 10);
   expect(result.lost).toBe(0);
   for (const count of result.fragmentDrops) expect(count).toBeGreaterThan(0);
+  expect(result.connections).toBeGreaterThan(200);
+  expect(result.guardedSent).toBeGreaterThan(result.received / 10);
+  for (const [reason, count] of Object.entries(result.policyDrops)) expect(count, reason).toBeGreaterThan(0);
   expect(deoptimised).toEqual([]);
   expect(collections).toEqual([]);
 });
