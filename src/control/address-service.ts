@@ -243,12 +243,17 @@ export class AddressService {
     return buildEthernet(addresses, ETHERTYPE_IPV4, packet);
   }
 
-  /** Those of the network; of a relayed message, that which the agent's address is in (RFC 2131 4.3.1). */
-  private subnetsFor({ networkName }: Place, { giaddr }: DhcpMessage): DhcpSubnet[] {
+  /**
+   * Those of the network; of a relayed message, that which the agent's address is in (RFC 2131 4.3.1), in networks that the
+   * uplink it came by carries as well.
+   */
+  private subnetsFor({ networkName, port }: Place, { giaddr }: DhcpMessage): DhcpSubnet[] {
+    const carried = new Set(port.members.map(({ network }) => network));
     const subnets: DhcpSubnet[] = [];
     for (const [name, subnet] of this.config?.subnets ?? []) {
       const { dhcp, network, prefix } = subnet;
-      const isHere = giaddr === 0 ? network === networkName : prefixContains(prefix, ipv4Octets(giaddr));
+      const isRelayed = port.uplink && carried.has(network) && prefixContains(prefix, ipv4Octets(giaddr));
+      const isHere = giaddr === 0 ? network === networkName : isRelayed;
       if (dhcp !== undefined && isHere) subnets.push({ ...subnet, name, dhcp });
     }
     return subnets;
@@ -258,7 +263,9 @@ export class AddressService {
   private askerOf({ portName, port }: Place, { giaddr, chaddr }: DhcpMessage): DhcpAsker {
     if (giaddr === 0) return dhcpAsker(portName, port);
     const mac = macText(chaddr);
-    const known = [...(this.config?.ports ?? [])].find(([, one]) => one.mac === mac);
+    const carried = new Set(port.members.map(({ network }) => network));
+    const isThere = (one: ResolvedPort) => one.mac === mac && one.members.some(({ network }) => carried.has(network));
+    const known = [...(this.config?.ports ?? [])].find(([, one]) => isThere(one));
     return known === undefined ? { port: portName, addresses: [] } : dhcpAsker(...known);
   }
 

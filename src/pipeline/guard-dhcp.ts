@@ -9,6 +9,7 @@ import {
   CLIENT_ID_NONE,
   DHCP_CLIENT_MAC,
   DHCP_OPERATION,
+  DHCP_RELAY,
   DHCP_REQUEST,
   DHCP_SERVER_PORT,
   DHCP6_SERVER_PORT,
@@ -17,6 +18,7 @@ import {
   isDhcp6Relayed,
 } from '../wire/dhcp.js';
 import { macHighAt, macLowAt } from '../wire/ethernet.js';
+import { read32 } from '../wire/octets.js';
 import { FRAGMENT_NONE, PACKET_IPV4 } from '../wire/packet.js';
 import { UDP_HEADER_SIZE, udpLength } from '../wire/udp.js';
 import { isOwnMac } from './guard-table.js';
@@ -38,6 +40,8 @@ export function judgeDhcp(machine: Machine, slot: number): number {
   const end = udp + udpLength(octets, udp);
   if (!isDhcp(octets, message, end) || octets[message + DHCP_OPERATION] !== DHCP_REQUEST)
     return dropReasonNumber.not_parsed;
+  // A relay speaks for others.
+  if (read32(octets, message + DHCP_RELAY) !== 0) return dropReasonNumber.spoof_dhcp;
   const client = findClientIdMac(octets, message, end);
   if (client === CLIENT_ID_MALFORMED) return dropReasonNumber.not_parsed;
   const isOwn =

@@ -35,7 +35,8 @@ export const FAILED = 1;
 export const NO_ROOM = 2;
 
 const NONE = -1;
-const STALE_QUESTIONS_PER_SECOND = 64;
+/** Addresses that are told apart when known stations are asked again; one question a second for each. A power of two. */
+const STALE_PLACES = 256;
 const QUESTION_PERIOD_MS = 1000;
 
 export class PendingHops {
@@ -59,8 +60,8 @@ export class PendingHops {
   private readonly portCount = new Int32Array(PORTS_MAX);
   private readonly portPackets = new Int32Array(PORTS_MAX);
   private lookedTick = 0;
-  private askedSecond = 0;
-  private askedAgain = 0;
+  /** By the last bits of an address: when one of those was asked again. */
+  private readonly staleSecond = new Int32Array(STALE_PLACES);
 
   constructor(pool: FramePool) {
     this.following = new Int32Array(pool.slotCount);
@@ -97,13 +98,10 @@ export class PendingHops {
    * packets go on to it.
    */
   askAgain(machine: HopHost, routerInterface: number, hop: number): void {
-    const second = machine.nowSeconds;
-    if (second !== this.askedSecond) {
-      this.askedSecond = second;
-      this.askedAgain = 0;
-    }
-    // Without a list of whom: the first ones in a second are asked, and who answers is not stale any more.
-    if (this.askedAgain++ < STALE_QUESTIONS_PER_SECOND) askWhoHas(machine, routerInterface, hop);
+    const place = nextAddress[3] & (STALE_PLACES - 1);
+    if (this.staleSecond[place] === machine.nowSeconds) return;
+    this.staleSecond[place] = machine.nowSeconds;
+    askWhoHas(machine, routerInterface, hop);
   }
 
   private find(network: number): number {

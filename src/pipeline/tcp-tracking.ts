@@ -284,9 +284,11 @@ export function trackTcp(value: Int32Array, pool: FramePool, slot: number, isRep
   if ((flags & TCP_SYN) !== 0) readScale(octets, at);
   const acknowledged = read32(octets, at + TCP_ACKNOWLEDGEMENT);
   const before = value[V_STATE];
+  lastFit = OLD;
   const verdict = trackSegment(value, isReply, flags, sequence, end, acknowledged, read16(octets, at + TCP_WINDOW));
-  // How long the whole segment is can't be seen in its first fragment, so from now on its end is not known.
-  if (pool.fragment[slot] === FRAGMENT_FIRST && verdict === TRACK_PASS && (before & STATE_MASK) === ES)
+  // How long the whole segment is can't be seen in its first fragment, so from now on its end is not known. Only what fits the
+  // windows says so: a guess must not open them.
+  if (pool.fragment[slot] === FRAGMENT_FIRST && lastFit === FITS && (before & STATE_MASK) === ES)
     value[V_STATE] |= LIBERAL;
   return verdict;
 }
@@ -315,6 +317,7 @@ function trackSegment(
   if (kind === KIND_SYN || kind === KIND_SYN_ACK)
     return trackOpening(value, isReply, kind, next, sequence, end, acknowledged, window);
   const fit = moveWindows(value, isReply, sequence, end, acknowledged, window);
+  lastFit = fit;
   if (fit !== FITS) return fit === OLD ? TRACK_PASS : TRACK_INVALID;
   value[V_STATE] = withState(value[V_STATE], next) | (isReply ? SEEN_REPLY : 0);
   return TRACK_PASS;
@@ -449,6 +452,8 @@ function close(value: Int32Array, isReply: boolean): number {
 const FITS = 0;
 const OLD = 1;
 const BEYOND = 2;
+/** How the segment in hand fitted; OLD for those that windows don't say it of. One worker is one thread. */
+let lastFit = OLD;
 
 function hasAcked(isReply: boolean): number {
   return isReply ? HAS_ACKED_REPLY : HAS_ACKED_ORIGINAL;

@@ -114,7 +114,7 @@ export class WorkerLoop {
       this.idleMs += spun - now;
       return;
     }
-    engine.submit(this.machine.waiting.isFresh(this.machine.nowSeconds) ? FRAGMENT_SLEEP_MS : SLEEP_MAX_MS);
+    engine.submit(this.isAnyWaiting() ? FRAGMENT_SLEEP_MS : SLEEP_MAX_MS);
     const woken = clock();
     this.idleMs += woken - now;
     // A sleep that was short would have been better spent spinning; one that was long makes spinning not worth it.
@@ -136,6 +136,12 @@ export class WorkerLoop {
       now = clock();
     }
     return now;
+  }
+
+  /** Whether another worker may any moment hear what a frame here waits for. */
+  private isAnyWaiting(): boolean {
+    const { waiting, pending, nowSeconds } = this.machine;
+    return waiting.isFresh(nowSeconds) || pending.packets !== 0;
   }
 
   private isAnyReadable(): boolean {

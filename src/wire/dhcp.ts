@@ -14,6 +14,7 @@ export const DHCP6_SERVER_PORT = 547;
 /** Octets from the start of a DHCP message. */
 export const DHCP_OPERATION = 0;
 export const DHCP_HARDWARE = 1;
+export const DHCP_RELAY = 24;
 export const DHCP_CLIENT_MAC = 28;
 /** The fixed part; a cookie and options follow, or what BOOTP had there. */
 export const DHCP_SIZE_MIN = 236;
@@ -26,6 +27,7 @@ const ETHERNET_HARDWARE = (1 << 8) | 6;
 const COOKIE = 0x6382_5363;
 const OPTION_PAD = 0;
 const OPTION_END = 255;
+const OPTION_OVERLOAD = 52;
 const OPTION_CLIENT_ID = 61;
 /** Hardware type and address. */
 const MAC_CLIENT_ID_SIZE = 7;
@@ -48,12 +50,14 @@ export const CLIENT_ID_MALFORMED = -1;
 
 /**
  * Position of the MAC in a client identifier (option 61) that is one, in a message that `isDhcp` accepted; NONE when there is
- * none or it is something else (a DUID, a name); MALFORMED when an option is longer than the message.
+ * none or it is something else (a DUID, a name); MALFORMED when an option is longer than the message, or when the
+ * identifier could be another than it seems.
  */
 export function findClientIdMac(octets: Uint8Array, position: number, end: number): number {
   let at = position + DHCP_SIZE_MIN;
   if (at + 4 > end || read32(octets, at) !== COOKIE) return CLIENT_ID_NONE;
   let found = CLIENT_ID_NONE;
+  let hasClientId = false;
   for (at += 4; at < end; ) {
     const code = octets[at];
     if (code === OPTION_END) return found;
@@ -63,7 +67,12 @@ export function findClientIdMac(octets: Uint8Array, position: number, end: numbe
     }
     if (at + 2 > end || at + 2 + octets[at + 1] > end) return CLIENT_ID_MALFORMED;
     const size = octets[at + 1];
-    if (code === OPTION_CLIENT_ID && size === MAC_CLIENT_ID_SIZE && octets[at + 2] === 1) found = at + 3;
+    // RFC 3396: parts of one option are put together, and options may go on in other fields (52). No client needs that.
+    if (code === OPTION_OVERLOAD || (code === OPTION_CLIENT_ID && hasClientId)) return CLIENT_ID_MALFORMED;
+    if (code === OPTION_CLIENT_ID) {
+      hasClientId = true;
+      if (size === MAC_CLIENT_ID_SIZE && octets[at + 2] === 1) found = at + 3;
+    }
     at += 2 + size;
   }
   return found;

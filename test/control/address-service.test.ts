@@ -35,15 +35,16 @@ const dhcp4 = { network: 'red', cidr: '192.0.2.0/24', gateway: '192.0.2.1' };
 const pool = '192.0.2.100-192.0.2.109';
 
 interface Document {
+  readonly networks?: Record<string, JsonValue>;
   readonly subnets?: Record<string, JsonValue>;
   readonly ports?: Record<string, JsonValue>;
 }
 
-const config = ({ subnets, ports }: Document = {}) =>
+const config = ({ networks, subnets, ports }: Document = {}) =>
   checkDocument(
     documentOf({
       version: 1,
-      networks: { red: { type: 'local' }, blue: { type: 'local' } },
+      networks: networks ?? { red: { type: 'local' }, blue: { type: 'local' } },
       ports: {
         known: { kind: 'memory', network: 'red', mac: CLIENT, addresses: ['192.0.2.5/24', '2001:db8::5/64'] },
         guest: { kind: 'memory', network: 'red' },
@@ -287,11 +288,18 @@ describe('a machine that nobody knows', () => {
   test('behind a relay agent is served in the agent’s subnet, and the agent answered with its option 82', async () => {
     const options = [[82, [1, 2, 3, 4]] as const];
     const where = { from: '02:00:00:00:00:99', destination: '192.0.2.1' };
+    const vlan = (id: number) => ({ type: 'vlan', id, uplink: 'far' });
+    begin({ networks: { red: vlan(10), blue: vlan(20) }, ports: { far: { kind: 'memory', trunk: 'auto' } } });
     const offer = await bench.ask('far', { type: DHCP_DISCOVER, chaddr: OTHER, giaddr: '192.0.2.9', options }, where);
     expect(offer).toMatchObject({ yiaddr: 0xc000_0264, giaddr: 0xc000_0209 });
     expect([...(offer?.options.get(82) ?? [])]).toEqual([1, 2, 3, 4]);
     const frame = offer?.frame ?? new Uint8Array(60);
     expect([ip(frame, 16), macText(frame), frame[37]]).toEqual(['192.0.2.9', '02:00:00:00:00:99', 67]);
+  });
+
+  test('that says it is a relay agent is not served as whom it likes', async () => {
+    const relayed = { type: DHCP_DISCOVER, chaddr: CLIENT, giaddr: '192.0.2.9' };
+    for (const port of ['far', 'guest']) expect(await bench.ask(port, relayed)).toBeUndefined();
   });
 });
 

@@ -1,9 +1,10 @@
 /** Routers, through the whole pipeline: what leaves, what the sender is told, and that every frame ends once. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { virtualMac } from '../../src/control/virtual-mac.js';
+import { linkLocalOf, virtualMac } from '../../src/control/virtual-mac.js';
 import { RX_CONSUMED } from '../../src/dataplane/counters.js';
 import { NEIGHBOR_QUESTIONS_MAX, PENDING_HOPS_PER_PORT } from '../../src/limits.js';
+import { PORT_CLOSED } from '../../src/pipeline/snapshot.js';
 import { ipText, ipv4Text, macText } from '../../src/wire/address.js';
 import { ipv4HeaderChecksum, sumOctets } from '../../src/wire/checksum.js';
 import { buildEthernet, buildIcmp, buildIp, buildTcp, buildUdp } from '../../src/wire/frame-build.js';
@@ -482,6 +483,42 @@ describe('a router is no way round', () => {
     run('b', announceB);
     expect(run('a', packet())).toEqual([]);
     expect(tested.copiesDropped('b', 'acl_deny')).toBe(1);
+  });
+});
+
+describe('the link', () => {
+  const echo6 = buildIcmp({ type: 128, code: 0, id: 7, sequence: 9 }, 3);
+  const linkLocal = ipText(linkLocalOf(virtualMac('red')));
+
+  test('has the router’s own link-local address, which answers, and no other is routed', () => {
+    tested = new TestSwitch(document({ routes: [{ to: '::/0', via: '2001:db8:b::6' }] }));
+    run('b', announceB6);
+    const link = { source: 'fe80::5', protocol: 58, payload: echo6 };
+    const [sent, ...others] = run('a', packet({ ...link, destination: linkLocal }));
+    expect(others).toEqual([]);
+    expect(sent!.octets[54]).toBe(129);
+    expect(run('a', packet({ ...link, destination: 'fe80::99' }))).toEqual([]);
+    expect(tested.dropped('a', 'martian')).toBe(1);
+  });
+
+  test('that is down is not told the sender as an MTU of nothing', () => {
+    run('b', announceB);
+    tested.snapshot.portMode[tested.index('b')] = PORT_CLOSED;
+    tested.snapshot.memberMtu[tested.member('b', 'blue')] = 0;
+    expect(run('a', packet())).toEqual([]);
+    expect(tested.copiesDropped('b', 'port_down')).toBe(1);
+  });
+
+  test('of a station that no frame came from lately is found by a flood within the storm limits', () => {
+    const station = { kind: 'tap', network: 'blue', mac: B, addresses: ['198.51.100.6/24'] } as const;
+    tested = new TestSwitch({
+      ...document(),
+      ports: { a: { kind: 'tap', network: 'red' }, b: station, c: vm({ network: 'blue' }) },
+    });
+    let copies = 0;
+    for (let count = 0; count < 300; count++) copies += run('a', packet()).length;
+    expect(copies).toBe(400);
+    expect(tested.dropped('a', 'storm')).toBe(100);
   });
 });
 

@@ -76,7 +76,11 @@ function judge(machine: Machine, slot: number, port: number): number {
   if (pool.packetFault[slot] !== 0) return pool.packetFault[slot];
   if (pool.packetKind[slot] === PACKET_OTHER)
     return isExtraEthertype(groups, port, pool.ethertype[slot]) ? 0 : dropReasonNumber.group_deny;
-  if (isAlwaysAllowedTo(pool, slot, (snapshot.portFlags[pool.ingressPort[slot]] & PORT_FACES_VM) !== 0))
+  // What a router has brought is of another link: nothing there is needed on this one.
+  if (
+    pool.ingressMember[slot] >= 0 &&
+    isAlwaysAllowedTo(pool, slot, (snapshot.portFlags[pool.ingressPort[slot]] & PORT_FACES_VM) !== 0)
+  )
     return isAllowedAtSource ? BEGINS : 0;
   const isStateful = groups.portStateful[port] !== 0;
   if (isStateful) {

@@ -100,15 +100,17 @@ function isDhcp(machine: Machine, slot: number): boolean {
   if (udp < 0 || octets[ip + IPV4_PROTOCOL] !== PROTOCOL_UDP || ipv4IsFragment(octets, ip)) return false;
   if (!isUdpHeader(octets, udp, ip + ipv4TotalLength(octets, ip))) return false;
   if (read16(octets, udp + UDP_DESTINATION_PORT) !== DHCP_SERVER_PORT) return false;
+  const giaddr = udp + UDP_SIZE + DHCP_GIADDR;
+  const isRelayed = giaddr + 4 <= pool.offset[slot] + pool.length[slot] && read32(octets, giaddr) !== 0;
   const destination = read32(octets, ip + IPV4_DESTINATION);
-  if (destination === -1) return isFromStation(machine, slot);
+  if (destination === -1) return !isRelayed && isFromStation(machine, slot);
   const own = snapshot.serverAddresses;
   if (findOwnAddress(own, pool.network[slot], 0, 0, MAPPED_WORD, swap32(destination)) < 0) return false;
-  if (isFromStation(machine, slot)) return true;
-  const giaddr = udp + UDP_SIZE + DHCP_GIADDR;
+  // A station that says it is a relay would be served as whom it likes.
+  if (isFromStation(machine, slot)) return !isRelayed;
   const port = pool.ingressPort[slot];
   if (snapshot.portMode[port] === PORT_UNDERLAY || (snapshot.portFlags[port] & PORT_GUARDED) !== 0) return false;
-  return giaddr + 4 <= pool.offset[slot] + pool.length[slot] && read32(octets, giaddr) !== 0;
+  return isRelayed;
 }
 
 /** DHCPv6 to the servers' group or an address of ours, a solicitation to the routers' group or an address of ours. */

@@ -30,10 +30,12 @@ import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
 import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig } from '../router-errors.js';
 import { mayBeCut } from '../router-fragments.js';
 import { interfaceOf } from '../router-interface.js';
-import { packetProblem } from '../router-packets.js';
+import { isAddress6, isLinkLocal, packetProblem } from '../router-packets.js';
 import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED, HOP_VIA } from '../routing-tables.js';
 import { setIpv4 } from '../rule-key.js';
+import { STORM_UNKNOWN_UNICAST } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
+import { BUCKETS_PER_PORT } from '../token-bucket.js';
 import { memberInUse } from './lookup.js';
 
 export const route: Stage = {
@@ -77,6 +79,8 @@ function routeFrame(machine: Machine, slot: number, from: number): number {
   if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) return dropReasonNumber.not_routed;
   const problem = packetProblem(machine, slot);
   if (problem !== 0) return problem;
+  if (kind === PACKET_IPV6 && isLinkLocal(pool.octets, pool.networkHeader[slot] + IPV6_DESTINATION))
+    return isOwnLinkLocal(machine, slot, from) ? answerLocal(machine, slot, from) : dropReasonNumber.martian;
   const hop = hopOf(machine, slot, from);
   if (hop === NO_PREFIX) return sayNoRoute(machine, slot, from);
   const { routing } = machine.snapshot;
@@ -88,6 +92,12 @@ function routeFrame(machine: Machine, slot: number, from: number): number {
   if (ttl <= 1) return sayTimeExceeded(machine, slot, from);
   setNextAddress(machine, slot, hop);
   return sendOn(machine, slot, from, hop);
+}
+
+/** Whether the packet is to the link-local address of the interface it came in by. */
+function isOwnLinkLocal({ pool, snapshot }: Machine, slot: number, from: number): boolean {
+  const at = pool.networkHeader[slot] + IPV6_DESTINATION;
+  return isAddress6(pool.octets, at, snapshot.routing.interfaceLinkLocal, from * ADDRESS_WORDS);
 }
 
 /** The hop of the packet's destination: the one that this flow takes where several share it. */
@@ -127,7 +137,8 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   if (found !== KNOWN && found !== STALE) return waitFor(machine, slot, from, to, hop);
   if (found === STALE) machine.pending.askAgain(machine, to, hop);
   const member = memberOf(machine, slot, network);
-  const mtu = member < 0 ? routing.interfaceMtu[to] : Math.min(snapshot.memberMtu[member], routing.interfaceMtu[to]);
+  if (member < 0 && !mayFlood(machine, slot)) return dropReasonNumber.storm;
+  const mtu = mtuOf(machine, member, to);
   // What may be fragmented is cut behind the policy of the port that it leaves by (egress/fit.ts).
   if (packetSize(machine, slot) > mtu && !mayBeCut(pool, slot)) return sayTooBig(machine, slot, from, mtu);
   const refusal = leaveNetwork(machine, slot);
@@ -139,6 +150,19 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   enterNetwork(machine, slot, network);
   pool.destinationMember[slot] = member;
   return 0;
+}
+
+/** A station that is at an address but in no FDB is looked for by a flood, which the port it came in by has a rate for. */
+function mayFlood({ pool, snapshot, storm, nowTick }: Machine, slot: number): boolean {
+  const port = pool.ingressPort[slot];
+  const rate = snapshot.portStormRate[port * 3 + STORM_UNKNOWN_UNICAST];
+  return rate === 0 || storm.take(port * BUCKETS_PER_PORT + STORM_UNKNOWN_UNICAST, rate, nowTick);
+}
+
+/** Of the way to a member (-1: unknown). A port that is down has no MTU, and is not the packet's fault. */
+function mtuOf({ snapshot }: Machine, member: number, to: number): number {
+  const most = snapshot.routing.interfaceMtu[to];
+  return member < 0 || snapshot.memberMtu[member] === 0 ? most : Math.min(snapshot.memberMtu[member], most);
 }
 
 /** The member behind which the station found last is, -1: unknown; its FDB entry says by which tunnel. */
