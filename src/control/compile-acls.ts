@@ -91,7 +91,8 @@ function compileContent(acl: ResolvedAcl): CompiledAcl {
 
 /**
  * Sets the bits of who has ACLs. A port's egress ACL judges what comes in by other ports, so in its networks every packet is
- * read; and where rules ask for ports, later fragments need those of their first one.
+ * read; and where rules ask for ports, later fragments need those of their first one. So they do where rules ask for the
+ * protocol of IPv6, which may be named by an extension header that only the first one has (RFC 8200 section 4.5).
  */
 export function setAclPolicy(snapshot: Snapshot, config: ResolvedConfig, indices: Indices): void {
   const { portPolicy, networkPolicy } = snapshot;
@@ -116,8 +117,12 @@ function asksForPorts({ acls }: ResolvedConfig, { ingress, egress }: AclNames): 
   return [ingress, egress].some((name) =>
     acls
       .get(name ?? '')
-      ?.rules.some(({ conditions: { sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags } }) =>
-        [sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags].some((condition) => condition !== undefined),
+      ?.rules.some(
+        ({ conditions: { family, protocol, sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags } }) => {
+          const protocol6 = family === 'ipv4' ? undefined : protocol;
+          const asked = [protocol6, sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags];
+          return asked.some((condition) => condition !== undefined);
+        },
       ),
   );
 }

@@ -310,6 +310,21 @@ describe('later fragments', () => {
     }
   });
 
+  test('share the verdict that their first one got by its protocol, which an extension header behind theirs names', () => {
+    const permits: AclDocument = { default: 'deny', rules: [{ action: 'permit', proto: 'tcp' }] };
+    const head = Uint8Array.of(6, 0, 1, 4, 0, 0, 0, 0, ...tcp(0x10));
+    const all = [
+      { start: 0, size: 32, head },
+      { start: 32, size: 24, isLast: true, head: new Uint8Array(0) },
+    ];
+    const arrived = all.map((recipe) => ({
+      port: 'a',
+      octets: fragmentFrame({ isIpv6: true, protocol: 60, ...recipe }),
+    }));
+    expect(lab({ a1: permits }, { a: { ingress: 'a1' } }).run(...arrived)).toHaveLength(4);
+    expect(lab({ a1: permits }, { a: { ingress: 'a1' } }).run(arrived[1])).toEqual([]);
+  });
+
   test('share it also where all that was read of their first one is zero', () => {
     const permits: AclDocument = {
       default: 'deny',
