@@ -69,6 +69,8 @@ export const TUNNEL_OPTIONS_SIZE_MAX = 224;
 export const GENEVE_OPTION_SIZE_MAX = 124;
 /** A learned tunnel goes this long after the last station that was seen through it has expired. */
 export const TUNNEL_KEPT_S = 60;
+/** Remotes that were learned, of each underlay port, whose paths are followed as those of configured ones are: 5 us each time. */
+export const LEARNED_PATHS_MAX = 1024;
 /** A tunnel is up when something came through it within this time. */
 export const TUNNEL_SILENCE_S = 60;
 /** Octets of one worker's ring of frames for the main thread, a power of two, and of the longest that go through it. */

@@ -213,7 +213,7 @@ export class Controller {
     const plan = planPorts(before.checked.resolved, checked.resolved);
     const grown = before.indices.allocate(checked.resolved);
     const opened: string[] = [];
-    const { tunnels, ports } = this.dataplane;
+    const { tunnels } = this.dataplane;
     const closedFirst = [...plan.replaced, ...plan.yielding];
     let warning: string | undefined;
     try {
@@ -240,9 +240,7 @@ export class Controller {
     }
     this.closing.clear();
     this.inForce = { checked, indices: grown };
-    for (const [name, { intent }] of checked.resolved.ports) {
-      if (intent.underlay !== undefined) ports.setRemotes(indexOf(grown, name), intent.underlay.remotes);
-    }
+    this.dataplane.paths.follow(checked.resolved, grown);
     await this.publish(checked.resolved, grown);
     this.dataplane.addresses.follow(checked.resolved, grown);
     this.dataplane.announcer.follow(checked.resolved, grown);
@@ -389,6 +387,7 @@ export class Controller {
     const remotesOf = (member: number, remotes: readonly string[]) => this.dataplane.tunnels.numbers(member, remotes);
     this.warnOfCapacities(config);
     const snapshot = compile(config, indices, upPort, this.epoch, remotesOf, this.groups, this.acls, this.routers);
+    this.dataplane.paths.settle(config, indices);
     await this.dataplane.publish(snapshot, staticNeighbors(config, indices));
     for (const [name, port] of config.ports) this.tellMtu(name, port, config, indices);
   }

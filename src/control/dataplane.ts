@@ -50,6 +50,7 @@ import { RuleLogServer } from './rule-log-server.js';
 import { RuleNumbers } from './rule-numbers.js';
 import { shownName } from './shown-name.js';
 import { Statistics } from './statistics.js';
+import { TunnelPaths } from './tunnel-paths.js';
 import { TunnelServer } from './tunnel-server.js';
 
 export interface DataplaneOptions {
@@ -77,6 +78,7 @@ export class Dataplane {
   readonly loops: LoopGuard;
   readonly memories: PortMemories;
   readonly tunnels: TunnelServer;
+  readonly paths: TunnelPaths;
   readonly bfd: BfdServer;
   readonly neighbors: NeighborControl;
   readonly connections: ConnectionControl;
@@ -144,6 +146,7 @@ export class Dataplane {
       order: (index: number, order: Parameters<PortOrders>[1]) => this.workers.order(index, order),
     };
     this.ports = new PortServer(options.kinds, orders, (port) => this.memories.of(port), options.portChanged);
+    this.paths = new TunnelPaths(this.tunnels, this.ports);
     this.workers = new WorkerPool<Snapshot>({
       count: options.workers,
       io: options.io,
@@ -320,6 +323,7 @@ export class Dataplane {
     this.fdb.sweep(nowSeconds, this.current.networkMacAge, FDB_SWEEP_ENTRIES);
     this.fdb.trim(this.current, FDB_TRIM_ENTRIES);
     this.expireTunnels(nowSeconds);
+    this.paths.tick(nowSeconds, (member) => this.current.memberPort[member]);
     for (const port of this.current.underlays) this.contradict(port, nowSeconds);
     this.expireConnections(nowSeconds);
     this.neighbors.sweep(nowSeconds, this.current.networkMacAge, NEIGHBOR_SWEEP_ENTRIES);

@@ -176,6 +176,8 @@ export interface TunnelRow {
   readonly txBytes: number;
   /** Largest packet that the tunnel carries. */
   readonly mtu: number;
+  /** What the path lets pass of outer packets, where that is less than the underlay's MTU. */
+  readonly pathMtu?: number;
   /** Seconds since something came through it. */
   readonly heardSeconds?: number;
   /** It is not in the configuration: its datagrams came from within allowFrom. */

@@ -91,8 +91,9 @@ export class TunnelRows {
     const underlay = this.underlayOf(tunnel);
     const remote = ipWordsText(entry.address);
     const path = underlay.paths.get(remote);
+    const deviceMtu = underlay.status.open?.mtu ?? UNDERLAY_MTU_DEFAULT;
     // Without a route nothing is known of the way.
-    const pathMtu = path?.mtu || (underlay.status.open?.mtu ?? UNDERLAY_MTU_DEFAULT);
+    const pathMtu = path?.mtu ? Math.min(path.mtu, deviceMtu) : deviceMtu;
     const fits = tunnelMtu(network, tunnel, this.running.checked.resolved, pathMtu);
     const { rxFrames, rxBytes, txFrames, txBytes } = this.dataplane.tunnels.counts(entry.tunnel);
     const bfd = this.dataplane.bfd.view(underlay.local, remote, name);
@@ -109,6 +110,7 @@ export class TunnelRows {
       rxBytes,
       txBytes,
       mtu: Math.min(network.mtu ?? fits, fits),
+      ...(pathMtu < deviceMtu ? { pathMtu } : {}),
       ...(silence === undefined ? {} : { heardSeconds: silence }),
       ...(entry.isConfigured ? {} : { learned: true as const }),
       ...(bfd === undefined ? {} : { bfd }),

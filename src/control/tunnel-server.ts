@@ -146,6 +146,11 @@ export class TunnelServer {
     if (this.table.isDown(tunnel) !== isDown) this.table.setDown(tunnel, isDown);
   }
 
+  /** See TunnelControl. */
+  setMtu(tunnel: number, mtu: number): void {
+    this.table.setMtu(tunnel, mtu);
+  }
+
   /** The next sequence number of what is sent through the tunnel. */
   takeSequence(tunnel: number): number {
     return this.table.takeSequences(tunnel, 1);
@@ -158,6 +163,11 @@ export class TunnelServer {
   /** Tunnels of networks, in no order. */
   *list(): Generator<TunnelEntry> {
     for (const entry of this.table.list()) if (entry.member >= 0) yield entry;
+  }
+
+  /** Those of networks that were learned, in no order. */
+  *listLearned(): Generator<TunnelEntry> {
+    for (const entry of this.table.listLearned()) if (entry.member >= 0) yield entry;
   }
 
   copy(): TunnelControl {

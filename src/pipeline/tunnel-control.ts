@@ -8,7 +8,14 @@
  */
 import { UserError } from '../errors.js';
 import { MAIN_OWNER } from './fdb-control.js';
-import { GROUP_CONFIGURED, GROUP_LEARNED, TUNNEL_DOWN, TUNNEL_TABLE_SIZE, TunnelTable } from './tunnel-table.js';
+import {
+  GROUP_CONFIGURED,
+  GROUP_LEARNED,
+  TUNNEL_DOWN,
+  TUNNEL_MTU_SHIFT,
+  TUNNEL_TABLE_SIZE,
+  TunnelTable,
+} from './tunnel-table.js';
 
 export interface TunnelEntry {
   readonly tunnel: number;
@@ -18,6 +25,8 @@ export interface TunnelEntry {
   readonly address: Int32Array;
   readonly isConfigured: boolean;
   readonly isDown: boolean;
+  /** Largest packet that gets to the remote in a network's frame, where the way is narrower than the underlay's device; else 0. */
+  readonly mtu: number;
   /** Monotonic seconds; 0: nothing ever came through it. */
   readonly lastSeen: number;
 }
@@ -68,12 +77,19 @@ export class TunnelControl extends TunnelTable {
 
   /** Says whether the remote is known to be dead: floods leave it out. */
   setDown(tunnel: number, isDown: boolean): void {
-    this.lock();
-    if (this.table.isLive(tunnel) && this.isDown(tunnel) !== isDown) {
-      this.value[0] = isDown ? TUNNEL_DOWN : 0;
-      this.table.change(tunnel, this.value, this.table.groupOf(tunnel), this.table.lastSeen(tunnel));
-    }
-    this.table.unlock(this.owner);
+    this.setBits(tunnel, TUNNEL_DOWN, isDown ? TUNNEL_DOWN : 0);
+  }
+
+  /** Says which packets the way lets pass, where that is less than the underlay's device would; 0: it is not. */
+  setMtu(tunnel: number, mtu: number): void {
+    this.setBits(tunnel, ~TUNNEL_DOWN, mtu << TUNNEL_MTU_SHIFT);
+  }
+
+  /** Needs no lock: workers never change the value of a live entry, and it is one word. They miss no frame's tunnel by it. */
+  private setBits(tunnel: number, mask: number, bits: number): void {
+    if (!this.table.isLive(tunnel)) return;
+    const before = this.table.valueWord(tunnel, 0);
+    this.table.setValueWord(tunnel, 0, (before & ~mask) | bits);
   }
 
   /** The entry of a number; undefined when there is none, or it is just being changed. */
@@ -85,7 +101,8 @@ export class TunnelControl extends TunnelTable {
       member: words[0],
       address: words.slice(1, 5),
       isConfigured: this.table.groupOf(tunnel) === GROUP_CONFIGURED,
-      isDown: words[5] === TUNNEL_DOWN,
+      isDown: (words[5] & TUNNEL_DOWN) !== 0,
+      mtu: words[5] >>> TUNNEL_MTU_SHIFT,
       lastSeen: this.table.lastSeen(tunnel),
     };
   }
@@ -98,12 +115,21 @@ export class TunnelControl extends TunnelTable {
     }
   }
 
+  /** Every one that was learned; costs little where none was. */
+  *listLearned(): Generator<TunnelEntry> {
+    if (this.table.groupCount(GROUP_LEARNED) === 0) return;
+    for (let tunnel = 1; tunnel < this.table.entryLimit; tunnel++) {
+      if (!this.table.isLive(tunnel) || this.table.groupOf(tunnel) !== GROUP_LEARNED) continue;
+      const entry = this.entryOf(tunnel);
+      if (entry !== undefined) yield entry;
+    }
+  }
+
   /** Learned tunnels through which nothing came for more than `age` seconds; at most `most` of them. */
   silentSince(nowSeconds: number, age: number, most: number): number[] {
-    if (this.table.groupCount(GROUP_LEARNED) === 0) return [];
     const silent: number[] = [];
-    for (const { tunnel, isConfigured, lastSeen } of this.list()) {
-      if (isConfigured || nowSeconds - lastSeen <= age) continue;
+    for (const { tunnel, lastSeen } of this.listLearned()) {
+      if (nowSeconds - lastSeen <= age) continue;
       silent.push(tunnel);
       if (silent.length >= most) break;
     }

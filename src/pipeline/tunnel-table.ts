@@ -3,7 +3,8 @@
  * number is what the FDB keeps as a station's remote, what floods go to, and what counters are kept under.
  *
  *   key    member | address, four words as they lie in memory, IPv4 mapped into ::ffff:0:0/96
- *   value  TUNNEL_DOWN or 0
+ *   value  MTU << 1, what the way to the remote lets pass of an inner packet where that is less than the underlay's device
+ *          would (0: it is not); TUNNEL_DOWN
  *   group  configured, or learned from a datagram of an address in allowFrom
  *
  * The member of what concerns a whole underlay port, the remotes that any of its networks names, is `anyNetwork(port)`.
@@ -21,6 +22,7 @@ import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shar
 import { HINT_COUNT, TUNNELS_MAX } from '../limits.js';
 
 export const TUNNEL_DOWN = 1;
+export const TUNNEL_MTU_SHIFT = 1;
 
 export const GROUP_LEARNED = 0;
 export const GROUP_CONFIGURED = 1;
@@ -28,7 +30,7 @@ const KEY_WORDS = 5;
 
 export const tunnelShape: TableShape = { capacity: TUNNELS_MAX, keyWords: KEY_WORDS, valueWords: 1, groupCount: 2 };
 /** What a file with the table in it is marked as; the version changes with the layout. */
-export const TUNNEL_LAYOUT = { kind: 'tun1', version: 2 } as const;
+export const TUNNEL_LAYOUT = { kind: 'tun1', version: 3 } as const;
 
 /** Octets of memory the table takes, and behind it the sequence numbers. */
 export const TUNNEL_TABLE_SIZE = sharedTableSize(tunnelShape) + (TUNNELS_MAX + 1) * 4;
@@ -133,7 +135,13 @@ export class TunnelTable {
   }
 
   isDown(tunnel: number): boolean {
-    return this.table.valueWord(tunnel, 0) === TUNNEL_DOWN;
+    return (this.table.valueWord(tunnel, 0) & TUNNEL_DOWN) !== 0;
+  }
+
+  /** The MTU, or what the way to the tunnel's remote lets pass, if that is less. Of tunnel 0, which is none: the MTU. */
+  narrowed(tunnel: number, mtu: number): number {
+    const own = this.table.valueWord(tunnel, 0) >>> TUNNEL_MTU_SHIFT;
+    return own !== 0 && own < mtu ? own : mtu;
   }
 
   /** Puts the key together and hashes it. */

@@ -15,7 +15,8 @@ import { NO_OFFLOAD } from '../../src/dataplane/port.js';
 import { memory, memoryStation } from '../../src/dataplane/ports/memory.js';
 import { underlay as realUnderlay } from '../../src/dataplane/ports/underlay.js';
 import { UserError } from '../../src/errors.js';
-import { parseIp } from '../../src/wire/address.js';
+import { openTunnelTable } from '../../src/pipeline/tunnel-table.js';
+import { ipWords, parseIp } from '../../src/wire/address.js';
 import { buildEthernet, buildIp, buildUdp } from '../../src/wire/frame-build.js';
 import { until } from '../suites/bench-worker.js';
 import { testFrame } from '../suites/port-suite.js';
@@ -55,6 +56,12 @@ class PlayedUnderlay implements PortKind {
       close: async () => void this.calls.push(`close ${intent.device}`),
       released: () => {},
     };
+  }
+
+  /** Paths are others now. */
+  narrow(port: string, paths: UnderlayPath[]): void {
+    this.paths = paths;
+    this.setMtu(port, 1500);
   }
 
   setMtu(port: string, mtu: number): void {
@@ -210,6 +217,38 @@ describe('tunnels', () => {
       state: 'down',
       reason: 'no address 192.0.2.1 on this host',
     });
+  });
+
+  test('let pass what the ways to their remotes do, and networks what the device does', async () => {
+    const { dataplane, running } = await start(config({ red: REMOTES, blue: ', remotes: [192.0.2.10]' }));
+    const figure = (network: string, remote: string) => dataplane.tunnels.entryOf(numberOf(network, remote))?.mtu;
+    played.narrow('u0/vxlan', [{ remote: '192.0.2.10', mtu: 1400, state: 'up' }]);
+    await until('the tunnel to be narrow', () => figure('red', '192.0.2.10') === 1350);
+    expect([figure('red', '192.0.2.2'), figure('blue', '192.0.2.10')]).toEqual([0, 1358]);
+    expect(telling.mtus.get('a')).toBe(1450);
+    const member = running.indices.member('u0/vxlan', 'red') ?? -1;
+    expect(dataplane.snapshot.memberMtu[member]).toBe(1450);
+    const detail = await service.tunnelShow('red');
+    expect(detail.mtu).toBe(1450);
+    expect(detail.tunnels.map(({ mtu, pathMtu }) => [mtu, pathMtu])).toEqual([
+      [1450, undefined],
+      [1350, 1400],
+    ]);
+    played.narrow('u0/vxlan', []);
+    await until('it to be wide again', () => figure('red', '192.0.2.10') === 0);
+    expect(figure('blue', '192.0.2.10')).toBe(0);
+  });
+
+  test('that were learned are followed, and as narrow as their ways', async () => {
+    const { dataplane, running } = await start(config({ underlay: ', allowFrom: [192.0.2.0/24]', red: REMOTES }));
+    played.narrow('u0/vxlan', [{ remote: '192.0.2.77', mtu: 1400, state: 'up' }]);
+    const member = running.indices.member('u0/vxlan', 'red') ?? -1;
+    const worker = openTunnelTable(dataplane.tunnels.descriptor, 0);
+    const [a, b, c, d] = ipWords(parseIp('192.0.2.77')!);
+    const learned = worker.learn(member, a!, b!, c!, d!, Math.floor(performance.now() / 1000) + 1e6);
+    expect(learned).toBeGreaterThan(0);
+    await until('it is followed', () => played.calls.includes('follow 192.0.2.2 192.0.2.10 192.0.2.77'));
+    await until('it is narrow', () => dataplane.tunnels.entryOf(learned)?.mtu === 1350);
   });
 
   test('of one network are shown with the reckoning of its MTU', async () => {

@@ -382,6 +382,51 @@ describe('what does not fit a tunnel', () => {
     expect(tested.drops()).toEqual({ 'a mtu_exceeded': 1, 'b mtu_exceeded of copy': 1 });
   });
 
+  test('is held to what the way to each remote lets pass, and answered with that; other remotes and ports are not', () => {
+    const tested = overlaySwitch(vxlanForm);
+    tested.tunnels.setMtu(tested.tunnel('red', host(vxlanForm, 2)), 1350);
+    expect(targets(tested.run({ port: 'a', octets: packet(1350) }), vxlanForm)).toHaveLength(4);
+    const flooded = tested.run({ port: 'a', octets: packet(1351) });
+    expect(targets(flooded, vxlanForm)).toEqual(['a', 'b', 'remote 1', 'remote 3']);
+    const answer = flooded.find(({ port }) => port === 'a')!.octets;
+    expect([answer[34], answer[35], (answer[40] << 8) | answer[41]]).toEqual([3, 4, 1350]);
+    expect(tested.drops()).toEqual({ 'u0/vxlan mtu_exceeded of copy': 1 });
+    teach(tested, vxlanForm, 2);
+    const [known, ...others] = tested.run({ port: 'a', octets: packet(1450) });
+    expect(others).toEqual([]);
+    expect([known.port, (known.octets[40] << 8) | known.octets[41]]).toEqual(['a', 1350]);
+    // Segments count, not the super-frame.
+    expect(targets(tested.run(sending(superFrame({ size: 1299 }))), vxlanForm)).toEqual(['a']);
+    expect(targets(tested.run(sending(superFrame({ size: 1298 }))), vxlanForm)).toEqual(['remote 2']);
+    tested.run({ port: 'b', octets: frame({ from: X, to: BROADCAST }) });
+    expect(targets(tested.run({ port: 'a', octets: packet(1450) }), vxlanForm)).toEqual(['b']);
+  });
+
+  test('of a connection is clamped to what the way to each remote lets pass, also in a flood', () => {
+    const tested = overlaySwitch(vxlanForm, { network: { mssClamp: true } });
+    for (const [number, mtu] of [
+      [1, 1350],
+      [3, 1300],
+    ] as const)
+      tested.tunnels.setMtu(tested.tunnel('red', host(vxlanForm, number)), mtu);
+    const head = `${X}${A}0800` + '4500002c0000400040060000' + 'c0000201c0000202';
+    const tcp = '04d2005000000001' + '00000000' + '6002ffff00000000' + '020405b4';
+    const octets = new Uint8Array(60);
+    octets.set(Buffer.from(head + tcp, 'hex'));
+    const sent = tested.run({ port: 'a', octets });
+    const clamped = sent.flatMap((each) =>
+      (each.message?.datagrams ?? []).map((datagram) => [
+        targets([each], vxlanForm)[0],
+        (datagram[8 + 56] << 8) | datagram[8 + 57],
+      ]),
+    );
+    expect(clamped).toEqual([
+      ['remote 1', 1310],
+      ['remote 2', 1410],
+      ['remote 3', 1260],
+    ]);
+  });
+
   test('is answered through the tunnel, where the far end took the network’s MTU for more', () => {
     const tested = overlaySwitch(vxlanForm);
     const octets = packet(1480, { to: A });

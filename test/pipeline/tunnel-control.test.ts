@@ -62,6 +62,33 @@ describe('a configured tunnel', () => {
     expect(worker.isDown(tunnel)).toBe(false);
   });
 
+  test('with a narrow way lets pass what that does, dead or not, and so does one that was learned', () => {
+    const { control, worker } = tables();
+    for (const tunnel of [control.intern(5, A), learn(worker, 5, B, 1)]) {
+      expect(worker.narrowed(tunnel, 1450)).toBe(1450);
+      control.setMtu(tunnel, 1350);
+      control.setDown(tunnel, true);
+      expect([worker.narrowed(tunnel, 1450), worker.narrowed(tunnel, 1300)]).toEqual([1350, 1300]);
+      expect(control.entryOf(tunnel)).toMatchObject({ mtu: 1350, isDown: true });
+      control.setMtu(tunnel, 65_535);
+      expect([worker.isDown(tunnel), worker.narrowed(tunnel, 65_536)]).toEqual([true, 65_535]);
+      control.setDown(tunnel, false);
+      expect([worker.isDown(tunnel), worker.narrowed(tunnel, 65_536)]).toEqual([false, 65_535]);
+      control.setMtu(tunnel, 0);
+      expect(worker.narrowed(tunnel, 65_536)).toBe(65_536);
+    }
+    expect(worker.narrowed(0, 1450)).toBe(1450);
+    expect([...control.listLearned()].map(({ address }) => [...address])).toEqual([[...B]]);
+    const learned = find(worker, 5, B);
+    control.setMtu(learned, 1300);
+    expect(control.intern(5, B)).toBe(learned);
+    expect(worker.narrowed(learned, 1450)).toBe(1300);
+    control.remove([learned]);
+    control.setMtu(learned, 1200);
+    expect(learn(worker, 6, A, 1)).toBe(learned);
+    expect(worker.narrowed(learned, 1450)).toBe(1450);
+  });
+
   test('that is removed is found no more, and its number names nobody', () => {
     const { control, worker } = tables();
     const tunnel = control.intern(5, A);

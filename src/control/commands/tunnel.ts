@@ -53,6 +53,13 @@ function renderReckoning(steps: readonly MtuStep[]): string {
   return steps.map(({ what, octets }) => `  ${String(octets).padStart(width)}  ${what}`).join('\n');
 }
 
+/** What less passes to. */
+function narrowSteps(rows: readonly TunnelRow[]): MtuStep[] {
+  return rows.flatMap(({ remote, mtu, pathMtu }) =>
+    pathMtu === undefined ? [] : [{ what: `to ${remote}: MTU of the path ${pathMtu}, less the same`, octets: mtu }],
+  );
+}
+
 function renderDetail(detail: TunnelDetail): string {
   const head = formatFields([
     ['network', detail.network],
@@ -61,7 +68,8 @@ function renderDetail(detail: TunnelDetail): string {
     ['state', stateText(detail)],
     ['MTU', String(detail.mtu)],
   ]);
-  return [head, renderReckoning(detail.reckoning), renderTunnels(detail.tunnels)].join('\n\n');
+  const reckoning = [...detail.reckoning, ...narrowSteps(detail.tunnels)];
+  return [head, renderReckoning(reckoning), renderTunnels(detail.tunnels)].join('\n\n');
 }
 
 function renderTunnels(rows: readonly TunnelRow[]): string {
@@ -102,7 +110,7 @@ export const tunnelCommands = [
     words: 'tunnel show',
     summary: 'Show how one network is carried, and the reckoning of its MTU.',
     description: [
-      "The underlay and its state, how the network's MTU comes about line by line, and the network's tunnels. A configured MTU that does not fit is no error: what fits is used, and the reckoning says so.",
+      "The underlay and its state, how the network's MTU comes about line by line, and the network's tunnels. A configured MTU that does not fit is no error: what fits is used, and the reckoning says so. A remote whose path lets less pass has a line of its own; it costs only what goes there.",
     ],
     arguments: [networkArgument],
     examples: [{ command: 'weft tunnel show overlay', shows: 'its remotes, and why its MTU is what it is' }],

@@ -4,8 +4,8 @@
  * of the path's MTU (RFC 1191, RFC 8201). About 5 us a remote. Main thread.
  *
  * What an attacker can do: who forges an ICMP message that quotes one of our datagrams lowers the MTU the kernel believes
- * in, for ten minutes and to no less than 552 octets (1280 with IPv6): that is path-MTU discovery, for any of the host's
- * traffic.
+ * in of the path to that remote, for ten minutes and to no less than 552 octets (1280 with IPv6): that is path-MTU
+ * discovery, for any of the host's traffic.
  */
 import { networkInterfaces } from 'node:os';
 import { IPV4_SIZE, ipText, parseIp } from '../../wire/address.js';
@@ -61,15 +61,26 @@ function reasonOf(errno: number, remote: string): string {
   return isRoute ? `no route to ${remote}` : `no way to ${remote}: ${native.errnoName(errno)}`;
 }
 
-/** The least MTU of the paths; without any that of the interface that has the address. */
-export function underlayMtu(local: Uint8Array, paths: readonly UnderlayPath[]): number {
-  const known = paths.filter(({ mtu }) => mtu > 0).map(({ mtu }) => mtu);
-  return known.length > 0 ? Math.min(...known) : (interfaceMtu(local) ?? MTU_DEFAULT);
+/** The MTU of the device, which paths may be narrower than; without a device, that of the widest path. */
+export function underlayMtu(device: string | undefined, paths: readonly UnderlayPath[]): number {
+  const own = device === undefined ? undefined : queryInterface(device)?.mtu;
+  return own ?? (paths.reduce((most, { mtu }) => Math.max(most, mtu), 0) || MTU_DEFAULT);
 }
 
-function interfaceMtu(local: Uint8Array): number | undefined {
+/**
+ * The interface that has the address and is running; undefined: there is none, or it is the loopback, by which nothing leaves
+ * (the address is there where routers are told of it). Costs milliseconds where there are thousands of interfaces.
+ */
+export function deviceOf(local: Uint8Array): string | undefined {
   const text = ipText(local);
   for (const [name, addresses] of Object.entries(networkInterfaces()))
-    for (const { address } of addresses ?? []) if (ipText(parseIp(address)!) === text) return queryInterface(name)?.mtu;
+    for (const { address, internal } of addresses ?? [])
+      if (!internal && ipText(parseIp(address)!) === text) return name;
   return undefined;
+}
+
+/** Ways through which less passes than `mtu`: remote and what does, as text to compare. */
+export function narrowWays(paths: readonly UnderlayPath[], mtu: number): string {
+  const narrow = paths.filter((path) => path.mtu > 0 && path.mtu < mtu);
+  return narrow.map((path) => `${path.remote} ${path.mtu}`).join();
 }

@@ -5,7 +5,7 @@
  *
  *   waiting (no such address) --it comes--> sockets open --it goes--> lost --workers let go (released)--> waiting
  *
- * The port's MTU is that of the outer IP packets. A remote without a route keeps the port up: `paths` tells of it.
+ * The port's MTU is that of the outer IP packets that its device takes; `paths` tells of ways that take less. A remote without a route keeps the port up: `paths` tells of it.
  */
 import { OperatingError } from '../../errors.js';
 import { QUEUES_PER_PORT_MAX } from '../../limits.js';
@@ -27,7 +27,7 @@ import {
 } from '../port.js';
 import { watchRouting } from '../routing-watch.js';
 import { type RawSocketDriver, requireRawSocket, startRawSocketDriver } from './raw-socket.js';
-import { askForPaths, underlayMtu } from './underlay-paths.js';
+import { askForPaths, deviceOf, narrowWays, underlayMtu } from './underlay-paths.js';
 import { descriptorsOf, openUnderlaySockets } from './underlay-sockets.js';
 import { watchUnreachable } from './unreachable-watch.js';
 
@@ -63,6 +63,8 @@ interface Served {
   readonly driver: RawSocketDriver | undefined;
   readonly stopHearing: () => void;
   told: OpenPort;
+  /** As `narrowWays` has them. */
+  narrow: string;
   /** Reported lost; the workers have not let go yet. */
   isLost: boolean;
 }
@@ -80,6 +82,8 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
   private readonly watcher: PortWatcher;
   private remotes: ReadonlySet<string>;
   private known: readonly UnderlayPath[] = [];
+  /** The interface with the local address, found last. */
+  private device: string | undefined;
   /** What was said of remotes that there is a route to. */
   private readonly complaints = new Map<string, Complaint>();
   private served: Served | undefined;
@@ -100,7 +104,11 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
   /** Listens before it looks, so that nothing falls between. Throws only for what no waiting mends. */
   start(): void {
     this.stopWatching = watchRouting(() => this.tryLook());
-    this.lookTimer = setInterval(() => this.tryLook(), LOOK_PERIOD_MS).unref();
+    const lookAnew = () => {
+      this.device = deviceOf(this.local) ?? this.device;
+      this.tryLook();
+    };
+    this.lookTimer = setInterval(lookAnew, LOOK_PERIOD_MS).unref();
     try {
       this.look();
     } catch (error) {
@@ -169,19 +177,23 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
     else if (served === undefined) this.open();
     else {
       const now = this.describe(served.transports);
-      if (now.mtu === served.told.mtu) return;
+      const narrow = narrowWays(this.known, now.mtu);
+      if (now.mtu === served.told.mtu && narrow === served.narrow) return;
       served.told = now;
+      served.narrow = narrow;
       this.watcher.changed(now);
     }
   }
 
   private open(): void {
+    this.device = deviceOf(this.local);
     const driver = this.startDriver();
     const transports = driver?.transports ?? openUnderlaySockets(this.local, this.options, this.intent.queues);
     try {
       const stopHearing = watchUnreachable({ local: this.local, port: this.options.port }, this.hearing());
       const told = this.describe(transports);
-      this.served = { transports, driver, stopHearing, told, isLost: false };
+      const narrow = narrowWays(this.known, told.mtu);
+      this.served = { transports, driver, stopHearing, told, narrow, isLost: false };
     } catch (error) {
       driver?.end();
       for (const fd of descriptorsOf(transports)) native.close(fd);
@@ -205,11 +217,13 @@ class UnderlayPort implements PortHandle, UnderlayHandle {
   }
 
   private describe(queues: Served['transports']): OpenPort {
-    const mtu = underlayMtu(this.local, this.known);
+    // An address is there before its interface runs.
+    this.device ??= deviceOf(this.local);
+    const mtu = underlayMtu(this.device, this.known);
     return { queues, features: NO_OFFLOAD, mtu: Math.min(mtu, this.intent.mtu ?? mtu) };
   }
 
-  /** Only configured remotes are remembered, so nobody can fill the memory with others. */
+  /** Only remotes that are followed are remembered, so nobody can fill the memory with others. */
   private hearing() {
     return {
       unreachable: (remote: string, reason: string) => {

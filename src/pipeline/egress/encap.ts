@@ -33,15 +33,17 @@ import {
 import type { EgressStage, Names } from '../stage.js';
 
 /**
- * The slot that the last plain copy was sent in, whose frame and member: the next remote's copy may be the same. It is held
+ * The slot that the last plain copy was sent in, whose frame and member, and for which MTU: the next remote's copy may be the same. It is held
  * for that, or a queue that is done with it at once would free it.
  */
 let sharedFrom = -1;
 let sharedMember = -1;
+let sharedMtu = 0;
 let sharedSlot = -1;
-/** Of the copy in hand: what its message is sent with. */
+/** Of the copy in hand: what its message is sent with, and the MTU that connections through its tunnel are clamped to; 0: none. */
 let sender = 0;
 let trafficClass = 0;
+let clampMtu = 0;
 
 export const encap: EgressStage = {
   name: 'encap',
@@ -87,14 +89,14 @@ function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number,
   const dscp = snapshot.portDscp[port];
   trafficClass = dscp < 0 ? inner : dscp | (inner & ECN_MASK);
   sender = flowHash(octets, at, ethertype, network, end);
-  setHeader(machine, member);
+  setHeader(machine, member, tunnel);
   const kind = tunnelKinds[snapshot.portTunnelKind[port]];
   if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) return sendSuperFrame(machine, copies, index, kind, queue);
   return sendFrame(machine, copies, index, kind, queue);
 }
 
-function setHeader(machine: Machine, member: number): void {
-  const { snapshot, tunnelSettings } = machine;
+function setHeader(machine: Machine, member: number, tunnel: number): void {
+  const { snapshot, tunnelSettings, tunnels } = machine;
   const flags = snapshot.memberTunnelFlags[member];
   const id = snapshot.memberTunnelId[member];
   tunnelSettings.id = (flags & TUNNEL_ID_HAS_FLOW) === 0 ? id : id | (sender & 0xff);
@@ -102,6 +104,8 @@ function setHeader(machine: Machine, member: number): void {
   tunnelSettings.options = snapshot.tunnelOptions;
   tunnelSettings.optionsStart = snapshot.memberOptionsStart[member];
   tunnelSettings.optionsSize = snapshot.memberOptionsSize[member];
+  const clamps = (snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_CLAMPS_MSS) !== 0;
+  clampMtu = clamps ? tunnels.narrowed(tunnel, snapshot.memberMtu[member]) : 0;
 }
 
 /** Takes as many sequence numbers as there are datagrams, where the tunnel has such. */
@@ -122,13 +126,13 @@ function sendFrame(
   const member = copies.members[index];
   const isSequenced = (tunnelSettings.flags & TUNNEL_SENDS_SEQUENCE) !== 0;
   let own = slot;
-  if (slot === sharedFrom && member === sharedMember && !isSequenced) {
+  if (slot === sharedFrom && member === sharedMember && clampMtu === sharedMtu && !isSequenced) {
     own = sharedSlot;
     pool.holds[own]++;
   } else {
     if (copies.shared[index] !== 0) own = pool.clone(slot);
     if (own < 0) return dropReasonNumber.no_slot;
-    clamp(machine, own, member);
+    clamp(machine, own);
     if (pool.checksumStart[own] !== 0) machine.segmenter.completeChecksum(own);
     takeSequence(machine, copies.tunnels[index], 1);
     const frame = pool.offset[own];
@@ -147,12 +151,11 @@ function sendFrame(
 }
 
 /** What both ends may send then fits, though one of them hears of nothing that doesn't. */
-function clamp({ pool, snapshot }: Machine, slot: number, member: number): void {
-  if ((snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_CLAMPS_MSS) === 0) return;
+function clamp({ pool }: Machine, slot: number): void {
+  if (clampMtu === 0) return;
   const end = pool.offset[slot] + pool.length[slot];
   const isPartial = pool.checksumStart[slot] !== 0;
-  const mtu = snapshot.memberMtu[member];
-  clampMss(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end, mtu, isPartial);
+  clampMss(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end, clampMtu, isPartial);
 }
 
 function share(machine: Machine, own: number, slot: number, member: number): void {
@@ -160,6 +163,7 @@ function share(machine: Machine, own: number, slot: number, member: number): voi
   machine.pool.holds[own]++;
   sharedFrom = slot;
   sharedMember = member;
+  sharedMtu = clampMtu;
   sharedSlot = own;
 }
 

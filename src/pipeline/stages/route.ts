@@ -129,8 +129,8 @@ function setNextAddress({ pool, snapshot }: Machine, slot: number, hop: number):
 
 /** To the station at `nextAddress` by the hop's interface, if it is known and the packet fits. */
 function sendOn(machine: Machine, slot: number, from: number, hop: number): number {
-  const { pool, snapshot, neighbors } = machine;
-  const { routing } = snapshot;
+  const { pool, neighbors } = machine;
+  const { routing } = machine.snapshot;
   const to = routing.hopInterface[hop];
   const network = routing.interfaceNetwork[to];
   const found = findStation(machine, network);
@@ -159,10 +159,15 @@ function mayFlood({ pool, snapshot, storm, nowTick }: Machine, slot: number): bo
   return rate === 0 || storm.take(port * BUCKETS_PER_PORT + STORM_UNKNOWN_UNICAST, rate, nowTick);
 }
 
-/** Of the way to a member (-1: unknown). A port that is down has no MTU, and is not the packet's fault. */
-function mtuOf({ snapshot }: Machine, member: number, to: number): number {
+/**
+ * Of the way to the station that `memberOf` found behind this member (-1: unknown), perhaps by a tunnel. A port that is down
+ * has no MTU, and is not the packet's fault.
+ */
+function mtuOf({ snapshot, tunnels, fdb }: Machine, member: number, to: number): number {
   const most = snapshot.routing.interfaceMtu[to];
-  return member < 0 || snapshot.memberMtu[member] === 0 ? most : Math.min(snapshot.memberMtu[member], most);
+  if (member < 0 || snapshot.memberMtu[member] === 0) return most;
+  const mtu = Math.min(snapshot.memberMtu[member], most);
+  return fdb.foundRemote === 0 ? mtu : tunnels.narrowed(fdb.foundRemote, mtu);
 }
 
 /** The member behind which the station found last is, -1: unknown; its FDB entry says by which tunnel. */

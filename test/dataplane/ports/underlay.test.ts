@@ -175,24 +175,39 @@ describe.each(families)('an underlay port over $family', ({ local, remote, lengt
     expect(port.open!.queues).toEqual(queues);
   });
 
-  test('has the least MTU of the routes to its remotes', async () => {
+  test('has the MTU of its interface, whatever fits the routes to its remotes, and tells when those change', async () => {
     addAddress(local, length);
     near.ip('route', 'add', beyondNet, 'via', remote, 'mtu', '1300');
     await start(local, { remotes: [remote, beyond] });
-    expect(port.open?.mtu).toBe(1300);
+    expect(port.open?.mtu).toBe(1500);
     expect(paths()).toEqual([
       { remote, mtu: 1500, state: 'up' },
       { remote: beyond, mtu: 1300, state: 'up' },
     ]);
     near.ip('route', 'change', beyondNet, 'via', remote, 'mtu', '1350');
-    await until('the change is told', () => port.open?.mtu === 1350, 1000);
+    await until('the change is told', () => port.told.at(-1) === 'changed', 1000);
+    expect(paths()[1]!.mtu).toBe(1350);
+    expect(port.told).toEqual(['opened', 'changed']);
     near.ip('link', 'set', NEAR, 'mtu', '1320');
-    await until('the interface’s is less', () => port.open?.mtu === 1320, 1000);
-    port.handle!.underlay!.follow([remote]);
+    await until('the interface’s is told', () => port.open?.mtu === 1320, 1000);
     near.ip('link', 'set', NEAR, 'mtu', '1500');
-    await until('one path is left', () => port.open?.mtu === 1500, 1000);
+    await until('it is again as it was', () => port.open?.mtu === 1500, 1000);
+    const told = port.told.length;
+    port.handle!.underlay!.follow([remote]);
     expect(paths().map((path) => path.remote)).toEqual([remote]);
+    expect(port.told.slice(told), 'no path is narrow any more').toEqual(['changed']);
     expect(port.told.filter((what) => what !== 'changed')).toEqual(['opened']);
+  });
+
+  test('whose address is the loopback’s has the MTU of the widest path', async () => {
+    addAddress(local.replace(/1$/, '9'), length);
+    near.ip('link', 'set', 'lo', 'up');
+    near.ip('address', 'add', `${local.replace(/1$/, '8')}/${local.includes(':') ? 128 : 32}`, 'dev', 'lo');
+    near.ip('route', 'add', beyondNet, 'via', remote, 'mtu', '1300');
+    await start(local.replace(/1$/, '8'), { remotes: [beyond] });
+    expect(port.open?.mtu).toBe(1300);
+    port.handle!.underlay!.follow([beyond, remote]);
+    expect(port.open?.mtu).toBe(1500);
   });
 
   test('says of a remote that there is no route, and stays up', async () => {
@@ -235,7 +250,8 @@ describe.each(families)('an underlay port over $family', ({ local, remote, lengt
     near.ip('route', 'add', beyondNet, 'via', remote);
     await start(local, { remotes: [beyond] });
     expect(port.open?.mtu).toBe(1500);
-    await sending('it is told', beyond, 1400, () => port.open?.mtu === 1300);
+    await sending('it is told', beyond, 1400, () => port.told.at(-1) === 'changed');
+    expect(port.open?.mtu).toBe(1500);
     expect(paths()).toEqual([{ remote: beyond, mtu: 1300, state: 'up' }]);
     worker.sent.length = 0;
     sendTo(beyond, 1400);
