@@ -175,6 +175,34 @@ describe('a packet to a station that is known', () => {
     expect(tested.dropped('a', 'mtu_exceeded')).toBe(2);
   });
 
+  test('to a station behind a tunnel is held to what the way there lets pass', () => {
+    tested = new TestSwitch({
+      networks: {
+        red: { type: 'local' },
+        blue: { type: 'vxlan', id: 5010, underlay: 'u0', remotes: ['203.0.113.2', '203.0.113.3'] },
+      },
+      ports: { a: vm({ network: 'red' }), b: vm({ network: 'blue' }) },
+      underlays: { u0: { local: '203.0.113.1' } },
+      routers: { r: { interfaces: INTERFACES } },
+    });
+    tested.tunnels.setMtu(tested.tunnel('blue', '203.0.113.3'), 1350);
+    const header = Uint8Array.of(8, 0, 0, 0, 0, 5010 >> 8, 5010 & 0xff, 0);
+    const arrive = (from: string) => {
+      const octets = Uint8Array.of(...header, ...announceB);
+      tested.run({ port: 'u0/vxlan', from, octets, trafficClass: 0 });
+    };
+    const send = (size: number) =>
+      tested.run({ port: 'a', octets: packet({ protocol: 17, payload: buildUdp(1, 2, size - 28) }) });
+    arrive('203.0.113.2');
+    expect(send(1351)).toMatchObject([{ port: 'u0/vxlan' }]);
+    arrive('203.0.113.3');
+    const [told, ...others] = send(1351);
+    expect(others).toEqual([]);
+    expect(told).toMatchObject({ port: 'a' });
+    expect([told!.octets[34], told!.octets[35], read16(told!.octets, 40)]).toEqual([3, 4, 1350]);
+    expect(send(1350)).toMatchObject([{ port: 'u0/vxlan' }]);
+  });
+
   test('goes to the router’s own network again, where it came from', () => {
     run('a', arpFrame({ from: C, to: gateway('red'), operation: 2, sender: '192.0.2.9', target: '192.0.2.1' }));
     const [sent] = run('a', packet({ destination: '192.0.2.9' }));

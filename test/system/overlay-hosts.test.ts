@@ -22,6 +22,7 @@ import {
   hostLabel,
   machineLabel,
   machineMtu,
+  NETWORK,
   setMachineMtu,
   startWeftHost,
   type Tunnels,
@@ -219,17 +220,46 @@ describe.each([4, 6] as const)('over a router, IPv%i', (family) => {
     await expectTooBig(testbed, one.machine, two.machine.ipv4, 1450, 1400 - headers);
     await expectTooBig(testbed, one.machine, two.machine.ipv6, 1450, 1400 - headers);
     await one.machine.expectPings(two.machine.ipv4, '56,1400,4000');
-    // Less than IPv6 demands of a link, machines are not told: their kernels would do without IPv6 from then on.
+    // Less than IPv6 demands of a link: shorter packets pass all the same.
     underlay.narrow(2, 1300);
     await pingWhole(testbed, one.machine, two.machine.ipv4, 1330);
     await until(
       'the tunnel shows how little fits',
       async () => (await tunnelTo(one.daemon, underlay.address(2, family))).mtu === 1300 - headers,
     );
-    await until('the machine is told', () => machineMtu(one.machine) === 1280);
+    expect(machineMtu(one.machine), 'one way is no reason to change a device').toBe(1500);
     await one.machine.expectPings(two.machine.ipv6, '56,1100');
     await one.machine.expectPings(two.machine.ipv4, '56,1100');
     await expectConservation([one, two]);
+  }, 60_000);
+
+  test('a way that narrows costs other ways nothing, also where the far end was learned', async () => {
+    testbed = new Testbed();
+    const underlay = new Underlay(testbed, { routed: true });
+    const allowFrom = [family === 4 ? '198.51.100.0/24' : '2001:db8:51::/64'];
+    const start = (number: number, remote: number) =>
+      startWeftHost(testbed, underlay, tunnels, number, [remote], { underlay: { allowFrom } });
+    const [one, two, three] = [await start(1, 3), await start(2, 1), await start(3, 1)];
+    const most = 1500 - headers;
+    await two.machine.expectPings(one.machine.ipv4, '56,1400');
+    await two.machine.expectPings(one.machine.ipv6, '56');
+    await one.machine.expectPings(three.machine.ipv4, '56,1400');
+    expect((await tunnelTo(one.daemon, underlay.address(2, family))).learned).toBe(true);
+    underlay.narrow(2, 1400);
+    setMachineMtu(one.machine, 1500);
+    await pingWhole(testbed, one.machine, two.machine.ipv4, most);
+    await until('the learned tunnel shows what fits', async () => {
+      const row = await tunnelTo(one.daemon, underlay.address(2, family));
+      return row.mtu === 1400 - headers && row.pathMtu === 1400;
+    });
+    expect((await tunnelTo(one.daemon, underlay.address(3, family))).mtu).toBe(most);
+    await expectTooBig(testbed, one.machine, two.machine.ipv4, most, 1400 - headers);
+    await expectTooBig(testbed, one.machine, two.machine.ipv6, most, 1400 - headers);
+    expect(await pingWhole(testbed, one.machine, three.machine.ipv4, most)).toContain(' 0% packet loss');
+    expect(machineMtu(one.machine)).toBe(1500);
+    const { stdout } = await one.daemon.weft('tunnel', 'show', NETWORK);
+    expect(stdout).toContain(`${1400 - headers}  to ${underlay.address(2, family)}: MTU of the path 1400`);
+    await expectConservation([one, two, three]);
   }, 60_000);
 
   test('a route that is removed and restored is a tunnel that goes down and comes up', async () => {
