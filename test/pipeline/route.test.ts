@@ -191,8 +191,12 @@ describe('a packet to a station that is known', () => {
       const octets = Uint8Array.of(...header, ...announceB);
       tested.run({ port: 'u0/vxlan', from, octets, trafficClass: 0 });
     };
-    const send = (size: number) =>
-      tested.run({ port: 'a', octets: packet({ protocol: 17, payload: buildUdp(1, 2, size - 28) }) });
+    const send = (size: number, isWhole = true) => {
+      const octets = packet({ protocol: 17, payload: buildUdp(1, 2, size - 28) });
+      if (isWhole) octets[20] = 0x40;
+      new DataView(octets.buffer).setUint16(24, ipv4HeaderChecksum(octets, 14, 20));
+      return tested.run({ port: 'a', octets });
+    };
     arrive('203.0.113.2');
     expect(send(1351)).toMatchObject([{ port: 'u0/vxlan' }]);
     arrive('203.0.113.3');
@@ -201,6 +205,12 @@ describe('a packet to a station that is known', () => {
     expect(told).toMatchObject({ port: 'a' });
     expect([told!.octets[34], told!.octets[35], read16(told!.octets, 40)]).toEqual([3, 4, 1350]);
     expect(send(1350)).toMatchObject([{ port: 'u0/vxlan' }]);
+    const fragments = send(1351, false).map(({ port, message }) => [port, message?.datagrams[0]?.length]);
+    // 1,348 is the most below 1,350 that leaves a whole number of eight octets; the rest has a header of its own.
+    expect(fragments).toEqual([
+      ['u0/vxlan', 8 + 14 + 1348],
+      ['u0/vxlan', 8 + 14 + 20 + 3],
+    ]);
   });
 
   test('goes to the router’s own network again, where it came from', () => {

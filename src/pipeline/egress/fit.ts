@@ -51,8 +51,8 @@ function mtuOf({ snapshot, tunnels }: Machine, copies: EgressBatch, index: numbe
 /**
  * What is too long for a network in tunnels is told its sender, whoever it was for: nobody on the way could fragment it, and
  * a guest that took its network's MTU for 1500 would see connections hang, with neighbours on this host, too. So is what is
- * too long for one tunnel's way. Where the port
- * itself takes less, or in other networks, the link has an MTU that all its stations know, so silence is right.
+ * too long for one tunnel's way. Where the port itself takes less, or in other networks, the link has an MTU that all its
+ * stations know, so silence is right.
  */
 function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: number): void {
   copies.reasons[index] = dropReasonNumber.mtu_exceeded;
