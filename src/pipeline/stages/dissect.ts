@@ -5,15 +5,29 @@
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
+import { ETHERTYPE_IPV4 } from '../../wire/ethernet.js';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../wire/ip-protocol.js';
+import {
+  IPV4_FRAGMENT,
+  IPV4_FRAGMENT_OFFSET_MASK,
+  IPV4_HEADER_SIZE_MIN,
+  IPV4_MORE_FRAGMENTS,
+  IPV4_PROTOCOL,
+  ipv4TotalLength,
+} from '../../wire/ipv4.js';
+import { read16, read32 } from '../../wire/octets.js';
 import {
   FRAGMENT_FIRST,
   FRAGMENT_LATER,
+  FRAGMENT_NONE,
   PACKET_ARP,
   PACKET_IPV4,
   PACKET_IPV6,
   PACKET_OTHER,
   PacketReader,
 } from '../../wire/packet.js';
+import { tcpPayloadStart } from '../../wire/tcp.js';
+import { isUdpHeader } from '../../wire/udp.js';
 import type { Machine } from '../machine.js';
 import type { Stage } from '../stage.js';
 
@@ -31,6 +45,9 @@ const faultReasons = [
   dropReasonNumber.bad_tcp_header,
   dropReasonNumber.not_parsed,
 ];
+
+/** Version 4, five words of header: no options. */
+const PLAIN_VERSION_AND_SIZE = 0x45;
 
 const kindNames = { [PACKET_OTHER]: 'no IP', [PACKET_ARP]: 'ARP', [PACKET_IPV4]: 'IPv4', [PACKET_IPV6]: 'IPv6' };
 const fragmentNames = { [FRAGMENT_FIRST]: ', the first fragment', [FRAGMENT_LATER]: ', a later fragment' };
@@ -66,6 +83,7 @@ export const dissect: Stage = {
 
 /** Sets the slot's packet fields. Also for frames that the switch makes itself, where somebody's policy is asked about them. */
 export function dissectFrame(pool: FramePool, slot: number): void {
+  if (pool.ethertype[slot] === ETHERTYPE_IPV4 && readPlain(pool, slot)) return;
   reader.read(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], pool.offset[slot] + pool.length[slot]);
   pool.packetKind[slot] = reader.kind;
   pool.packetFault[slot] = faultReasons[reader.fault];
@@ -77,4 +95,36 @@ export function dissectFrame(pool: FramePool, slot: number): void {
   if (reader.fragment === FRAGMENT_LATER) pool.firstFlags[slot] = -1;
   pool.connection[slot] = 0;
   pool.connectionState[slot] = 0;
+}
+
+/**
+ * What nearly all frames carry: a sound UDP or TCP packet of IPv4, whole and without options. Sets what the reader would; false:
+ * it is something else, or not sound, and the reader is to say what. (44 ns a frame by the reader alone.)
+ */
+function readPlain(pool: FramePool, slot: number): boolean {
+  const { octets } = pool;
+  const packet = pool.networkHeader[slot];
+  const upper = packet + IPV4_HEADER_SIZE_MIN;
+  const frameEnd = pool.offset[slot] + pool.length[slot];
+  if (upper > frameEnd || octets[packet] !== PLAIN_VERSION_AND_SIZE) return false;
+  if ((read16(octets, packet + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET_MASK)) !== 0) return false;
+  const end = packet + ipv4TotalLength(octets, packet);
+  const protocol = octets[packet + IPV4_PROTOCOL];
+  if (end > frameEnd) return false;
+  if (protocol === PROTOCOL_UDP ? !isUdpHeader(octets, upper, end) : !isTcpHeader(protocol, octets, upper, end))
+    return false;
+  pool.packetKind[slot] = PACKET_IPV4;
+  pool.packetFault[slot] = 0;
+  pool.protocol[slot] = protocol;
+  pool.fragment[slot] = FRAGMENT_NONE;
+  pool.transport[slot] = upper;
+  pool.packetEnd[slot] = end;
+  pool.ports[slot] = read32(octets, upper);
+  pool.connection[slot] = 0;
+  pool.connectionState[slot] = 0;
+  return true;
+}
+
+function isTcpHeader(protocol: number, octets: Uint8Array, at: number, end: number): boolean {
+  return protocol === PROTOCOL_TCP && tcpPayloadStart(octets, at, end) >= 0;
 }
