@@ -20,6 +20,7 @@ import {
   RX_FORWARDED,
   RX_FRAMES,
   TUNNEL_RX_FRAMES,
+  TX_FRAMES,
 } from '../../src/dataplane/counters.js';
 import { dropReasonNumber } from '../../src/dataplane/drop-reason.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
@@ -46,6 +47,7 @@ import { fragmentFrame } from '../wire/fragment-frames.js';
 import { advertisement, arpFrame, ndFrame } from '../wire/neighbor-frames.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
 import { makePolicyTemplate, policyDocument } from './hot-path-policy.js';
+import { makeRouted, routingDocument } from './hot-path-routing.js';
 import {
   type Arrival,
   internRemotes,
@@ -61,7 +63,9 @@ const policyReasons = [
 ];
 
 const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
-const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES, POLICY_TEMPLATES] = [2048, 1024, 512, 1536];
+const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES, POLICY_TEMPLATES, ROUTED_TEMPLATES] = [
+  2048, 1024, 512, 1536, 1024,
+];
 const FDB_ENTRIES = 16_384;
 const offloads = { checksum: true, tcp4: true, tcp6: true, udp: true };
 const none = { checksum: false, tcp4: false, tcp6: false, udp: false };
@@ -75,6 +79,7 @@ const document = {
     still: { type: 'local', learning: false },
     ...tunnelDocument.networks,
     ...policyDocument.networks,
+    ...routingDocument.networks,
   },
   underlays: tunnelDocument.underlays,
   ports: {
@@ -88,7 +93,9 @@ const document = {
     still: { kind: 'tap', network: 'still' },
     ...tunnelDocument.ports,
     ...policyDocument.ports,
+    ...routingDocument.ports,
   },
+  routers: routingDocument.routers,
   acls: policyDocument.acls,
   groups: policyDocument.groups,
   // So that connections end and begin all the time.
@@ -277,7 +284,9 @@ function build() {
     if (isUnderlay(name)) underlays.push(new SwallowingQueue(port, pool, machine));
     machine.queues[port] = underlays.find((queue) => queue.port === port) ?? new MemoryQueue(port, pool, machine);
   }
-  const others = [tunnelDocument.ports, policyDocument.ports].flatMap((some) => Object.keys(some));
+  const others = [tunnelDocument.ports, policyDocument.ports, routingDocument.ports].flatMap((some) =>
+    Object.keys(some),
+  );
   const localPorts = Object.keys(document.ports).length - others.length;
   const ofTunnels = (): Template => {
     const template = makeTunnelTemplate(below);
@@ -287,11 +296,16 @@ function build() {
     const { port, octets } = makePolicyTemplate(below);
     return { port: indices.port(port) ?? -1, octets, ...plain };
   };
+  const ofRouters = (): Template => {
+    const { port, octets } = makeRouted(below);
+    return { port: indices.port(port) ?? -1, octets, ...plain };
+  };
   const templates = [
     ...Array.from({ length: TEMPLATES }, () => makeTemplate(localPorts)),
     ...Array.from({ length: TUNNEL_TEMPLATES }, ofTunnels),
     ...Array.from({ length: FRAGMENT_TEMPLATES }, () => makeFragment(followed)),
     ...Array.from({ length: POLICY_TEMPLATES }, ofPolicy),
+    ...Array.from({ length: ROUTED_TEMPLATES }, ofRouters),
   ];
   // Mixed, with the same seed as all else.
   for (let index = templates.length - 1; index > 0; index--) {
@@ -309,10 +323,23 @@ function build() {
     },
   );
   const guarded = Object.keys(policyDocument.ports).map((name) => indices.port(name) ?? -1);
-  return { loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports: indices.ports.size };
+  const [near, far] = [indices.port('near') ?? -1, indices.port('far') ?? -1];
+  return {
+    near,
+    far,
+    loop,
+    pool,
+    machine,
+    followed,
+    guarded,
+    counters,
+    underlays,
+    snapshot,
+    ports: indices.ports.size,
+  };
 }
 
-const { loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports } = build();
+const { near, far, loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports } = build();
 
 function breathe(frames: number): void {
   for (let done = 0; done < frames; ) done += loop.breathe();
@@ -354,7 +381,7 @@ for (let port = 0; port < ports; port++) {
 }
 const encapsulated = underlays.reduce((sum, { sentDatagrams }) => sum + sentDatagrams, 0);
 const decapsulated = snapshot.remotes.reduce((sum, tunnel) => sum + counters.tunnelValue(tunnel, TUNNEL_RX_FRAMES), 0);
-const lost = pool.slotCount - pool.available - machine.waiting.count;
+const lost = pool.slotCount - pool.available - machine.waiting.count - machine.pending.packets;
 const fragmentDrops = (['fragment_timeout', 'fragment_overlap', 'fragment_limit'] as const).map((reason) =>
   counters.dropValue(followed, dropReasonNumber[reason], DROP_OF_FRAME),
 );
@@ -372,7 +399,12 @@ const policyDrops = Object.fromEntries(
   ]),
 );
 const connections = machine.connections.table.used;
+const routed = counters.portValue(far, TX_FRAMES);
+const routerDrops = (['ttl_exceeded', 'blackhole', 'no_route', 'mtu_exceeded', 'neighbor_unresolved'] as const).map(
+  (reason) => counters.dropValue(near, dropReasonNumber[reason], DROP_OF_FRAME),
+);
 const result = {
+  ...{ routed, routerDrops },
   ...{ received, sent, answered, encapsulated, decapsulated, lost, fragmentDrops },
   ...{ guardedSent, policyDrops, connections },
 };

@@ -44,10 +44,22 @@ interface Outcome {
   readonly collections: string[];
   readonly result: Readonly<
     Record<
-      'received' | 'sent' | 'answered' | 'encapsulated' | 'decapsulated' | 'lost' | 'guardedSent' | 'connections',
+      | 'received'
+      | 'sent'
+      | 'answered'
+      | 'encapsulated'
+      | 'decapsulated'
+      | 'lost'
+      | 'guardedSent'
+      | 'connections'
+      | 'routed',
       number
     >
-  > & { readonly fragmentDrops: readonly number[]; readonly policyDrops: Readonly<Record<string, number>> };
+  > & {
+    readonly fragmentDrops: readonly number[];
+    readonly routerDrops: readonly number[];
+    readonly policyDrops: Readonly<Record<string, number>>;
+  };
 }
 
 function runChild(...args: string[]): Outcome {
@@ -77,6 +89,8 @@ test('a million frames of every kind deoptimise nothing and cause no garbage col
   expect(result.connections).toBeGreaterThan(200);
   expect(result.guardedSent).toBeGreaterThan(result.received / 10);
   for (const [reason, count] of Object.entries(result.policyDrops)) expect(count, reason).toBeGreaterThan(0);
+  expect(result.routed).toBeGreaterThan(result.received / 10);
+  for (const count of result.routerDrops) expect(count).toBeGreaterThan(0);
   expect(deoptimised).toEqual([]);
   expect(collections).toEqual([]);
 });
