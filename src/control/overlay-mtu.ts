@@ -53,8 +53,8 @@ export function networkMtu(
 
 /**
  * The MTU that devices of a network's machines are given: the network's, but not less than IPv6 demands of a link, unless the
- * configuration asks for less. Below it Linux takes a device's IPv6 addresses away and does not give them back, and a single
- * ICMP message to the underlay would do. What does not fit the tunnels then is told its sender.
+ * configuration asks for less: below it Linux takes a device's IPv6 addresses away and does not give them back. What does not
+ * fit the tunnels then is told its sender, and so is what does not fit one narrow way (tunnel-paths.ts).
  */
 export function deviceMtu(
   network: ResolvedNetwork,
