@@ -116,6 +116,7 @@ export function printResults(run, say) {
   if (run.pipeline) printPipeline(run.pipeline, say);
   if (run.policyPipeline) printPolicyPipeline(run.policyPipeline, say);
   if (run.policyFlood) printPolicyFlood(run.policyFlood, say);
+  if (run.routingPipeline) printRoutingPipeline(run.routingPipeline, say);
   if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
   if (run.merge) printMerge(run.merge, say);
   for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
@@ -179,6 +180,16 @@ function printPolicyPipeline({ plain, byConnections, byRules, newConnectionsPerS
 /** @param {any} policyFlood @param {(line: string) => void} say */
 function printPolicyFlood({ seconds, synsPerSecond, capacity, targets }, say) {
   say(`\n${seconds} s of ${shown(synsPerSecond)} SYNs a second into ${shown(capacity)} connections`);
+  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any} routingPipeline @param {(line: string) => void} say */
+function printRoutingPipeline({ plain, byPrefixes, targets }, say) {
+  say('\nRouting on memory ports [ns a frame]');
+  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
+    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
+  row('switched in one network', plain);
+  for (const { size, nanoseconds } of byPrefixes) row(`${shown(size)} prefixes`, nanoseconds);
   for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 

@@ -22,6 +22,7 @@ import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
 import { measurePolicyFlood } from './policy-flood.mjs';
 import { measurePolicyPipeline } from './policy-pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
+import { measureRoutingPipeline } from './routing-pipeline.mjs';
 import { overlaySubjects, policySubjects, subjects } from './subjects/registry.mjs';
 import { weftAbsence } from './subjects/weft.mjs';
 import { overlayTargets, policyTargets, targets } from './targets.mjs';
@@ -38,6 +39,7 @@ const parts = [
   'policy',
   'policy-pipeline',
   'policy-flood',
+  'routing-pipeline',
   'overlay',
   'overlay-pipeline',
   'merge',
@@ -197,6 +199,9 @@ run.policyPipeline = await measurePart(['policy-pipeline', 'policy'], pipelineAb
 );
 run.policyFlood = await measurePart(['policy-flood', 'policy'], pipelineAbsence(), () =>
   measurePolicyFlood({ smoke: isSmoke, seed }),
+);
+run.routingPipeline = await measurePart(['routing-pipeline', 'routing'], pipelineAbsence(), () =>
+  measureRoutingPipeline({ smoke: isSmoke, seed, rounds }),
 );
 run.overlayPipeline = await measurePart(['overlay-pipeline', 'overlay'], pipelineAbsence(), () =>
   measureOverlayPipeline({ smoke: isSmoke, seed, rounds }),

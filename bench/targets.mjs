@@ -68,6 +68,9 @@ export const pipelineTargets = { nanosecondsPerFrame: 120, growth: 1.3 };
 /** For overlay-pipeline.mjs: ns that encapsulation and decapsulation of a frame add, and growth with VNIs and remotes. */
 export const overlayPipelineTargets = { addedNanoseconds: 150, growth: 1.3 };
 
+/** For routing-pipeline.mjs: growth of ns a frame from ten prefixes to 100,000. */
+export const routingPipelineTargets = { prefixesGrowth: 2 };
+
 /**
  * For policy-pipeline.mjs: ns a frame on established connections, growth from 1,000 connections to a million and from ten
  * rules to 10,000, connections begun a second.

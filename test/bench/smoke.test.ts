@@ -55,6 +55,7 @@ interface Results {
     readonly newConnectionsPerSecond: Spread;
   };
   readonly policyFlood: { readonly targets: readonly { readonly name: string; readonly met: boolean }[] };
+  readonly routingPipeline: { readonly plain: Spread; readonly byPrefixes: readonly SizeRow[] };
   readonly overlayPipeline: {
     readonly byWork: readonly { readonly work: string; readonly nanoseconds: Spread }[];
     readonly byNetworks: readonly SizeRow[];
@@ -162,6 +163,13 @@ describe('the benchmark', () => {
     for (const row of [...byConnections, ...byRules]) expect(row.nanoseconds.median).toBeGreaterThan(0);
     expect(newConnectionsPerSecond.median).toBeGreaterThan(0);
     expect(results.policyFlood.targets.map(({ met }) => met)).toEqual([true, true, true]);
+  });
+
+  it('measures routing on memory ports beside plain L2, by prefixes', () => {
+    const { plain, byPrefixes } = results.routingPipeline;
+    expect(byPrefixes.map(({ size }) => size)).toEqual([10, 1_000]);
+    for (const { median } of [plain, ...byPrefixes.map(({ nanoseconds }) => nanoseconds)])
+      expect(median).toBeGreaterThan(0);
   });
 
   it('measures tunnels on memory ports: each kind, by networks and by remotes', () => {
