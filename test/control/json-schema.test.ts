@@ -51,7 +51,8 @@ describe('the JSON Schema', () => {
       /Refused: this version does not enforce rates yet\.$/,
     );
     expect(section('ports').properties?.isolated.description).not.toContain('Refused');
-    expect(section('routers').description).toContain('Refused');
+    expect(section('routers').properties?.external.description).toContain('Refused');
+    expect(section('routers').properties?.interfaces.description).not.toContain('Refused');
   });
 
   test('has patterns for quantities that agree with the parser', () => {
