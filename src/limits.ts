@@ -26,6 +26,11 @@ export const WORKERS_MAX = 16;
 export const PORTS_MAX = 4096;
 export const QUEUES_PER_PORT_MAX = 16;
 export const NETWORKS_MAX = 16_384;
+export const ROUTERS_MAX = 4096;
+/** Zones of connections: networks, and behind them routers that translate addresses. */
+export const ZONES_MAX = NETWORKS_MAX + ROUTERS_MAX;
+/** Outside addresses whose ports routers give to inside addresses: 25 KiB of shared memory each. */
+export const OUTSIDES_MAX = 256;
 /** Memberships of ports in networks. */
 export const MEMBERS_MAX = 65_536;
 /** Trunk ports with a VID table of their own (16 KiB each). */
@@ -114,6 +119,8 @@ export const NEIGHBOR_CAPACITY = 65_536;
 export const NEIGHBORS_PER_UNDERLAY = 32_768;
 /** New or changed bindings a port may teach in a second. What it repeats costs no lock and is not counted. */
 export const NEIGHBORS_LEARNED_PER_SECOND = 10_000;
+/** Ports that are tried for a connection with endpoint-dependent mapping. */
+export const NAT_TRIES_MAX = 64;
 /** A router asks again for a station that it has not heard for this long, in seconds, while it goes on sending there. */
 export const NEIGHBOR_STALE_S = 30;
 /** Addresses that one worker waits for an answer about, and of those what one port's packets may cause. */

@@ -28,6 +28,7 @@ import {
 } from '../wire/address.js';
 import { read32 } from '../wire/octets.js';
 import { PrefixTreeBuilder, type Prefix as TreePrefix } from './build-prefix-tree.js';
+import { moreOutsides } from './compile-nat.js';
 import type { Indices } from './indices.js';
 import type { ResolvedConfig, ResolvedRouter, ResolvedRouterInterface } from './resolved.js';
 import { linkLocalOf, virtualMac } from './virtual-mac.js';
@@ -59,15 +60,18 @@ export function interfaceMacs(routers: ReadonlyMap<string, ResolvedRouter>): Map
 /** What routers answer ARP and ND for, with their link-local addresses. */
 export function routerAddresses(config: ResolvedConfig, indices: Indices): OwnAddress[] {
   const macs = interfaceMacs(config.routers);
+  const more = new Map([...config.routers.values()].map((router) => [outerOf(router), moreOutsides(router)]));
   return [...macs].flatMap(([one, mac]) => {
     const network = indices.network(one.network);
     if (network === undefined) return [];
     const { high, low } = macWords(mac);
     const flags = OWN_ROUTER | (one.isExternal ? 0 : OWN_LOCAL);
-    const addresses = [...one.addresses.map(({ address }) => address), linkLocalOf(mac)];
+    const addresses = [...one.addresses.map(({ address }) => address), ...(more.get(one) ?? []), linkLocalOf(mac)];
     return addresses.map((address) => ({ network, address: ipWords(address), macHigh: high, macLow: low, flags }));
   });
 }
+
+const outerOf = ({ interfaces }: ResolvedRouter) => interfaces.find(({ isExternal }) => isExternal);
 
 interface KeptTrees {
   readonly key: string;
@@ -111,6 +115,7 @@ export class RouterCompiler {
       interfaceNetwork: byInterface(({ network }) => network),
       interfaceMacHigh: byInterface(({ mac }) => macWords(mac).high),
       interfaceMacLow: byInterface(({ mac }) => macWords(mac).low),
+      interfaceExternal: byInterface(({ resolved }) => (resolved.isExternal ? 1 : 0)),
       interfaceMtu: byInterface((row) => Math.min(mtuOf(row.resolved.network), MTU_MAX)),
       interfaceAddress4: addresses(interfaces.map((row) => addressOf(row, true))),
       interfaceAddress6: addresses(interfaces.map((row) => addressOf(row, false) ?? linkLocalOf(row.mac))),

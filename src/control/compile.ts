@@ -8,6 +8,7 @@
  * uncounted, as a bridge does with a port without carrier.
  */
 import type { OpenPort } from '../dataplane/port.js';
+import { NO_NAT } from '../pipeline/nat-tables.js';
 import { NO_ROUTING } from '../pipeline/routing-tables.js';
 import {
   CONTROL_CFM,
@@ -48,6 +49,7 @@ import {
 import { AclCompiler, setAclPolicy } from './compile-acls.js';
 import { GroupCompiler, markGroupPolicy } from './compile-groups.js';
 import { compileGuard } from './compile-guard.js';
+import { compileNat, natNetworks } from './compile-nat.js';
 import { compileOverlay, type RemotesOf } from './compile-overlay.js';
 import { RouterCompiler } from './compile-routers.js';
 import { compileSubnets, servesFlags } from './compile-subnets.js';
@@ -97,7 +99,7 @@ export function compile(
   const tables = { vids: 0, innerVids: 0 };
   const capOf = (network: string) => mtuCap(network, config, upPort);
   const routing = routers.compile(config, indices, empty.networkFlags.length, capOf);
-  const snapshot = { ...empty, routing };
+  const snapshot = { ...empty, routing, nat: compileNat(config, indices) };
   compileNetworks(snapshot, config, indices, capOf);
   for (const [name, port] of config.ports) {
     const up = port.enabled ? upPort(name) : undefined;
@@ -107,6 +109,8 @@ export function compile(
   listMembers(snapshot);
   markGroupPolicy(snapshot, config, indices);
   markRouted(snapshot);
+  // Later fragments are translated by the ports of their first one.
+  for (const network of natNetworks(config, indices)) snapshot.networkPolicy[network] |= POLICY_FRAGMENTS;
   const { portPolicy, networkPolicy } = snapshot;
   const policies = [...portPolicy, ...networkPolicy].reduce((all, bits) => all | bits, 0);
   return { ...snapshot, policies };
@@ -174,6 +178,7 @@ function emptySnapshot(
     fragmentsPerPort: config.fragments.perPort,
     fragmentTimeout: config.fragments.timeoutSeconds,
     routing: NO_ROUTING,
+    nat: NO_NAT,
     neighborQueue: config.neighbors.queue,
     neighborsPerPort: config.neighbors.perPort,
     icmpErrorRate: config.limits.icmpErrorRate,

@@ -7,9 +7,10 @@
  * Main thread.
  */
 import { UserError } from '../errors.js';
-import { MEMBERS_MAX, NETWORKS_MAX, PORTS_MAX } from '../limits.js';
+import { MEMBERS_MAX, NETWORKS_MAX, OUTSIDES_MAX, PORTS_MAX, ROUTERS_MAX } from '../limits.js';
+import { IPV4_SIZE, ipText } from '../wire/address.js';
 import { isConfigObject } from './config-path.js';
-import type { ResolvedConfig } from './resolved.js';
+import type { ResolvedConfig, ResolvedRouter } from './resolved.js';
 
 type Table = ReadonlyMap<string, number>;
 
@@ -18,6 +19,9 @@ export interface SavedIndices {
   readonly ports: readonly (string | null)[];
   readonly networks: readonly (string | null)[];
   readonly members: readonly (string | null)[];
+  /** Absent in what older versions saved. An outside address is `router address`. */
+  readonly routers?: readonly (string | null)[];
+  readonly outsides?: readonly (string | null)[];
 }
 
 /** Names hold no space, so this is unambiguous. */
@@ -28,10 +32,22 @@ export class Indices {
   readonly networks: Table;
   readonly members: Table;
 
-  constructor(ports: Table = new Map(), networks: Table = new Map(), members: Table = new Map()) {
+  readonly routers: Table;
+  /** Of routers' outside addresses whose ports are given away. */
+  readonly outsides: Table;
+
+  constructor(
+    ports: Table = new Map(),
+    networks: Table = new Map(),
+    members: Table = new Map(),
+    routers: Table = new Map(),
+    outsides: Table = new Map(),
+  ) {
     this.ports = ports;
     this.networks = networks;
     this.members = members;
+    this.routers = routers;
+    this.outsides = outsides;
   }
 
   port(name: string): number | undefined {
@@ -46,27 +62,46 @@ export class Indices {
     return this.members.get(memberKey(port, network));
   }
 
+  router(name: string): number | undefined {
+    return this.routers.get(name);
+  }
+
+  outside(router: string, address: Uint8Array): number | undefined {
+    return this.outsides.get(outsideKey(router, address));
+  }
+
   /** With an index for everything in the configuration; what is there keeps its own. Throws a UserError at a limit. */
   allocate(config: ResolvedConfig): Indices {
     return new Indices(
       withNames(this.ports, config.ports.keys(), PORTS_MAX, 'ports'),
       withNames(this.networks, config.networks.keys(), NETWORKS_MAX, 'networks'),
       withNames(this.members, memberKeys(config), MEMBERS_MAX, 'memberships of ports in networks'),
+      withNames(this.routers, config.routers.keys(), ROUTERS_MAX, 'routers'),
+      withNames(this.outsides, outsideKeys(config), OUTSIDES_MAX, 'outside addresses of routers that hide the inside'),
     );
   }
 
   /** Only what is in the configuration; call it once no worker forwards by, or has state under, anything older. */
   release(config: ResolvedConfig): Indices {
     const members = new Set(memberKeys(config));
+    const outsides = new Set(outsideKeys(config));
     return new Indices(
       onlyThose(this.ports, (name) => config.ports.has(name)),
       onlyThose(this.networks, (name) => config.networks.has(name)),
       onlyThose(this.members, (name) => members.has(name)),
+      onlyThose(this.routers, (name) => config.routers.has(name)),
+      onlyThose(this.outsides, (name) => outsides.has(name)),
     );
   }
 
   toJSON(): SavedIndices {
-    return { ports: byIndex(this.ports), networks: byIndex(this.networks), members: byIndex(this.members) };
+    return {
+      ports: byIndex(this.ports),
+      networks: byIndex(this.networks),
+      members: byIndex(this.members),
+      routers: byIndex(this.routers),
+      outsides: byIndex(this.outsides),
+    };
   }
 }
 
@@ -76,7 +111,24 @@ export function readIndices(saved: unknown): Indices | undefined {
   const ports = tableOf(saved.ports, PORTS_MAX);
   const networks = tableOf(saved.networks, NETWORKS_MAX);
   const members = tableOf(saved.members, MEMBERS_MAX);
-  return ports && networks && members ? new Indices(ports, networks, members) : undefined;
+  const routers = tableOf(saved.routers ?? [], ROUTERS_MAX);
+  const outsides = tableOf(saved.outsides ?? [], OUTSIDES_MAX);
+  if (!ports || !networks || !members || !routers || !outsides) return undefined;
+  return new Indices(ports, networks, members, routers, outsides);
+}
+
+const outsideKey = (router: string, address: Uint8Array) => `${router} ${ipText(address)}`;
+
+function* outsideKeys(config: ResolvedConfig): Generator<string> {
+  for (const [name, router] of config.routers)
+    for (const address of hidingAddresses(router)) yield outsideKey(name, address);
+}
+
+/** The router's own outside addresses that inside ones are hidden behind. */
+export function hidingAddresses({ external, interfaces }: ResolvedRouter): Uint8Array[] {
+  if (external?.snat !== true) return [];
+  const outer = interfaces.find(({ isExternal }) => isExternal);
+  return (outer?.addresses ?? []).map(({ address }) => address).filter(({ length }) => length === IPV4_SIZE);
 }
 
 function* memberKeys(config: ResolvedConfig): Generator<string> {

@@ -2,11 +2,13 @@
  * Routers with their addresses parsed, and what must hold for them beyond the schema: addresses that can be an interface's, no
  * prefix in two networks of one router, next hops that a connected network has. Pure.
  */
+
 import { ipText, networkOf, type Prefix, parseIp, parsePrefix, prefixContains, prefixText } from '../wire/address.js';
 import { isHostIpv4 } from '../wire/ipv4.js';
 import { isHostIpv6 } from '../wire/ipv6.js';
 import type { ConfigFault, ConfigPath } from './config-path.js';
-import type { ResolvedExternal, ResolvedRoute, ResolvedRouter, ResolvedRouterInterface } from './resolved.js';
+import { resolveExternal, resolveNat } from './resolve-nat.js';
+import type { ResolvedRoute, ResolvedRouter, ResolvedRouterInterface } from './resolved.js';
 import type { Config, RouterConfig } from './schema.js';
 
 export function resolveRouters(config: Config, faults: ConfigFault[]): Map<string, ResolvedRouter> {
@@ -40,11 +42,8 @@ function resolveRouter(name: string, router: RouterConfig, faults: ConfigFault[]
       resolveRoute(route, interfaces, [...at, 'routes', index], faults),
     ),
     ...(external !== undefined && { external: resolveExternal(external) }),
+    ...resolveNat(router, interfaces, at, faults),
   };
-}
-
-function resolveExternal({ network, snat }: NonNullable<RouterConfig['external']>): ResolvedExternal {
-  return { network, snat };
 }
 
 function addressesOf(texts: readonly string[], path: ConfigPath, faults: ConfigFault[]): Prefix[] {

@@ -227,12 +227,36 @@ export interface ResolvedRoute {
 export interface ResolvedExternal {
   readonly network: string;
   readonly snat: boolean;
+  /** Ports for SNAT, in order, apart from each other. */
+  readonly pool: readonly NumberRange[];
+  readonly mapping: 'endpoint-independent' | 'endpoint-dependent';
+  readonly filtering: 'endpoint-dependent' | 'endpoint-independent' | 'address-dependent';
+  /** Mappings one port may hold. */
+  readonly perVm: number;
+}
+
+export interface ResolvedFloating {
+  readonly outside: Uint8Array;
+  readonly inside: Uint8Array;
+}
+
+/** One range of outside ports. */
+export interface ResolvedForward {
+  readonly protocol: number;
+  readonly outside: Uint8Array;
+  readonly ports: NumberRange;
+  readonly inside: Uint8Array;
+  /** Inside port of the first; of all, unless `follows`. */
+  readonly port: number;
+  readonly follows: boolean;
 }
 
 export interface ResolvedRouter {
   readonly interfaces: readonly ResolvedRouterInterface[];
   readonly routes: readonly ResolvedRoute[];
   readonly external?: ResolvedExternal;
+  readonly floating: readonly ResolvedFloating[];
+  readonly forwards: readonly ResolvedForward[];
 }
 
 export interface ResolvedConfig {

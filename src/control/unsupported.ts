@@ -4,7 +4,7 @@
  * feature deletes its row. Keys that only describe (mac, addresses) and definitions nothing refers to (acls, groups)
  * are accepted. Pure; runs anywhere.
  */
-import { type ConfigFault, type ConfigPath, isConfigObject } from './config-path.js';
+import type { ConfigFault, ConfigPath } from './config-path.js';
 import { find } from './document-pattern.js';
 import { defaultAt, schemaAt } from './schema-walk.js';
 import type { JsonValue } from './shapes.js';
@@ -23,13 +23,6 @@ export const unsupported: readonly Unsupported[] = [
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
   { at: 'ports.*.rate', what: 'enforce rates' },
-  {
-    at: 'routers.*.external',
-    what: 'translate addresses',
-    inert: (value) => isConfigObject(value) && value.snat === false,
-  },
-  { at: 'routers.*.floating', what: 'translate addresses' },
-  { at: 'routers.*.forwards', what: 'translate addresses' },
 ];
 
 /** A fault for each use, in a document that was not validated. */

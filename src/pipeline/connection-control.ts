@@ -19,14 +19,20 @@ import {
   ConnectionTable,
   chargedPortOf,
   destinationPortOf,
+  GROUPS_PER_PORT,
+  IS_TRANSLATED_REPLY,
   KEY_ZONE,
+  KIND_MAPPED,
+  KIND_MAPPED_INSIDE,
   sourcePortOf,
   V_EPOCH,
+  V_LINK,
   V_PORTS,
   V_STATE,
 } from './connection-table.js';
 import { classOf } from './connection-tracking.js';
 import { MAIN_OWNER } from './fdb-control.js';
+import { mendTranslations } from './nat-repair.js';
 
 /** Which connections; all of those named must fit. */
 export interface ConnectionSelector {
@@ -39,6 +45,8 @@ export interface ConnectionSelector {
 export interface ConnectionRow {
   readonly key: Int32Array;
   readonly value: Int32Array;
+  /** Of a translated connection: the key of its reply as it arrives. */
+  readonly translated: Int32Array | undefined;
   readonly port: number;
   readonly timeoutSeconds: number;
 }
@@ -95,10 +103,12 @@ export class ConnectionControl extends ConnectionTable {
   ): boolean {
     if (this.table.used === 0) return true;
     const end = clock() + turnMs;
-    const groups = PORTS_MAX * CLASS_COUNT;
+    const groups = PORTS_MAX * GROUPS_PER_PORT;
     for (let looked = 0; looked < groups; looked++) {
       const group = this.nextGroup;
-      while (this.isDue(group, nowSeconds, timeouts)) {
+      // What NAT keeps beside connections goes with them.
+      const isOfConnections = group % GROUPS_PER_PORT < CLASS_COUNT;
+      while (isOfConnections && this.isDue(group, nowSeconds, timeouts)) {
         if (!this.expireSome(group, nowSeconds, timeouts)) break;
         if (clock() >= end) return false;
       }
@@ -110,14 +120,14 @@ export class ConnectionControl extends ConnectionTable {
   /** Whether the head of the list may be due; without the lock, so perhaps wrongly. */
   private isDue(group: number, nowSeconds: number, timeouts: Int32Array): boolean {
     const first = this.table.firstOf(group);
-    return first !== -1 && nowSeconds - this.table.listedAt(first) > timeouts[group % CLASS_COUNT];
+    return first !== -1 && nowSeconds - this.table.listedAt(first) > timeouts[group % GROUPS_PER_PORT];
   }
 
   /** One hold of the lock. False: nothing of the list is due, or the lock is not to be had. */
   private expireSome(group: number, nowSeconds: number, timeouts: Int32Array): boolean {
     const { table } = this;
     if (!table.tryLock(this.owner)) return false;
-    const age = timeouts[group % CLASS_COUNT];
+    const age = timeouts[group % GROUPS_PER_PORT];
     let done = 0;
     for (; done < CONNECTION_HOLD_MAX; done++) {
       const entry = table.expiredOf(group, nowSeconds, age, LOOKS_MAX);
@@ -162,16 +172,21 @@ export class ConnectionControl extends ConnectionTable {
     );
   }
 
-  private removeWhere(isMeant: (entry: number) => boolean): number {
+  private isLiveConnection(entry: number): boolean {
+    return this.table.isLive(entry) && this.isConnection(entry);
+  }
+
+  /** Removes the connections that `isMeant` says; returns how many those were. */
+  removeWhere(isMeant: (entry: number) => boolean): number {
     const { table } = this;
     let removed = 0;
     let entry = 1;
     while (table.used > 0 && entry < table.entryLimit) {
-      while (entry < table.entryLimit && !(table.isLive(entry) && isMeant(entry))) entry++;
+      while (entry < table.entryLimit && !(this.isLiveConnection(entry) && isMeant(entry))) entry++;
       if (entry >= table.entryLimit) break;
       this.lock();
       for (let held = 0; held < CONNECTION_HOLD_MAX && entry < table.entryLimit; held++, entry++) {
-        if (!table.isLive(entry) || !isMeant(entry)) continue;
+        if (!this.isLiveConnection(entry) || !isMeant(entry)) continue;
         this.drop(entry);
         this.count(C_REMOVED);
         removed++;
@@ -196,23 +211,43 @@ export class ConnectionControl extends ConnectionTable {
       if (port !== undefined && !this.runsBy(entry, port)) continue;
       if (network !== undefined && words[KEY_ZONE] >>> 16 !== network) continue;
       const state = words[CONNECTION_KEY_WORDS + V_STATE];
+      if ((words[KEY_ZONE] & KIND_MAPPED) !== 0 || (state & IS_TRANSLATED_REPLY) !== 0) continue;
       const timeoutSeconds = timeouts[classOf(state)] - (nowSeconds - table.lastSeen(entry));
       if (timeoutSeconds < 0) continue;
       listed++;
       yield {
         key: words.slice(0, CONNECTION_KEY_WORDS),
         value: words.slice(CONNECTION_KEY_WORDS),
+        translated: this.translatedKey(entry, words[CONNECTION_KEY_WORDS + V_LINK]),
         port: chargedPortOf(table.groupOf(entry)),
         timeoutSeconds,
       };
     }
   }
 
+  /** Key of the second entry of a translated connection; undefined: it has none. */
+  translatedKey(entry: number, second: number): Int32Array | undefined {
+    if (second === 0) return undefined;
+    const words = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
+    const isThere = this.table.read(second, words) && words[CONNECTION_KEY_WORDS + V_LINK] === entry;
+    return isThere ? words.slice(0, CONNECTION_KEY_WORDS) : undefined;
+  }
+
+  /** The mappings of inside endpoints: key and value words of each. */
+  *mappings(): Generator<{ readonly key: Int32Array; readonly value: Int32Array }> {
+    const { table } = this;
+    const words = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
+    for (let entry = 1; entry < table.entryLimit; entry++) {
+      if (!table.read(entry, words) || (words[KEY_ZONE] & KIND_MAPPED_INSIDE) === 0) continue;
+      yield { key: words.slice(0, CONNECTION_KEY_WORDS), value: words.slice(CONNECTION_KEY_WORDS) };
+    }
+  }
+
   totals(): ConnectionCounts {
     const { counts, table } = this;
     const byClass = new Array<number>(CLASS_COUNT).fill(0);
-    for (let group = 0; group < PORTS_MAX * CLASS_COUNT; group++)
-      byClass[group % CLASS_COUNT] += table.groupCount(group);
+    for (let port = 0; port < PORTS_MAX; port++)
+      for (let one = 0; one < CLASS_COUNT; one++) byClass[one] += table.groupCount(port * GROUPS_PER_PORT + one);
     return {
       capacity: this.capacity,
       used: table.used,
@@ -255,14 +290,16 @@ export class ConnectionControl extends ConnectionTable {
   recover(): void {
     this.table.recover(this.owner);
     this.recount();
-    for (let entry = 1; entry < this.table.entryLimit; entry++) this.table.setValueWord(entry, V_EPOCH, 0);
+    for (let entry = 1; entry < this.table.entryLimit; entry++)
+      if (this.isLiveConnection(entry)) this.table.setValueWord(entry, V_EPOCH, 0);
     this.table.unlock(this.owner);
   }
 
-  /** Entries by network, from the entries. */
+  /** Entries by network, and what NAT keeps, from the entries. */
   private recount(): void {
+    mendTranslations(this);
     this.networkCounts.fill(0);
     for (let entry = 1; entry < this.table.entryLimit; entry++)
-      if (this.table.isLive(entry)) this.networkCounts[this.table.keyWord(entry, KEY_ZONE) >>> 16]++;
+      if (this.isLiveConnection(entry)) this.networkCounts[this.table.keyWord(entry, KEY_ZONE) >>> 16]++;
   }
 }

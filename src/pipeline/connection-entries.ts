@@ -9,6 +9,7 @@
 
 import { SharedTable } from '../dataplane/shared-table.js';
 import { KEY, LOADS_KEEP_ORDER, STAMP } from '../dataplane/shared-table-reader.js';
+import { NETWORKS_MAX } from '../limits.js';
 import { PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import {
   CONNECTION_KEY_WORDS,
@@ -33,7 +34,7 @@ export function hasTail(protocol: number): boolean {
   return protocol === PROTOCOL_TCP || protocol === PROTOCOL_SCTP;
 }
 
-/** In `found`, the words from V_ORIGINAL to V_WINDOWS mean nothing for protocols that do not have them. */
+/** In `found`, the words from V_ORIGINAL on mean nothing in networks for protocols that do not have them. */
 export class ConnectionEntries extends SharedTable {
   override hashKey(key: Int32Array, start: number): number {
     const zone = key[start + KEY_ZONE];
@@ -63,15 +64,16 @@ export class ConnectionEntries extends SharedTable {
     found[V_STATE] = hotAgain[at + VALUE + V_STATE];
     found[V_EPOCH] = hotAgain[at + VALUE + V_EPOCH];
     found[V_PORTS] = hotAgain[at + VALUE + V_PORTS];
-    if (hasTail((zone >>> 8) & 0xff)) {
+    // What routers translate has links and mappings there, whatever the protocol.
+    if (hasTail((zone >>> 8) & 0xff) || zone >>> 16 >= NETWORKS_MAX) {
       for (let word = V_ORIGINAL; word < CONNECTION_VALUE_WORDS; word++) found[word] = hotAgain[at + VALUE + word];
     }
     return (stamp & 1) === 1 && hotAgain[at + STAMP] === stamp;
   }
 
-  /** Writes back the words of `found` that a packet has changed, if the entry is still the one with this stamp. */
-  storeFound(entry: number, stamp: number): void {
-    const { hot, found } = this;
+  /** Writes back the words of `found`, or another copy of the value, that a packet has changed, if the stamp is still the entry's. */
+  storeFound(entry: number, stamp: number, found: Int32Array = this.found): void {
+    const { hot } = this;
     const at = entry * this.entryWords;
     if (hot[at + STAMP] !== stamp) return;
     if (hot[at + VALUE + V_STATE] !== found[V_STATE]) this.setValueWord(entry, V_STATE, found[V_STATE]);

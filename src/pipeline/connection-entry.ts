@@ -29,8 +29,13 @@ export const QUERY_ADDRESS_MASK = 4;
 export const QUERY_NODE_INFORMATION = 5;
 /** The lower endpoint asks: two stations that ping each other with one identifier have two connections. */
 export const KIND_LOWER_ASKS = 1 << 4;
-/** Kept for NAT: the entry is found by the translated reply, and its link leads to the connection's own. */
-export const KIND_TRANSLATED = 1 << 5;
+/**
+ * Of NAT, not connections: what an inside endpoint (lower address, lower port) is mapped to, and what an outside one is.
+ * The value has the other endpoint from M_ADDRESS on, and V_LINK the other mapping's number.
+ */
+export const KIND_MAPPED_INSIDE = 1 << 6;
+export const KIND_MAPPED_OUTSIDE = 1 << 7;
+export const KIND_MAPPED = KIND_MAPPED_INSIDE | KIND_MAPPED_OUTSIDE;
 
 /** Value words. */
 export const CONNECTION_VALUE_WORDS = 11;
@@ -50,8 +55,16 @@ export const SIDE_MAX_END = 1;
 export const SIDE_MAX_ACK = 2;
 /** Largest window of each direction as tcp-tracking.ts packs it: original << 16 | reply. */
 export const V_WINDOWS = 9;
-/** Kept for NAT: the number of the other entry. 0: none. */
+/** NAT: the number of the other entry. 0: none. */
 export const V_LINK = 10;
+
+/** Value words of the second entry of a translated connection: the inside mapping it keeps alive; 0: none. */
+export const T_MAPPING = 1;
+/** Value words of a mapping: the address and port it leads to; of the outside one, whose port map and protocol; how many connections use it. */
+export const M_OUTSIDE = 1;
+export const M_REFERENCES = 2;
+export const M_ADDRESS = 3;
+export const M_PORT = 7;
 
 /** Bits of V_STATE. The lowest four are the protocol's own state. */
 export const STATE_MASK = 0xf;
@@ -75,6 +88,11 @@ export const SYN_PENDING_REPLY = 1 << 22;
 /** TCP: this direction has acknowledged something. */
 export const HAS_ACKED_ORIGINAL = 1 << 23;
 export const HAS_ACKED_REPLY = 1 << 24;
+/**
+ * The second entry of a translated connection: found by the reply as it arrives, LOWER_IS_ORIGINAL saying that the lower
+ * endpoint sends it; nothing else of the state means anything.
+ */
+export const IS_TRANSLATED_REPLY = 1 << 25;
 
 /** Classes of timeouts, in the order of `connectionClasses`. */
 export const CLASS_TCP_SYN = 0;
@@ -99,6 +117,10 @@ export const connectionClasses = [
   'other',
 ] as const;
 export const CLASS_COUNT = connectionClasses.length;
+/** Behind the classes, groups of what NAT keeps beside connections and goes with them: mappings of inside endpoints, and the rest. */
+export const GROUP_MAPPINGS = CLASS_COUNT;
+export const GROUP_ATTACHED = CLASS_COUNT + 1;
+export const GROUPS_PER_PORT = CLASS_COUNT + 2;
 
 /** Bits of a slot's connectionState. The frame travels in the reply direction. */
 export const CONNECTION_REPLY = 1 << 0;

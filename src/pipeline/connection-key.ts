@@ -50,6 +50,7 @@ import {
   KEY_ZONE,
   KIND_IPV6,
   KIND_LOWER_ASKS,
+  KIND_QUERY_MASK,
   KIND_QUERY_SHIFT,
   QUERY_ADDRESS_MASK,
   QUERY_ECHO,
@@ -194,6 +195,36 @@ function endpoints(
   return isLower ? FROM_LOWER : 0;
 }
 
+/**
+ * Writes the key that a packet with these addresses, in network order, would have. `ports`: source << 16 | destination (ICMP:
+ * the identifier twice). `last` is the key's last word without the bits that depend on the order: of ICMP queries they say that
+ * the receiver asks. Returns FROM_LOWER or 0.
+ */
+export function keyOfTuple(
+  key: Int32Array,
+  source: Int32Array,
+  destination: Int32Array,
+  ports: number,
+  last: number,
+): number {
+  const isLower = isTupleLower(source, destination, ports >>> 16 <= (ports & 0xffff));
+  const isQuery = (last & KIND_QUERY_MASK) !== 0;
+  const lower = isLower ? source : destination;
+  const higher = isLower ? destination : source;
+  for (let word = 0; word < 4; word++) {
+    key[KEY_LOWER + word] = lower[word];
+    key[KEY_HIGHER + word] = higher[word];
+  }
+  key[KEY_PORTS] = isLower || ((last >>> 8) & 0xff) === PROTOCOL_GRE ? ports : (ports << 16) | (ports >>> 16);
+  key[KEY_ZONE] = isQuery && !isLower ? last | KIND_LOWER_ASKS : last & ~KIND_LOWER_ASKS;
+  return isLower ? FROM_LOWER : 0;
+}
+
+function isTupleLower(source: Int32Array, destination: Int32Array, whenEqual: boolean): boolean {
+  for (let word = 0; word < 4; word++) if (source[word] !== destination[word]) return source[word] < destination[word];
+  return whenEqual;
+}
+
 /** Any total order will do: that of signed words. */
 function isSourceLower6(octets: Uint8Array, packet: number, whenEqual: boolean): boolean {
   for (let word = 0; word < 16; word += 4) {
@@ -218,7 +249,7 @@ export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: n
   const inner = pool.transport[slot] + ICMP_HEADER_SIZE;
   const end = pool.packetEnd[slot];
   const isIpv6 = pool.packetKind[slot] === PACKET_IPV6;
-  const upper = isIpv6 ? innerUpper6(octets, inner, end) : innerUpper4(octets, inner, end);
+  const upper = quotedUpper(octets, inner, end, isIpv6);
   if (upper < 0 || !goesToSender(octets, outer, inner, isIpv6)) return KEY_INVALID;
   const protocol = innerProtocol;
   const last = (zone << 16) | (protocol << 8);
@@ -234,7 +265,8 @@ export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: n
   return endpoints(key, at, octets, inner, isIpv6, read32(octets, upper), last, protocol);
 }
 
-function hasPorts(protocol: number): boolean {
+/** Whether the protocol's header begins with two ports. */
+export function hasPorts(protocol: number): boolean {
   return (
     protocol === PROTOCOL_TCP ||
     protocol === PROTOCOL_UDP ||
@@ -250,6 +282,11 @@ function goesToSender(octets: Uint8Array, outer: number, inner: number, isIpv6: 
     if (read32(octets, outer + IPV6_DESTINATION + word) !== read32(octets, inner + IPV6_SOURCE + word)) return false;
   }
   return true;
+}
+
+/** Position of the upper layer of the packet at `inner` that an ICMP error quotes up to `end`; -1: there is none. */
+export function quotedUpper(octets: Uint8Array, inner: number, end: number, isIpv6: boolean): number {
+  return isIpv6 ? innerUpper6(octets, inner, end) : innerUpper4(octets, inner, end);
 }
 
 /** Position of the quoted packet's upper layer; -1: there is none. Its total length is that of the whole packet: not asked. */

@@ -21,9 +21,10 @@
  * A slot knows its entry by number and stamp: an entry that was removed and given to another connection meanwhile has another
  * stamp, and `judge` and `remove` then do nothing.
  *
- * NAT (a later part) adds a second entry, with KIND_TRANSLATED, keyed by the reply as it arrives from outside, of which only
- * V_LINK means anything: the number of the connection's own entry, whose V_LINK is the second's. The translation is the
- * difference between the two keys. Both are removed under one hold of the lock.
+ * NAT (nat-commit.ts) adds a second entry with IS_TRANSLATED_REPLY, keyed by the reply as it arrives, whose V_LINK is the
+ * number of the connection's own entry, whose V_LINK is the second's. The translation is the difference between the two keys.
+ * Mappings (KIND_MAPPED_...) are two entries more, shared by the connections of an inside endpoint. All lie in groups of the
+ * charged port, count against its share, and are removed with the last connection under one hold of the lock.
  *
  * What an attacker on one port can do to others: nothing. He can use up his port's share, from which his own half-open and
  * finished ones give way first; who fills a table with many ports loses the half-open ones of the port that has most.
@@ -36,12 +37,11 @@ import {
   CONNECTION_LOCK_PAUSES,
   CONNECTION_LOCK_SPINS,
   EGRESS_BATCH_SIZE,
-  NETWORKS_MAX,
   PORTS_MAX,
+  ZONES_MAX,
 } from '../limits.js';
 import { ConnectionEntries, FrozenEntries } from './connection-entries.js';
 import {
-  CLASS_COUNT,
   CLASS_ICMP,
   CLASS_MASK,
   CLASS_SHIFT,
@@ -51,14 +51,23 @@ import {
   CLASS_UDP,
   CONNECTION_KEY_WORDS,
   CONNECTION_VALUE_WORDS,
+  GROUPS_PER_PORT,
+  IS_TRANSLATED_REPLY,
+  KEY_PORTS,
   KEY_ZONE,
+  KIND_MAPPED,
+  M_OUTSIDE,
+  M_REFERENCES,
   portsWord,
+  T_MAPPING,
   V_EPOCH,
+  V_LINK,
   V_PORTS,
   V_STATE,
 } from './connection-entry.js';
 import { keyOfPacket } from './connection-key.js';
 import { begin, classOf, isReplyOf, stateBits, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
+import { PORT_MAPS_WORDS, PortMaps } from './nat-ports.js';
 import type { Snapshot } from './snapshot.js';
 
 export * from './connection-entry.js';
@@ -73,6 +82,9 @@ export const C_REFUSED_NETWORK = 5;
 /** Refused because the lock was not to be had. */
 export const C_REFUSED_BUSY = 6;
 export const C_REMOVED = 7;
+/** NAT: no outside port was free; the port's share of mappings was used up. */
+export const C_NAT_EXHAUSTED = 8;
+export const C_NAT_LIMIT = 9;
 const COUNT_WORDS = 16;
 
 /** What gives way to a new connection, in this order: what is over first, then what nobody has answered. */
@@ -116,13 +128,13 @@ function shapeOf(capacity: number): TableShape {
     capacity,
     keyWords: CONNECTION_KEY_WORDS,
     valueWords: CONNECTION_VALUE_WORDS,
-    groupCount: PORTS_MAX * CLASS_COUNT,
+    groupCount: PORTS_MAX * GROUPS_PER_PORT,
   };
 }
 
 /** Octets of memory the table takes, with what is kept beside it. */
 export function connectionTableSize(capacity: number): number {
-  return sharedTableSize(shapeOf(capacity)) + (NETWORKS_MAX + COUNT_WORDS) * 4;
+  return sharedTableSize(shapeOf(capacity)) + (ZONES_MAX + COUNT_WORDS + PORT_MAPS_WORDS) * 4;
 }
 
 /** A worker's table over memory that the main thread made. */
@@ -159,7 +171,9 @@ export class ConnectionTable {
   readonly capacity: number;
   readonly table: ConnectionEntries;
   readonly counts: Int32Array;
-  protected readonly networkCounts: Int32Array;
+  /** Which ports of outside addresses are mapped. */
+  readonly ports: PortMaps;
+  readonly networkCounts: Int32Array;
   protected readonly owner: number;
   private readonly pause: () => void;
   private readonly key = new Int32Array(CONNECTION_KEY_WORDS);
@@ -180,8 +194,9 @@ export class ConnectionTable {
     this.owner = owner;
     this.pause = pause;
     const beside = byteOffset + sharedTableSize(shape);
-    const networkCounts = new Int32Array(memory, beside, NETWORKS_MAX);
-    const counts = new Int32Array(memory, beside + NETWORKS_MAX * 4, COUNT_WORDS);
+    const networkCounts = new Int32Array(memory, beside, ZONES_MAX);
+    const counts = new Int32Array(memory, beside + ZONES_MAX * 4, COUNT_WORDS);
+    this.ports = new PortMaps(memory, beside + (ZONES_MAX + COUNT_WORDS) * 4, isFrozen);
     this.networkCounts = isFrozen ? networkCounts.slice() : networkCounts;
     this.counts = isFrozen ? counts.slice() : counts;
   }
@@ -196,7 +211,7 @@ export class ConnectionTable {
   /** Connections that count against the port. */
   usedBy(port: number): number {
     let used = 0;
-    for (let group = port * CLASS_COUNT; group < (port + 1) * CLASS_COUNT; group++)
+    for (let group = port * GROUPS_PER_PORT; group < (port + 1) * GROUPS_PER_PORT; group++)
       used += this.table.groupCount(group);
     return used;
   }
@@ -240,7 +255,7 @@ export class ConnectionTable {
 
   // ---- the lock ------------------------------------------------------------------------------------------------
 
-  private lockPatiently(): boolean {
+  lockPatiently(): boolean {
     return this.table.lockPatiently(this.owner, CONNECTION_LOCK_SPINS, CONNECTION_LOCK_PAUSES, this.pause);
   }
 
@@ -263,19 +278,54 @@ export class ConnectionTable {
   protected place(entry: number): boolean {
     const { table } = this;
     const group = table.groupOf(entry);
-    const right = chargedPortOf(group) * CLASS_COUNT + classOf(table.valueWord(entry, V_STATE));
+    const right = chargedPortOf(group) * GROUPS_PER_PORT + classOf(table.valueWord(entry, V_STATE));
     if (right === group) return false;
     table.regroup(entry, right, table.lastSeen(entry));
     return true;
   }
 
-  protected drop(entry: number): void {
-    const zone = this.table.keyWord(entry, KEY_ZONE) >>> 16;
+  drop(entry: number): void {
+    const { table } = this;
+    const zone = table.keyWord(entry, KEY_ZONE) >>> 16;
+    const second = table.valueWord(entry, V_LINK);
     this.networkCounts[zone] = this.networkCounts[zone] - 1;
-    this.table.remove(entry);
+    table.remove(entry);
+    if (second !== 0) this.dropSecond(second);
   }
 
-  protected count(what: number): void {
+  /** The second entry of a translated connection, and its mapping with the last connection that uses it. */
+  private dropSecond(second: number): void {
+    const { table } = this;
+    const mapping = table.valueWord(second, T_MAPPING);
+    table.remove(second);
+    if (mapping === 0) return;
+    const references = table.valueWord(mapping, M_REFERENCES) - 1;
+    if (references > 0) table.setValueWord(mapping, M_REFERENCES, references);
+    else this.dropMapping(mapping);
+  }
+
+  /** A mapping of an inside endpoint, the one of its outside endpoint, and that one's port. */
+  dropMapping(mapping: number): void {
+    const { table } = this;
+    const outside = table.valueWord(mapping, V_LINK);
+    this.ports.free(table.valueWord(outside, M_OUTSIDE), table.keyWord(outside, KEY_PORTS) >>> 16);
+    table.remove(outside);
+    table.remove(mapping);
+  }
+
+  /** Whether the entry is a connection, not what NAT keeps beside one. */
+  isConnection(entry: number): boolean {
+    const { table } = this;
+    if ((table.keyWord(entry, KEY_ZONE) & KIND_MAPPED) !== 0) return false;
+    return (table.valueWord(entry, V_STATE) & IS_TRANSLATED_REPLY) === 0;
+  }
+
+  /** Lets go of the lock. */
+  unlock(): void {
+    this.table.unlock(this.owner);
+  }
+
+  count(what: number): void {
     this.counts[what] = (this.counts[what] + 1) | 0;
   }
 
@@ -333,7 +383,7 @@ export class ConnectionTable {
     // What a router brought into the network came by none of its ports.
     const source = pool.ingressMember[slot] < 0 ? -1 : pool.ingressPort[slot];
     value[V_PORTS] = portsWord(source, list.destinationPorts[place]);
-    const made = table.insert(hash, key, value, charged * CLASS_COUNT + classOf(value[V_STATE]), nowSeconds);
+    const made = table.insert(hash, key, value, charged * GROUPS_PER_PORT + classOf(value[V_STATE]), nowSeconds);
     if (made === -1) return this.refuse(C_REFUSED_FULL, COMMIT_FULL);
     this.networkCounts[key[KEY_ZONE] >>> 16]++;
     this.count(C_CREATED);
@@ -362,12 +412,19 @@ export class ConnectionTable {
 
   // ---- shares --------------------------------------------------------------------------------------------------
 
-  /** Sees to it that one more connection keeps all limits. Returns 0, or why not. */
-  private makeRoom(port: number, network: number, snapshot: Snapshot, nowSeconds: number): number {
+  /** Sees to it that one more connection, of `entries` entries, keeps all limits. Returns 0, or why not. */
+  makeRoom(port: number, network: number, snapshot: Snapshot, nowSeconds: number, entries = 1): number {
+    let refusal = 0;
+    for (let round = 0; round < entries && refusal === 0; round++)
+      refusal = this.makeSomeRoom(port, network, snapshot, nowSeconds, entries);
+    return refusal;
+  }
+
+  private makeSomeRoom(port: number, network: number, snapshot: Snapshot, nowSeconds: number, entries: number): number {
     const { table } = this;
-    const isOverPort = this.usedBy(port) >= snapshot.connectionsPerPort;
+    const isOverPort = this.usedBy(port) + entries > snapshot.connectionsPerPort;
     const isOverNetwork = this.networkCounts[network] >= snapshot.connectionsPerNetwork;
-    if (!isOverPort && !isOverNetwork && !table.full) return 0;
+    if (!isOverPort && !isOverNetwork && table.used + entries <= this.capacity) return 0;
     if (this.evictFrom(port)) return 0;
     if (isOverPort) return this.refuse(C_REFUSED_PORT, COMMIT_PORT_LIMIT);
     if (isOverNetwork) return this.refuse(C_REFUSED_NETWORK, COMMIT_FULL);
@@ -375,7 +432,7 @@ export class ConnectionTable {
     return this.refuse(C_REFUSED_FULL, COMMIT_FULL);
   }
 
-  private refuse(what: number, reason: number): number {
+  refuse(what: number, reason: number): number {
     this.count(what);
     return reason;
   }
@@ -384,7 +441,7 @@ export class ConnectionTable {
   private evictFrom(port: number): boolean {
     const { table } = this;
     for (let index = 0; index < evictable.length; index++) {
-      const group = port * CLASS_COUNT + evictable[index];
+      const group = port * GROUPS_PER_PORT + evictable[index];
       for (let misplaced = 0; misplaced < MISPLACED_MAX; misplaced++) {
         const entry = table.oldestOf(group);
         if (entry === -1) break;
@@ -420,7 +477,7 @@ export class ConnectionTable {
     for (let port = 0; port < PORTS_MAX; port++) {
       let count = 0;
       for (let index = 0; index < evictable.length; index++)
-        count += table.groupCount(port * CLASS_COUNT + evictable[index]);
+        count += table.groupCount(port * GROUPS_PER_PORT + evictable[index]);
       if (count <= most) continue;
       most = count;
       fullest = port;
@@ -430,7 +487,7 @@ export class ConnectionTable {
 }
 
 export function chargedPortOf(group: number): number {
-  return (group / CLASS_COUNT) | 0;
+  return (group / GROUPS_PER_PORT) | 0;
 }
 
 /** The state word with another class. */

@@ -33,6 +33,8 @@ export interface RoutingTables {
   readonly interfaceNetwork: Int32Array;
   readonly interfaceMacHigh: Int32Array;
   readonly interfaceMacLow: Int32Array;
+  /** 1: the side towards the outside. */
+  readonly interfaceExternal: Int32Array;
   /** Largest packet that leaves by it, in octets. */
   readonly interfaceMtu: Int32Array;
   /** ADDRESS_WORDS each: what ICMP errors are sent from; all 0: it has none of that version. */
@@ -65,6 +67,7 @@ export const NO_ROUTING: RoutingTables = {
   interfaceNetwork: none,
   interfaceMacHigh: none,
   interfaceMacLow: none,
+  interfaceExternal: none,
   interfaceMtu: none,
   interfaceAddress4: none,
   interfaceAddress6: none,

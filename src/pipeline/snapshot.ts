@@ -10,6 +10,7 @@
 import type { CompiledRules } from './classifier.js';
 import type { GroupPolicy } from './group-table.js';
 import type { GuardTable } from './guard-table.js';
+import type { NatTables } from './nat-tables.js';
 import type { RoutingTables } from './routing-tables.js';
 
 /** Port modes. A port that is absent, disabled or not yet complete is CLOSED: it forwards nothing. */
@@ -59,7 +60,7 @@ export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 /** Frames through the network's tunnels may begin with a VLAN tag. */
 export const NETWORK_INNER_VLAN = 1 << 2;
 /** TCP connections that enter the network's tunnels have their MSS lowered to what fits. */
-export const NETWORK_CLAMPS_MSS = 1 << 6;
+export const NETWORK_CLAMPS_MSS = 1 << 7;
 /** What the address service does for the stations of the network: DHCPv4, DHCPv6, router advertisements. */
 export const NETWORK_SERVES_DHCP4 = 1 << 3;
 export const NETWORK_SERVES_DHCP6 = 1 << 4;
@@ -178,6 +179,8 @@ export interface Snapshot {
   readonly fragmentTimeout: number;
   /** Routers. */
   readonly routing: RoutingTables;
+  /** Routers that translate addresses. */
+  readonly nat: NatTables;
   /** Packets that are kept for a station whose MAC is not known yet. */
   readonly neighborQueue: number;
   /** Bindings of addresses to MACs that one port may teach. */

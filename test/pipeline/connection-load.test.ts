@@ -5,6 +5,7 @@ import { ConnectionControl } from '../../src/pipeline/connection-control.js';
 import { ConnectionEntries } from '../../src/pipeline/connection-entries.js';
 import {
   CLASS_COUNT,
+  GROUPS_PER_PORT,
   CLASS_UDP,
   CONNECTION_KEY_WORDS,
   CONNECTION_VALUE_WORDS,
@@ -67,7 +68,7 @@ function fill(control: ConnectionControl, count: number, seen: number): void {
   for (let index = 0; index < count; index++) {
     key[8] = index;
     const hash = table.hashKey(key, 0);
-    table.insert(hash, key, value, (index & 7) * CLASS_COUNT + CLASS_UDP, seen);
+    table.insert(hash, key, value, (index & 7) * GROUPS_PER_PORT + CLASS_UDP, seen);
   }
   table.unlock(99);
 }

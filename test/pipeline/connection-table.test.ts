@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import {
   C_EVICTED,
   CLASS_COUNT,
+  GROUPS_PER_PORT,
   COMMIT_FULL,
   COMMIT_PORT_LIMIT,
   COMMITTED,
@@ -205,7 +206,7 @@ describe('protocols', () => {
     expect(tracked.what('b', chunk(TWO, [2, 1], 111, 2, 222))).toBe('reply+');
     expect(tracked.what('a', chunk(ONE, [1, 2], 222, 10))).toBe('original+');
     const { entry } = tracked.one('b', chunk(TWO, [2, 1], 111, 11));
-    const classIs = () => tracked.table.table.groupOf(entry) % CLASS_COUNT;
+    const classIs = () => tracked.table.table.groupOf(entry) % GROUPS_PER_PORT;
     expect(classIs()).toBe(8);
     expect(tracked.what('b', chunk(TWO, [2, 1], 112, 6))).toBe('invalid');
     expect(classIs()).toBe(8);
@@ -216,7 +217,7 @@ describe('protocols', () => {
   test('UDP is a stream once a packet follows a reply', () => {
     const tracked = new TrackedSwitch();
     const { entry } = tracked.one('a', udp(ONE, TWO, [7, 9]));
-    const classIs = () => tracked.table.table.groupOf(entry) % CLASS_COUNT;
+    const classIs = () => tracked.table.table.groupOf(entry) % GROUPS_PER_PORT;
     tracked.one('a', udp(ONE, TWO, [7, 9]));
     expect(classIs()).toBe(5);
     tracked.one('b', udp(TWO, ONE, [9, 7]));
@@ -299,11 +300,11 @@ describe('expiry', () => {
     tracked.one('b', answer({ flags: 'SA', seq: 500, ack: 101, ports: [2, 80] }));
     const { entry } = tracked.one('a', segment({ flags: 'A', seq: 101, ack: 501, ports: [2, 80] }));
     table.unlock(9);
-    expect(table.groupOf(entry) % CLASS_COUNT).toBe(0);
+    expect(table.groupOf(entry) % GROUPS_PER_PORT).toBe(0);
     tracked.pass(100);
     const { connectionTimeouts } = tracked.tested.snapshot;
     tracked.table.expire(tracked.tested.now / 1000, connectionTimeouts, () => 0);
-    expect(table.groupOf(entry) % CLASS_COUNT).toBe(1);
+    expect(table.groupOf(entry) % GROUPS_PER_PORT).toBe(1);
     expect(tracked.table.used).toBe(1);
   });
 });

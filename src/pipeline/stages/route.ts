@@ -22,6 +22,9 @@ import { read16, read32, write16 } from '../../wire/octets.js';
 import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { CONSUMED, type Machine } from '../machine.js';
+import { translate } from '../nat-commit.js';
+import { natPlan, planTranslation } from '../nat-plan.js';
+import { translationText } from '../nat-text.js';
 import { findStation, KNOWN, nextAddress, STALE } from '../next-hop.js';
 import { FAILED, WAITING_FOR_HOP, WAITS } from '../pending-hops.js';
 import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
@@ -59,7 +62,8 @@ export const route: Stage = {
     if (pool.reason[slot] === CONSUMED) return 'for the router itself, which answers what it knows';
     if (pool.reason[slot] === WAITING_FOR_HOP) return `waits: it is not known who is at ${ipWordsText(shownAddress())}`;
     if (pool.ingressMember[slot] !== ROUTED) return 'not addressed to a router';
-    return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}`;
+    const translation = translationText();
+    return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}${translation}`;
   },
 };
 
@@ -81,6 +85,8 @@ function routeFrame(machine: Machine, slot: number, from: number): number {
   if (problem !== 0) return problem;
   if (kind === PACKET_IPV6 && isLinkLocal(pool.octets, pool.networkHeader[slot] + IPV6_DESTINATION))
     return isOwnLinkLocal(machine, slot, from) ? answerLocal(machine, slot, from) : dropReasonNumber.martian;
+  const planned = planTranslation(machine, slot, from);
+  if (planned !== 0) return planned;
   const hop = hopOf(machine, slot, from);
   if (hop === NO_PREFIX) return sayNoRoute(machine, slot, from);
   const { routing } = machine.snapshot;
@@ -105,10 +111,13 @@ function hopOf({ pool, snapshot }: Machine, slot: number, from: number): number 
   const { routing } = snapshot;
   const packet = pool.networkHeader[slot];
   const router = routing.interfaceRouter[from];
-  const hop =
-    pool.packetKind[slot] === PACKET_IPV4
-      ? longestPrefix4(routing.trees, routing.routerTree4[router], pool.octets, packet + IPV4_DESTINATION)
-      : longestPrefix6(routing.trees, routing.routerTree6[router], pool.octets, packet + IPV6_DESTINATION);
+  const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
+  // What is translated goes by the destination that it gets.
+  const octets = natPlan.movesDestination ? natPlan.toOctets : pool.octets;
+  const at = natPlan.movesDestination ? 0 : packet + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
+  const hop = isIpv4
+    ? longestPrefix4(routing.trees, routing.routerTree4[router], octets, at)
+    : longestPrefix6(routing.trees, routing.routerTree6[router], octets, at);
   if (hop === NO_PREFIX || routing.hopKind[hop] !== HOP_SHARED) return hop;
   const hash = flowHash(pool.octets, pool.offset[slot], pool.ethertype[slot], packet, pool.packetEnd[slot]);
   return routing.hopInterface[hop] + (hash % routing.hopCount[hop]);
@@ -120,6 +129,8 @@ function setNextAddress({ pool, snapshot }: Machine, slot: number, hop: number):
   const packet = pool.networkHeader[slot];
   if (routing.hopKind[hop] === HOP_VIA)
     for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = routing.hopAddress[hop * ADDRESS_WORDS + word];
+  else if (natPlan.movesDestination)
+    for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = natPlan.to[word];
   else if (pool.packetKind[slot] === PACKET_IPV4)
     setIpv4(nextAddress, 0, read32(pool.octets, packet + IPV4_DESTINATION));
   else
@@ -143,6 +154,8 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   if (packetSize(machine, slot) > mtu && !mayBeCut(pool, slot)) return sayTooBig(machine, slot, from, mtu);
   const refusal = leaveNetwork(machine, slot);
   if (refusal !== 0) return refusal;
+  const untranslated = translate(machine, slot, from, to);
+  if (untranslated !== 0) return untranslated;
   countDown(machine, slot);
   const frame = pool.offset[slot];
   writeMac(pool.octets, frame + ETHERNET_DESTINATION, neighbors.foundHigh, neighbors.foundLow);

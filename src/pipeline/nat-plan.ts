@@ -1,0 +1,301 @@
+/**
+ * What a router that translates addresses is going to make of a packet: decided before anything is written, because where a
+ * packet goes depends on it, and a packet may have to wait for its next station and come again (stages/route.ts).
+ *
+ * A packet of a connection that stands is translated as that says, in its direction only: who sends to an inside address from
+ * outside, or answers for somebody, is not of the connection. A new one is translated by the destination's row of the router's
+ * addresses: a floating address, a forward, or a port that was mapped for somebody inside. What its source becomes is decided
+ * when it is known which way it leaves (nat-commit.ts). One plan a thread, of the packet in hand. @hot
+ *
+ * What an attacker can do: nothing to others' connections. Without an entry of the table or a row of the configuration no
+ * packet gets in from outside.
+ */
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
+import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
+import { read32, write32 } from '../wire/octets.js';
+import { PACKET_IPV4 } from '../wire/packet.js';
+import {
+  CONNECTION_KEY_WORDS,
+  CONNECTION_VALUE_WORDS,
+  IS_TRANSLATED_REPLY,
+  KEY_HIGHER,
+  KEY_LOWER,
+  KEY_PORTS,
+  KEY_ZONE,
+  KIND_IPV6,
+  KIND_MAPPED_OUTSIDE,
+  LOWER_IS_ORIGINAL,
+  M_ADDRESS,
+  M_PORT,
+  V_LINK,
+  V_STATE,
+} from './connection-entry.js';
+import { hasPorts, KEY_ERROR, keyOfPacket } from './connection-key.js';
+import { classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
+import type { Machine } from './machine.js';
+import { planError } from './nat-errors.js';
+import {
+  A_KIND,
+  A_PEER,
+  F_FIRST,
+  F_PEER,
+  F_PORT,
+  F_STEP,
+  findForward,
+  findNatAddress,
+  IS_FLOATING,
+  IS_OWN,
+  NAT_FILTERS_NOT,
+  NAT_ON,
+  NAT_SNAT,
+} from './nat-tables.js';
+import { ADDRESS_WORDS } from './routing-tables.js';
+import { setIpv4 } from './rule-key.js';
+
+/** The router translates nothing, or nothing of this packet. */
+export const PLAN_NONE = 0;
+/** Of a connection that stands. */
+export const PLAN_KNOWN = 1;
+/** May begin one. */
+export const PLAN_NEW = 2;
+/** An ICMP error about a packet of one. */
+export const PLAN_ERROR = 3;
+/** Nothing that could be of a connection. */
+export const PLAN_FOREIGN = 4;
+
+export const natPlan = {
+  kind: PLAN_NONE,
+  /** Position of the router, and its zone. */
+  router: 0,
+  zone: 0,
+  /** The packet has another destination from here on: `to`. */
+  movesDestination: false,
+  /** Of the packet as it is: addresses, source port << 16 | destination port (ICMP: the identifier twice). */
+  source: new Int32Array(ADDRESS_WORDS),
+  destination: new Int32Array(ADDRESS_WORDS),
+  ports: 0,
+  /** As it will be. */
+  from: new Int32Array(ADDRESS_WORDS),
+  to: new Int32Array(ADDRESS_WORDS),
+  newPorts: 0,
+  /** `to` as octets, for the search for its prefix; of IPv4 the first four. */
+  toOctets: new Uint8Array(16),
+  /** The connection: number and stamp of its own entry, its value with this packet in it, the class it was in. */
+  entry: 0,
+  stamp: 0,
+  value: new Int32Array(CONNECTION_VALUE_WORDS),
+  classBefore: 0,
+  isReply: false,
+  /** Of PLAN_NEW: a connection with the same key is over and gives way. */
+  replaces: false,
+  /** Inside mapping by which the packet got in from outside; 0: none. */
+  mapping: 0,
+};
+
+/** Of the packet in hand, made by `planTranslation` and `planError`. */
+export const natKey = new Int32Array(CONNECTION_KEY_WORDS);
+const otherWords = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
+
+/** Decides about the slot's packet, which came in by the interface. Returns 0, or the drop reason's number. */
+export function planTranslation(machine: Machine, slot: number, from: number): number {
+  const { pool, snapshot, connections } = machine;
+  const { nat, routing } = snapshot;
+  natPlan.kind = PLAN_NONE;
+  natPlan.movesDestination = false;
+  if (nat.routerFlags.length === 0) return 0;
+  const router = routing.interfaceRouter[from];
+  if ((nat.routerFlags[router] & NAT_ON) === 0) return 0;
+  const zone = nat.routerZone[router];
+  natPlan.router = router;
+  natPlan.zone = zone;
+  natPlan.replaces = false;
+  natPlan.mapping = 0;
+  readTuple(machine, slot);
+  const side = keyOfPacket(natKey, 0, pool, slot, zone);
+  if (side === KEY_ERROR) return planError(machine, slot);
+  if (side < 0) {
+    natPlan.kind = PLAN_FOREIGN;
+    return isToFloating(machine) ? dropReasonNumber.nat_protocol : 0;
+  }
+  const { table } = connections;
+  const entry = table.find(table.hashKey(natKey, 0), natKey, 0);
+  if (entry === -1) return planNew(machine, slot, from);
+  return planKnown(machine, slot, entry, side, from);
+}
+
+/** Addresses and ports of the packet, as it is and, until something changes that, as it will be. */
+function readTuple({ pool }: Machine, slot: number): void {
+  const { octets } = pool;
+  const { source, destination, from, to } = natPlan;
+  const packet = pool.networkHeader[slot];
+  if (pool.packetKind[slot] === PACKET_IPV4) {
+    setIpv4(source, 0, read32(octets, packet + IPV4_SOURCE));
+    setIpv4(destination, 0, read32(octets, packet + IPV4_DESTINATION));
+  } else
+    for (let word = 0; word < ADDRESS_WORDS; word++) {
+      source[word] = read32(octets, packet + IPV6_SOURCE + word * 4);
+      destination[word] = read32(octets, packet + IPV6_DESTINATION + word * 4);
+    }
+  natPlan.ports = portsOf(pool.protocol[slot], pool.ports[slot]);
+  natPlan.newPorts = natPlan.ports;
+  for (let word = 0; word < ADDRESS_WORDS; word++) {
+    from[word] = source[word];
+    to[word] = destination[word];
+  }
+}
+
+/** Both ports; of ICMP the identifier twice; of what has neither, what its key has in their place. */
+function portsOf(protocol: number, ports: number): number {
+  if (hasPorts(protocol)) return ports;
+  const identifier = ports & 0xffff;
+  return protocol === PROTOCOL_ICMP || protocol === 58 ? (identifier << 16) | identifier : ports;
+}
+
+/** Whether the packet is for a floating address. */
+export function isToFloating({ snapshot }: Machine): boolean {
+  const row = findNatAddress(snapshot.nat.addresses, natPlan.router, natPlan.destination);
+  return row >= 0 && (snapshot.nat.addresses[row + A_KIND] & IS_FLOATING) !== 0;
+}
+
+/** `to` counts from here on. */
+export function moveDestination(): void {
+  const { to, destination, toOctets } = natPlan;
+  let differs = 0;
+  for (let word = 0; word < ADDRESS_WORDS; word++) differs |= to[word] ^ destination[word];
+  natPlan.movesDestination = differs !== 0;
+  const isIpv4 = (to[0] | to[1]) === 0 && to[2] === 0xffff;
+  if (isIpv4) write32(toOctets, 0, to[3]);
+  else for (let word = 0; word < ADDRESS_WORDS; word++) write32(toOctets, word * 4, to[word]);
+}
+
+/** Number of the connection's own entry, of either of its entries. `table.found` is the entry's value. */
+export function ownEntryOf(entry: number, value: Int32Array): number {
+  return (value[V_STATE] & IS_TRANSLATED_REPLY) === 0 ? entry : value[V_LINK];
+}
+
+/**
+ * The packet has an entry, whose value is `table.found`. Also asked under the lock, of a connection that another worker has
+ * made meanwhile.
+ */
+export function planKnown(machine: Machine, slot: number, entry: number, side: number, from: number): number {
+  const { connections, snapshot, nowSeconds, pool } = machine;
+  const { table } = connections;
+  const { found } = table;
+  const { value } = natPlan;
+  const state = found[V_STATE];
+  const link = found[V_LINK];
+  const isReply = (state & IS_TRANSLATED_REPLY) !== 0;
+  const own = isReply ? link : entry;
+  // It is just being made, or removed: the next packet finds one or the other.
+  if (link === 0) return dropReasonNumber.conntrack_invalid;
+  const stamp = table.stampOf(own);
+  value.set(found);
+  if (!table.read(link, otherWords) || otherWords[CONNECTION_KEY_WORDS + V_LINK] !== entry)
+    return dropReasonNumber.conntrack_invalid;
+  if (isReply)
+    for (let word = 0; word < CONNECTION_VALUE_WORDS; word++) value[word] = otherWords[CONNECTION_KEY_WORDS + word];
+  natPlan.replaces = true;
+  if (connections.isOver(own, value[V_STATE], snapshot.connectionTimeouts, nowSeconds))
+    return planNew(machine, slot, from);
+  if (isReplyOf(state, side)) return dropReasonNumber.nat_filtered;
+  natPlan.classBefore = classOf(value[V_STATE]);
+  const verdict = track(value, pool, slot, isReply);
+  if (verdict === TRACK_INVALID) return dropReasonNumber.conntrack_invalid;
+  if (verdict === TRACK_REUSE) return planNew(machine, slot, from);
+  natPlan.kind = PLAN_KNOWN;
+  natPlan.replaces = false;
+  natPlan.entry = own;
+  natPlan.stamp = stamp;
+  natPlan.isReply = isReply;
+  setTuple(otherWords, otherWords[CONNECTION_KEY_WORDS + V_STATE]);
+  moveDestination();
+  return 0;
+}
+
+/** What leaves goes the way that what arrives with the other entry's key came. */
+export function setTuple(key: Int32Array, state: number): void {
+  const { from, to } = natPlan;
+  const isSenderLower = (state & LOWER_IS_ORIGINAL) !== 0;
+  const sender = isSenderLower ? KEY_LOWER : KEY_HIGHER;
+  const receiver = isSenderLower ? KEY_HIGHER : KEY_LOWER;
+  for (let word = 0; word < ADDRESS_WORDS; word++) {
+    to[word] = key[sender + word];
+    from[word] = key[receiver + word];
+  }
+  const ports = key[KEY_PORTS];
+  // The key has the lower endpoint's port first.
+  natPlan.newPorts = isSenderLower ? (ports << 16) | (ports >>> 16) : ports;
+}
+
+function planNew(machine: Machine, slot: number, from: number): number {
+  const { pool, snapshot } = machine;
+  const { nat } = snapshot;
+  natPlan.kind = PLAN_NEW;
+  const row = findNatAddress(nat.addresses, natPlan.router, natPlan.destination);
+  if (row < 0) return 0;
+  const kind = nat.addresses[row + A_KIND];
+  if ((kind & IS_FLOATING) !== 0) {
+    setPeer(nat.peers, nat.addresses[row + A_PEER]);
+    moveDestination();
+    return 0;
+  }
+  const protocol = pool.protocol[slot];
+  const port = natPlan.ports & 0xffff;
+  const forward = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP ? findForward(nat, row, protocol, port) : -1;
+  if (forward >= 0) {
+    const { forwards } = nat;
+    setPeer(nat.peers, forwards[forward + F_PEER]);
+    const inside = forwards[forward + F_PORT] + (port - forwards[forward + F_FIRST]) * forwards[forward + F_STEP];
+    natPlan.newPorts = (natPlan.ports & ~0xffff) | inside;
+    moveDestination();
+    return 0;
+  }
+  return (kind & IS_OWN) === 0 ? 0 : planMapped(machine, protocol, from);
+}
+
+function setPeer(peers: Int32Array, place: number): void {
+  for (let word = 0; word < ADDRESS_WORDS; word++) natPlan.to[word] = peers[place * ADDRESS_WORDS + word];
+}
+
+const outsideKey = new Int32Array(CONNECTION_KEY_WORDS);
+
+/** To an outside address of the router's own: for who has mapped the port, as far as filtering lets it in. */
+function planMapped(machine: Machine, protocol: number, from: number): number {
+  const { snapshot, connections } = machine;
+  const flags = snapshot.nat.routerFlags[natPlan.router];
+  const isOutside = snapshot.routing.interfaceExternal[from] !== 0;
+  if (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP) return 0;
+  const { table } = connections;
+  setMappingKey(outsideKey, natPlan.destination, natPlan.ports & 0xffff, protocol, KIND_MAPPED_OUTSIDE);
+  const mapping = table.find(table.hashKey(outsideKey, 0), outsideKey, 0);
+  // RFC 5382 REQ-4: who opens a connection from both sides must not be told that there is none.
+  if (mapping === -1)
+    return isOutside && protocol === PROTOCOL_TCP && (flags & NAT_SNAT) !== 0 ? dropReasonNumber.nat_filtered : 0;
+  // Both ends of a hairpin are inside: nobody is kept out.
+  if (isOutside && (flags & NAT_FILTERS_NOT) === 0) return dropReasonNumber.nat_filtered;
+  const { found } = table;
+  for (let word = 0; word < ADDRESS_WORDS; word++) natPlan.to[word] = found[M_ADDRESS + word];
+  natPlan.newPorts = (natPlan.ports & ~0xffff) | found[M_PORT];
+  natPlan.mapping = found[V_LINK];
+  moveDestination();
+  return 0;
+}
+
+/** The key of a mapping of an inside or outside endpoint (KIND_MAPPED_...) in the plan's zone. */
+export function setMappingKey(
+  key: Int32Array,
+  address: Int32Array,
+  port: number,
+  protocol: number,
+  kind: number,
+): void {
+  for (let word = 0; word < ADDRESS_WORDS; word++) {
+    key[KEY_LOWER + word] = address[word];
+    key[KEY_HIGHER + word] = 0;
+  }
+  key[KEY_PORTS] = port << 16;
+  const family = (address[0] | address[1]) === 0 && address[2] === 0xffff ? 0 : KIND_IPV6;
+  key[KEY_ZONE] = (natPlan.zone << 16) | (protocol << 8) | kind | family;
+}

@@ -1,0 +1,26 @@
+/** What the last translation of a thread did, in words: for `weft trace`. */
+import { ipWordsText } from '../wire/address.js';
+import { swap32 } from '../wire/octets.js';
+import { natPlan, PLAN_ERROR, PLAN_KNOWN, PLAN_NEW } from './nat-plan.js';
+
+/** Begins with `; `, or is empty where nothing was translated. */
+export function translationText(): string {
+  const { kind, source, destination, ports, from, to, newPorts, entry } = natPlan;
+  if (kind !== PLAN_KNOWN && kind !== PLAN_NEW && kind !== PLAN_ERROR) return '';
+  const before = `${endText(source, ports >>> 16)} > ${endText(destination, ports & 0xffff)}`;
+  const after = `${endText(from, newPorts >>> 16)} > ${endText(to, newPorts & 0xffff)}`;
+  if (kind === PLAN_ERROR)
+    return `; an error about a translated packet, from ${addressText(from)} to ${addressText(to)}`;
+  if (before === after) return '';
+  return `; ${before} becomes ${after}${kind === PLAN_KNOWN ? ` (connection ${entry})` : ' (a new connection)'}`;
+}
+
+function addressText(words: Int32Array): string {
+  return ipWordsText(words.map(swap32));
+}
+
+function endText(words: Int32Array, port: number): string {
+  const address = addressText(words);
+  if (port === 0) return address;
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
