@@ -25,6 +25,7 @@ import {
   PROTOCOL_UDP,
 } from '../wire/ip-protocol.js';
 import { swap32 } from '../wire/octets.js';
+import { endpointsOf } from './nat-connections.js';
 import type { ConntrackEnd, ConntrackRow, ConntrackStats } from './shapes.js';
 
 const PROTOCOL_DCCP = 33;
@@ -40,7 +41,8 @@ const protocolNames: Readonly<Record<number, string>> = {
   [PROTOCOL_UDPLITE]: 'udplite',
 };
 
-export function conntrackRow({ key, value, port, timeoutSeconds }: ConnectionRow, names: Names): ConntrackRow {
+export function conntrackRow(row: ConnectionRow, names: Names): ConntrackRow {
+  const { key, value, port, timeoutSeconds } = row;
   const state = value[V_STATE];
   const protocol = (key[KEY_ZONE] >>> 8) & 0xff;
   const isLower = (state & LOWER_IS_ORIGINAL) !== 0;
@@ -50,18 +52,32 @@ export function conntrackRow({ key, value, port, timeoutSeconds }: ConnectionRow
   const [lowPort, highPort] = [ports >>> 16, ports & 0xffff];
   const [srcPort, dstPort] = isLower ? [lowPort, highPort] : [highPort, lowPort];
   const end = (from: string, to: string, fromPort: number, toPort: number): ConntrackEnd => {
-    if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) return { src: from, dst: to, icmpId: lowPort };
+    if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) return { src: from, dst: to, icmpId: fromPort };
     return hasPorts(protocol) ? { src: from, dst: to, srcPort: fromPort, dstPort: toPort } : { src: from, dst: to };
   };
+  // Of a translated connection: as it arrives from where the packets went.
+  const reply = translatedReply(row);
   return {
     zone: names.network(key[KEY_ZONE] >>> 16),
-    proto: protocolNames[protocol] ?? String(protocol),
+    proto: protocolName(protocol),
     state: stateName(protocol, state),
     original: end(src, dst, srcPort, dstPort),
-    reply: end(dst, src, dstPort, srcPort),
+    reply: reply === undefined ? end(dst, src, dstPort, srcPort) : end(...reply),
     timeoutSeconds,
     port: names.port(port),
   };
+}
+
+export function protocolName(protocol: number): string {
+  return protocolNames[protocol] ?? String(protocol);
+}
+
+type EndFields = [src: string, dst: string, srcPort: number, dstPort: number];
+
+function translatedReply({ translated, translatedState }: ConnectionRow): EndFields | undefined {
+  if (translated === undefined) return undefined;
+  const [from, to] = endpointsOf(translated, translatedState);
+  return [from.address, to.address, from.port, to.port];
 }
 
 /** ipWordsText takes words as they lie in memory. */

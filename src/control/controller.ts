@@ -18,6 +18,7 @@ import { type CheckedDocument, checkDocument } from './check.js';
 import { compile, type UpPort } from './compile.js';
 import { AclCompiler } from './compile-acls.js';
 import { GroupCompiler } from './compile-groups.js';
+import { routerZone } from './compile-nat.js';
 import { RouterCompiler } from './compile-routers.js';
 import { Dataplane } from './dataplane.js';
 import { diff } from './diff.js';
@@ -27,6 +28,7 @@ import { type Edit, editDocument } from './edit.js';
 import { Indices, readIndices } from './indices.js';
 import { undoLeftPorts } from './left-ports.js';
 import type { Log } from './log.js';
+import { allowedTranslations } from './nat-connections.js';
 import { deviceMtu } from './overlay-mtu.js';
 import { planPorts } from './port-plan.js';
 import type { ResolvedConfig, ResolvedPort } from './resolved.js';
@@ -362,7 +364,7 @@ export class Controller {
       for (const [key, member] of indices.members) {
         if (!kept.members.has(key)) this.dataplane.fdb.releaseMember(member);
       }
-      this.dropConnections(kept);
+      this.dropConnections(kept, config);
       for (const name of removed) this.dataplane.neighbors.flushPort(indexOf(before.indices, name));
       this.dataplane.tunnels.release(config, indices);
     } catch (error) {
@@ -373,12 +375,14 @@ export class Controller {
   }
 
   /** Whoever gets the number of a port or network that is gone inherits neither its connections nor its share. */
-  private dropConnections(kept: Indices): void {
-    const [ports, networks] = [new Set(kept.ports.values()), new Set(kept.networks.values())];
+  private dropConnections(kept: Indices, config: ResolvedConfig): void {
+    const zones = [...kept.networks.values(), ...[...kept.routers.values()].map(routerZone)];
+    const [ports, zonesLeft] = [new Set(kept.ports.values()), new Set(zones)];
     this.dataplane.connections.keepOnly(
       (port) => ports.has(port),
-      (network) => networks.has(network),
+      (zone) => zonesLeft.has(zone),
     );
+    this.dataplane.connections.keepTranslations(allowedTranslations(config, kept));
   }
 
   private async publish(config: ResolvedConfig, indices: Indices): Promise<void> {
@@ -461,7 +465,7 @@ export class Controller {
       (port) => ports.has(port),
     );
     if (dataplane.connectionsSurvived) {
-      this.dropConnections(owned);
+      this.dropConnections(owned, config);
       this.keptConnections = dataplane.connections.used;
     }
     if (!dataplane.fdbSurvived) return;

@@ -244,6 +244,17 @@ export interface ConntrackRow {
   readonly port: string;
 }
 
+/** A translation; `internal` and `external` are an address, or one with a port or ports. */
+export interface NatRow {
+  readonly router: string;
+  readonly type: 'snat' | 'floating' | 'forward';
+  readonly proto: string;
+  readonly internal: string;
+  readonly external: string;
+  /** The only far end that the mapping is good for. */
+  readonly remote?: string;
+}
+
 export interface ConntrackStats {
   readonly capacity: number;
   readonly used: number;

@@ -20,6 +20,7 @@ import type {
   GroupRow,
   HealthResult,
   JsonObject,
+  NatRow,
   NeighborRow,
   NetworkDetail,
   NetworkRow,
@@ -104,6 +105,9 @@ export interface SwitchControl {
   routerShow(name: string): Promise<RouterDetail>;
   /** The stations that routers know, by router, network and address. */
   neighborList(): Promise<readonly NeighborRow[]>;
+
+  /** What routers translate: as configured, then the mappings in use. */
+  natList(): Promise<readonly NatRow[]>;
 
   /** Addresses that the address service has given, by subnet, then by address. */
   dhcpLeases(): Promise<readonly DhcpLeaseRow[]>;

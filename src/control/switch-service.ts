@@ -4,7 +4,7 @@
  */
 import { monotonicMs } from '../dataplane/clock.js';
 import { UserError } from '../errors.js';
-import { WORKER_STUCK_MS } from '../limits.js';
+import { NETWORKS_MAX, WORKER_STUCK_MS } from '../limits.js';
 import type { Names } from '../pipeline/stage.js';
 import { ipWords, ipWordsText, macText, parseIp, parseMac } from '../wire/address.js';
 import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
@@ -15,6 +15,7 @@ import type { Controller } from './controller.js';
 import { diff } from './diff.js';
 import { FdbListing } from './fdb-listing.js';
 import { groupDetail, groupRows } from './group-rows.js';
+import { configuredNatRows, dependentRow, mappingRow } from './nat-rows.js';
 import { outerDatagram } from './outer-datagram.js';
 import { networkMtu } from './overlay-mtu.js';
 import { remoteFault } from './resolve-tunnels.js';
@@ -33,6 +34,7 @@ import type {
   GroupRow,
   HealthResult,
   JsonObject,
+  NatRow,
   NeighborRow,
   NetworkDetail,
   NetworkRow,
@@ -255,6 +257,20 @@ export class SwitchService implements SwitchControl {
     return Array.from(rows, (row) => conntrackRow(row, names));
   }
 
+  async natList(): Promise<readonly NatRow[]> {
+    const { checked } = this.controller.running;
+    const { connections, snapshot } = this.controller.dataplane;
+    const names = this.names();
+    const routerOf = (zone: number) => names.network(zone);
+    const rows = configuredNatRows(checked.resolved.routers);
+    for (const { key, value } of connections.mappings()) rows.push(mappingRow(key, value, routerOf));
+    for (const row of connections.list(nowSeconds(), snapshot.connectionTimeouts)) {
+      const dependent = dependentRow(row, checked.resolved.routers, routerOf);
+      if (dependent !== undefined) rows.push(dependent);
+    }
+    return rows;
+  }
+
   async conntrackFlush(port?: string): Promise<number> {
     const { connections } = this.controller.dataplane;
     return connections.flush(port === undefined ? {} : { port: this.portIndex(port) });
@@ -419,9 +435,10 @@ export class SwitchService implements SwitchControl {
     const { tunnels, ruleNumbers } = this.controller.dataplane;
     const ports = inverse(indices.ports);
     const networks = inverse(indices.networks);
+    const routers = inverse(indices.routers);
     return {
       port: (index) => shownName(ports.get(index) ?? `port ${index}`),
-      network: (index) => networks.get(index) ?? `network ${index}`,
+      network: (index) => networks.get(index) ?? routers.get(index - NETWORKS_MAX) ?? `network ${index}`,
       remote: (tunnel) => {
         const entry = tunnels.entryOf(tunnel);
         return entry === undefined ? `tunnel ${tunnel}` : ipWordsText(entry.address);

@@ -2,7 +2,7 @@
  * What the main thread does with the connections: expiry, flushing, listing, counts, a copy for `weft trace`, and repair
  * after a worker's death or a crash. It holds the workers' lock for CONNECTION_HOLD_MAX removals at a time (some 30 us).
  */
-import { CONNECTION_EXPIRY_TURN_MS, CONNECTION_HOLD_MAX, PORTS_MAX } from '../limits.js';
+import { CONNECTION_EXPIRY_TURN_MS, CONNECTION_HOLD_MAX, NETWORKS_MAX, PORTS_MAX } from '../limits.js';
 import {
   C_CREATED,
   C_EVICTED,
@@ -25,6 +25,7 @@ import {
   KIND_MAPPED,
   KIND_MAPPED_INSIDE,
   sourcePortOf,
+  T_MAPPING,
   V_EPOCH,
   V_LINK,
   V_PORTS,
@@ -41,12 +42,24 @@ export interface ConnectionSelector {
   readonly network?: number;
 }
 
+/** Of a translated connection: the key and state of its reply as it arrives, and the mapping it uses, 0: none. */
+interface SecondEntry {
+  readonly translated: Int32Array | undefined;
+  readonly translatedState: number;
+  readonly mapping: number;
+}
+
+/** A translated connection: its own key and state, and the second's. */
+export interface ConnectionTranslation extends SecondEntry {
+  readonly key: Int32Array;
+  readonly state: number;
+  readonly translated: Int32Array;
+}
+
 /** One connection as it was at one moment: its words, the port that is charged, and the seconds it still has. */
-export interface ConnectionRow {
+export interface ConnectionRow extends SecondEntry {
   readonly key: Int32Array;
   readonly value: Int32Array;
-  /** Of a translated connection: the key of its reply as it arrives. */
-  readonly translated: Int32Array | undefined;
   readonly port: number;
   readonly timeoutSeconds: number;
 }
@@ -218,19 +231,35 @@ export class ConnectionControl extends ConnectionTable {
       yield {
         key: words.slice(0, CONNECTION_KEY_WORDS),
         value: words.slice(CONNECTION_KEY_WORDS),
-        translated: this.translatedKey(entry, words[CONNECTION_KEY_WORDS + V_LINK]),
+        ...this.secondOf(entry, words[CONNECTION_KEY_WORDS + V_LINK]),
         port: chargedPortOf(table.groupOf(entry)),
         timeoutSeconds,
       };
     }
   }
 
-  /** Key of the second entry of a translated connection; undefined: it has none. */
-  translatedKey(entry: number, second: number): Int32Array | undefined {
-    if (second === 0) return undefined;
+  /** What the second entry of a translated connection says; of others nothing. */
+  private secondOf(entry: number, second: number): SecondEntry {
+    const none = { translated: undefined, translatedState: 0, mapping: 0 };
+    if (second === 0) return none;
     const words = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
-    const isThere = this.table.read(second, words) && words[CONNECTION_KEY_WORDS + V_LINK] === entry;
-    return isThere ? words.slice(0, CONNECTION_KEY_WORDS) : undefined;
+    if (!this.table.read(second, words) || words[CONNECTION_KEY_WORDS + V_LINK] !== entry) return none;
+    const translatedState = words[CONNECTION_KEY_WORDS + V_STATE];
+    const mapping = words[CONNECTION_KEY_WORDS + T_MAPPING];
+    return { translated: words.slice(0, CONNECTION_KEY_WORDS), translatedState, mapping };
+  }
+
+  /** Removes the translated connections that `isAllowed` refuses. */
+  keepTranslations(isAllowed: (one: ConnectionTranslation) => boolean): number {
+    const { table } = this;
+    return this.removeWhere((entry) => {
+      const link = table.valueWord(entry, V_LINK);
+      if (link === 0 || table.keyWord(entry, KEY_ZONE) >>> 16 < NETWORKS_MAX) return false;
+      const { translated, ...second } = this.secondOf(entry, link);
+      if (translated === undefined) return false;
+      const key = Int32Array.from({ length: CONNECTION_KEY_WORDS }, (_, word) => table.keyWord(entry, word));
+      return !isAllowed({ key, state: table.valueWord(entry, V_STATE), translated, ...second });
+    });
   }
 
   /** The mappings of inside endpoints: key and value words of each. */

@@ -33,13 +33,7 @@
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
 import { sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
-import {
-  CONNECTION_LOCK_PAUSES,
-  CONNECTION_LOCK_SPINS,
-  EGRESS_BATCH_SIZE,
-  PORTS_MAX,
-  ZONES_MAX,
-} from '../limits.js';
+import { CONNECTION_LOCK_PAUSES, CONNECTION_LOCK_SPINS, EGRESS_BATCH_SIZE, PORTS_MAX, ZONES_MAX } from '../limits.js';
 import { ConnectionEntries, FrozenEntries } from './connection-entries.js';
 import {
   CLASS_ICMP,

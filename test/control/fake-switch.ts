@@ -13,6 +13,7 @@ import type {
   GroupRow,
   HealthResult,
   JsonObject,
+  NatRow,
   NeighborRow,
   NetworkDetail,
   NetworkRow,
@@ -411,6 +412,11 @@ export class FakeSwitch implements SwitchControl {
 
   async conntrackStats(): Promise<ConntrackStats> {
     return fakeConntrackStats;
+  }
+
+  async natList(): Promise<readonly NatRow[]> {
+    this.calls.push(['natList']);
+    return [];
   }
 
   async dhcpLeases(): Promise<readonly DhcpLeaseRow[]> {

@@ -1,4 +1,5 @@
 /** Every reason of the table can happen, is counted where it belongs, and keeps a sample of the frame that died. */
+
 import { describe, expect, test } from 'vitest';
 import { virtualMac } from '../../src/control/virtual-mac.js';
 import { type DropReason, dropReasonNumber, dropReasons } from '../../src/dataplane/drop-reason.js';
@@ -12,6 +13,7 @@ import { bfdFrame } from '../wire/bfd-frames.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
 import { connect, GroupSwitch } from './group-switch.js';
 import { arp, dhcpClient, FOREIGN_MAC, FOREIGN4, guardedSwitch, icmp4, solicitation, udp4 } from './guard-frames.js';
+import { NatSwitch } from './nat-switch.js';
 import {
   arriving,
   fromX,
@@ -40,6 +42,7 @@ import {
 } from './test-switch.js';
 import { outerFrame } from './underlay-path.js';
 
+const OUTWARD = { proto: 'udp', src: '192.0.2.5', dst: '198.51.100.200', sport: 4000, dport: 80 } as const;
 const red = { red: { type: 'vlan', id: 10 } } as const;
 const pair = (options = {}) =>
   new TestSwitch({ networks: red, ports: { a: vm({ network: 'red' }), b: vm({ network: 'red' }) } }, options);
@@ -293,6 +296,36 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
     connect(tested, 'a:1024', 'b:80');
     tested.send('tcp a:1025 > b:80');
     return { tested, port: 'a', copy: 'b' };
+  },
+  bad_checksum: () => {
+    const tested = new NatSwitch();
+    tested.say('a', OUTWARD);
+    const octets = tested.error(OUTWARD);
+    octets[octets.length - 1]! ^= 1;
+    tested.run({ port: 'o', octets });
+    return { tested, port: 'o' };
+  },
+  nat_exhausted: () => {
+    const tested = new NatSwitch({ external: { pool: '5000' } });
+    tested.say('a', OUTWARD);
+    tested.say('a', { ...OUTWARD, sport: 4001 });
+    return { tested, port: 'a' };
+  },
+  nat_limit: () => {
+    const tested = new NatSwitch({ external: { perVm: 1 } });
+    tested.say('a', OUTWARD);
+    tested.say('a', { ...OUTWARD, sport: 4001 });
+    return { tested, port: 'a' };
+  },
+  nat_filtered: () => {
+    const tested = new NatSwitch();
+    tested.say('o', { ...OUTWARD, src: '198.51.100.200', dst: '192.0.2.5' });
+    return { tested, port: 'o' };
+  },
+  nat_protocol: () => {
+    const tested = new NatSwitch();
+    tested.run({ port: 'a', octets: tested.ipFrame('a', '192.0.2.5', '198.51.100.200', 132, new Uint8Array(12)) });
+    return { tested, port: 'a' };
   },
   no_slot: () => {
     const trunk = vm({ trunk: ['red'] });

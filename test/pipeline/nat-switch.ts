@@ -149,6 +149,27 @@ export class NatSwitch extends TestSwitch {
     return this.hear({ port: name, octets: this.frame(name, flow) });
   }
 
+  /** The ICMP error about a flow from inside, as one hears it at the outside address: from `from`, quoting 28 octets. */
+  error(
+    flow: Flow,
+    { outside = flow.sport, from = '203.0.113.99', type = 11, code = 0, source = OUTSIDE } = {},
+  ): Uint8Array {
+    const quoted = buildIp(
+      { source: ip(source), destination: ip(flow.dst), protocol: protocols[flow.proto], ttl: 1 },
+      payloadOf({ ...flow, src: source, sport: outside }),
+    );
+    return this.errorFrame('o', from, source, quoted, type, code);
+  }
+
+  errorFrame(name: Station, from: string, to: string, quoted: Uint8Array, type = 11, code = 0): Uint8Array {
+    const message = new Uint8Array(8 + quoted.length);
+    message[0] = type;
+    message[1] = code;
+    message.set(quoted, 8);
+    new DataView(message.buffer).setUint16(2, ~sumOctets(message, 0, message.length, 0) & 0xffff);
+    return this.ipFrame(name, from, to, 1, message);
+  }
+
   hear(...received: Parameters<TestSwitch['run']>): Heard[] {
     const sent = this.run(...received).filter(({ octets }) => read16(octets, 12) !== 0x0806);
     for (const one of sent) expectSound(one);

@@ -11,6 +11,7 @@ import { dhcpCommands } from './dhcp.js';
 import { dropsCommands } from './drops.js';
 import { fdbCommands } from './fdb.js';
 import { groupCommands } from './group.js';
+import { natCommands } from './nat.js';
 import { networkCommands } from './network.js';
 import { portCommands } from './port.js';
 import { routerCommands } from './router.js';
@@ -35,6 +36,7 @@ export const commands: readonly Command[] = [
   ...groupCommands,
   ...routerCommands,
   ...tunnelCommands,
+  ...natCommands,
   ...conntrackCommands,
   ...dhcpCommands,
   ...statsCommands,
