@@ -48,6 +48,7 @@ export const NOUNS: Readonly<Record<string, string>> = {
   dhcp: 'Addresses that the address service has given.',
   fdb: 'Stations: which address is behind which port.',
   conntrack: 'Connections that security groups track.',
+  nat: 'What routers translate: floating addresses, forwards, mappings.',
   config: 'The running configuration as a whole.',
 };
 

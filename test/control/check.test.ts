@@ -293,16 +293,11 @@ ports:
 });
 
 describe('what this version does not do yet', () => {
-  const router = (keys: string) =>
-    `networks: { n: { type: local }, o: { type: local } }\nrouters: { r: { interfaces: { n: 192.0.2.1/24 }, ${keys} } }`;
   const uses: Record<string, string> = {
     'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
     'ports.p.rate': 'rate: { in: 10mbit }',
-    'routers.r.external': router('external: { network: o, addresses: [198.51.100.1/24] }'),
-    'routers.r.floating': router('floating: { 198.51.100.2: 192.0.2.5 }'),
-    'routers.r.forwards': router('forwards: [{ proto: tcp, port: 80, to: "192.0.2.5:80" }]'),
   };
 
   test.each(Object.entries(uses))('%s is refused as such', (path, use) => {

@@ -132,6 +132,7 @@ function sources(): string[] {
     'connection-entry',
     'connection-key',
     'connection-tracking',
+    'nat-ports',
     'tcp-tracking',
   ];
   const wire = ['icmp', 'ip-protocol', 'ipv4', 'ipv6', 'octets', 'packet', 'tcp', 'arp', 'ethernet', 'udp'];

@@ -29,7 +29,7 @@ function renderList(rows: readonly NatRow[]): string {
 export const natCommands = [
   remoteCommand({
     words: 'nat list',
-    summary: 'List what routers translate: floating addresses, forwards, and the mappings in use.',
+    summary: 'List what routers translate: floating IPs, forwards, mappings in use.',
     description: [
       'Floating addresses and forwards are those of the configuration. A mapping (snat) is there while a connection uses it; with endpoint-dependent mapping REMOTE says for whom it is good. Of ICMP the number behind the colon is the identifier of the echo.',
       'weft conntrack list shows the connections themselves, in the zone of their router.',
