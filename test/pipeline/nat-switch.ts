@@ -10,7 +10,15 @@ import { ipv4HeaderChecksum, pseudoHeaderSum4, pseudoHeaderSum6, sumOctets } fro
 import { buildEthernet, buildIcmp, buildIp, buildTcp, buildUdp } from '../../src/wire/frame-build.js';
 import { read16 } from '../../src/wire/octets.js';
 import { arpFrame, ip, mac, ndFrame } from '../wire/neighbor-frames.js';
-import { ALL_FEATURES, type Sent, type TestDocument, TestSwitch, type TestSwitchOptions, vm } from './test-switch.js';
+import {
+  ALL_FEATURES,
+  type Received,
+  type Sent,
+  type TestDocument,
+  TestSwitch,
+  type TestSwitchOptions,
+  vm,
+} from './test-switch.js';
 
 export const MACS = { a: '52:54:00:00:00:0a', b: '52:54:00:00:00:0b', c: '52:54:00:00:00:0c', o: '52:54:00:00:00:0d' };
 export type Station = keyof typeof MACS;
@@ -170,7 +178,7 @@ export class NatSwitch extends TestSwitch {
     return this.ipFrame(name, from, to, 1, message);
   }
 
-  hear(...received: Parameters<TestSwitch['run']>): Heard[] {
+  hear(...received: Received[]): Heard[] {
     const sent = this.run(...received).filter(({ octets }) => read16(octets, 12) !== 0x0806);
     for (const one of sent) expectSound(one);
     return sent.map(heardOf);
