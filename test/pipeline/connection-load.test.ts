@@ -5,11 +5,11 @@ import { ConnectionControl } from '../../src/pipeline/connection-control.js';
 import { ConnectionEntries } from '../../src/pipeline/connection-entries.js';
 import {
   CLASS_COUNT,
-  GROUPS_PER_PORT,
   CLASS_UDP,
   CONNECTION_KEY_WORDS,
   CONNECTION_VALUE_WORDS,
   connectionTableSize,
+  GROUPS_PER_PORT,
 } from '../../src/pipeline/connection-table.js';
 
 const COUNT = 8192;

@@ -4,12 +4,12 @@ import { describe, expect, test } from 'vitest';
 import {
   C_EVICTED,
   CLASS_COUNT,
-  GROUPS_PER_PORT,
   COMMIT_FULL,
   COMMIT_PORT_LIMIT,
   COMMITTED,
   connectionTableSize,
   destinationPortOf,
+  GROUPS_PER_PORT,
   sourcePortOf,
 } from '../../src/pipeline/connection-table.js';
 import { answer, EPOCH, icmp, packet, quoted, segment, TrackedSwitch, tcpOctets, udp } from './connection-fixture.js';
