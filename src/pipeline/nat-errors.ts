@@ -27,7 +27,17 @@ import {
 import { keyOfError, quotedUpper } from './connection-key.js';
 import { isReplyOf } from './connection-tracking.js';
 import type { Machine } from './machine.js';
-import { isToFloating, moveDestination, natKey, natPlan, PLAN_ERROR, PLAN_FOREIGN, setTuple } from './nat-plan.js';
+import {
+  IS_ERROR,
+  isToFloating,
+  moveDestination,
+  natKey,
+  natPlan,
+  PLAN_ERROR,
+  PLAN_FOREIGN,
+  planConnection,
+  setTuple,
+} from './nat-plan.js';
 import { rewriteAddresses, rewriteQuoted } from './nat-rewrite.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
@@ -38,8 +48,14 @@ const quotedSource = new Int32Array(ADDRESS_WORDS);
 const quotedDestination = new Int32Array(ADDRESS_WORDS);
 let quotedPorts = 0;
 
+/** Decides about the slot's packet, which came in by the interface. Returns 0, or the drop reason's number. */
+export function planTranslation(machine: Machine, slot: number, from: number): number {
+  const planned = planConnection(machine, slot, from);
+  return planned === IS_ERROR ? planError(machine, slot) : planned;
+}
+
 /** Plans for the slot's ICMP error. Returns 0 or a drop reason's number. */
-export function planError(machine: Machine, slot: number): number {
+function planError(machine: Machine, slot: number): number {
   const { pool, connections } = machine;
   const { table } = connections;
   natPlan.kind = PLAN_FOREIGN;

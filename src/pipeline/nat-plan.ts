@@ -35,7 +35,6 @@ import {
 import { hasPorts, KEY_ERROR, keyOfPacket } from './connection-key.js';
 import { classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
 import type { Machine } from './machine.js';
-import { planError } from './nat-errors.js';
 import {
   A_KIND,
   A_PEER,
@@ -94,12 +93,15 @@ export const natPlan = {
   mapping: 0,
 };
 
-/** Of the packet in hand, made by `planTranslation` and `planError`. */
+/** Of the packet in hand, made by `planConnection` and `planError`. */
 export const natKey = new Int32Array(CONNECTION_KEY_WORDS);
 const otherWords = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
 
-/** Decides about the slot's packet, which came in by the interface. Returns 0, or the drop reason's number. */
-export function planTranslation(machine: Machine, slot: number, from: number): number {
+/** Result of `planConnection`: it is an ICMP error, about which nat-errors.ts decides. */
+export const IS_ERROR = -1;
+
+/** Decides about the slot's packet, which came in by the interface. Returns 0, the drop reason's number, or IS_ERROR. */
+export function planConnection(machine: Machine, slot: number, from: number): number {
   const { pool, snapshot, connections } = machine;
   const { nat, routing } = snapshot;
   natPlan.kind = PLAN_NONE;
@@ -114,7 +116,7 @@ export function planTranslation(machine: Machine, slot: number, from: number): n
   natPlan.mapping = 0;
   readTuple(machine, slot);
   const side = keyOfPacket(natKey, 0, pool, slot, zone);
-  if (side === KEY_ERROR) return planError(machine, slot);
+  if (side === KEY_ERROR) return IS_ERROR;
   if (side < 0) {
     natPlan.kind = PLAN_FOREIGN;
     return isToFloating(machine) ? dropReasonNumber.nat_protocol : 0;
