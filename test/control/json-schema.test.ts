@@ -51,7 +51,6 @@ describe('the JSON Schema', () => {
       /Refused: this version does not enforce rates yet\.$/,
     );
     expect(section('ports').properties?.isolated.description).not.toContain('Refused');
-    expect(section('routers').properties?.external.description).toContain('Refused');
     expect(section('routers').properties?.interfaces.description).not.toContain('Refused');
   });
 
