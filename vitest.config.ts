@@ -9,7 +9,7 @@ const oneAtATime = [
   'test/dataplane/{interface,io-engine,io-engine-datagram,shared-memory}.test.ts',
 ];
 
-const shared = { globalSetup: ['test/build-kernels.ts'], testTimeout: 30_000 };
+const shared = { globalSetup: ['test/build-kernels.ts'], testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
   test: {
