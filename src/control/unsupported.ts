@@ -23,6 +23,11 @@ export const unsupported: readonly Unsupported[] = [
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
   { at: 'ports.*.rate', what: 'enforce rates' },
+  {
+    at: 'routers.*.external.filtering',
+    what: 'filter by address alone',
+    inert: (value) => value !== 'address-dependent',
+  },
 ];
 
 /** A fault for each use, in a document that was not validated. */

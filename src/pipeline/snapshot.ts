@@ -60,7 +60,7 @@ export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 /** Frames through the network's tunnels may begin with a VLAN tag. */
 export const NETWORK_INNER_VLAN = 1 << 2;
 /** TCP connections that enter the network's tunnels have their MSS lowered to what fits. */
-export const NETWORK_CLAMPS_MSS = 1 << 7;
+export const NETWORK_CLAMPS_MSS = 1 << 6;
 /** What the address service does for the stations of the network: DHCPv4, DHCPv6, router advertisements. */
 export const NETWORK_SERVES_DHCP4 = 1 << 3;
 export const NETWORK_SERVES_DHCP6 = 1 << 4;
