@@ -13,9 +13,8 @@ import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { writeReject } from '../wire/reject.js';
 import { firstMatch } from './classifier.js';
 import type { Machine } from './machine.js';
-import { ROUTED } from './router-crossing.js';
+import { openErrorReply, sendReply } from './reply.js';
 import { ACTION_DENY, ACTION_LOG, ACTION_MASK, ACTION_PERMIT, ACTION_REJECT, type CompiledAcl } from './snapshot.js';
-import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from './token-bucket.js';
 
 export const WAY_IN = 0;
 export const WAY_OUT = 1;
@@ -66,25 +65,13 @@ function log(machine: Machine, slot: number, number: number, port: number, actio
 
 /** Tells the sender of the frame in `slot` that it may not, where it may be told. */
 export function reject(machine: Machine, slot: number): void {
-  const { pool, snapshot, replies } = machine;
-  if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
-  // What a router has brought is a frame of this network now; its sender's own frame is no more, and so is the way back.
-  if (pool.ingressMember[slot] === ROUTED) return;
-  const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
-  if (!machine.storm.take(bucket, snapshot.icmpErrorRate, machine.nowTick)) return;
-  const reply = pool.allocate();
+  const { pool } = machine;
+  const reply = openErrorReply(machine, slot);
   if (reply < 0) return;
   const frame = pool.offset[slot];
   const to = pool.frameStart(reply);
   const network = pool.networkHeader[slot];
   const end = frame + pool.length[slot];
   const size = writeReject(pool.octets, frame, pool.ethertype[slot], network, end, to, machine.kernels);
-  if (size === 0) {
-    pool.release(reply);
-    return;
-  }
-  pool.generate(reply, slot, size);
-  pool.ethertype[reply] = pool.ethertype[slot];
-  pool.networkHeader[reply] = to + (network - frame);
-  replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+  sendReply(machine, slot, reply, size);
 }

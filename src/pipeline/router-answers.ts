@@ -19,6 +19,7 @@ import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, write16 } from '../wire/octets.js';
 import { FRAGMENT_NONE, PACKET_IPV4 } from '../wire/packet.js';
 import { CONSUMED, type Machine } from './machine.js';
+import { sendReply } from './reply.js';
 import { sayPortUnreachable } from './router-errors.js';
 import { BUCKET_ECHO, BUCKETS_PER_PORT } from './token-bucket.js';
 
@@ -49,10 +50,7 @@ function answerEcho(machine: Machine, slot: number): number {
   const to = pool.frameStart(reply);
   machine.kernels.copy(frame, to, pool.packetEnd[slot] - frame);
   turnAround(machine, slot, to);
-  pool.generate(reply, slot, pool.packetEnd[slot] - frame);
-  pool.ethertype[reply] = pool.ethertype[slot];
-  pool.networkHeader[reply] = to + (pool.networkHeader[slot] - frame);
-  replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+  sendReply(machine, slot, reply, pool.packetEnd[slot] - frame);
   return CONSUMED;
 }
 

@@ -2,8 +2,8 @@
  * What a packet is when a router brings it from one network into another: there it has another connection, and other policy.
  * The connection that its own network tracks has found its other end, the router, and begins. @hot
  */
-import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { COMMIT_FULL, COMMIT_INVALID, COMMIT_PORT_LIMIT, NO_CONNECTION_YET, UNTRACKED } from './connection-table.js';
+import { commitReasons } from './commit-reasons.js';
+import { NO_CONNECTION_YET, UNTRACKED } from './connection-table.js';
 import { ALLOWED_AT_SOURCE } from './group-judge.js';
 import type { Machine } from './machine.js';
 import { POLICY_READ } from './snapshot.js';
@@ -12,12 +12,6 @@ import { findConnection } from './stages/connections.js';
 /** In a slot's `ingressMember`: a router brought it into the network it is in now. */
 export const ROUTED = -1;
 
-/** By result of a commit: drop reasons. */
-const refusals = new Int32Array(4);
-refusals[COMMIT_FULL] = dropReasonNumber.conntrack_full;
-refusals[COMMIT_PORT_LIMIT] = dropReasonNumber.conntrack_port_limit;
-refusals[COMMIT_INVALID] = dropReasonNumber.conntrack_invalid;
-
 /** Makes the connection that the packet begins in the network it came in by. Returns the drop reason's number, 0: it may go on. */
 export function leaveNetwork(machine: Machine, slot: number): number {
   const { pool, snapshot, connections, newConnections, nowSeconds } = machine;
@@ -25,7 +19,7 @@ export function leaveNetwork(machine: Machine, slot: number): number {
   if (!begins) return 0;
   newConnections.push(slot, pool.ingressPort[slot], -1);
   connections.commit(pool, newConnections, snapshot, snapshot.groups.epoch, nowSeconds);
-  return refusals[newConnections.results[0]];
+  return commitReasons[newConnections.results[0]];
 }
 
 /** The packet is in `network` from here on, addresses and ports as they are there. */

@@ -14,8 +14,8 @@ import { icmpError, writeIcmpError } from '../wire/icmp-error.js';
 import { IPV6_MTU_MIN } from '../wire/ipv6.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
 import type { Machine } from './machine.js';
+import { openErrorReply, sendReply } from './reply.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
-import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from './token-bucket.js';
 
 /** Codes of "unreachable": RFC 792, RFC 1812 5.2.7.1; RFC 4443 3.1. */
 const CODE4_NETWORK = 0;
@@ -72,12 +72,9 @@ function say(
   code6: number,
   word: number,
 ): void {
-  const { pool, snapshot, replies } = machine;
-  const { routing } = snapshot;
-  if (replies.count === replies.capacity || pool.isGenerated[slot] !== 0) return;
-  const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
-  if (!machine.storm.take(bucket, snapshot.icmpErrorRate, machine.nowTick)) return;
-  const reply = pool.allocate();
+  const { pool } = machine;
+  const { routing } = machine.snapshot;
+  const reply = openErrorReply(machine, slot);
   if (reply < 0) return;
   icmpError.type4 = type4;
   icmpError.code4 = code4;
@@ -98,12 +95,5 @@ function say(
     to,
     machine.kernels,
   );
-  if (size === 0) {
-    pool.release(reply);
-    return;
-  }
-  pool.generate(reply, slot, size);
-  pool.ethertype[reply] = pool.ethertype[slot];
-  pool.networkHeader[reply] = to + (packet - frame);
-  replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+  sendReply(machine, slot, reply, size);
 }

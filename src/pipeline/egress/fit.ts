@@ -10,10 +10,10 @@ import { writeTooBig } from '../../wire/too-big.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { type EgressBatch, IN_FRAGMENTS } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
+import { openErrorReply, sendReply } from '../reply.js';
 import { ROUTED } from '../router-crossing.js';
 import { cut, mayBeCut } from '../router-fragments.js';
 import type { EgressStage } from '../stage.js';
-import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from '../token-bucket.js';
 
 /** The frame that was answered last, or would have been: a flood has many copies that don't fit. */
 let answered = -1;
@@ -56,33 +56,20 @@ function mtuOf({ snapshot, tunnels }: Machine, copies: EgressBatch, index: numbe
  */
 function refuse(machine: Machine, copies: EgressBatch, index: number, mtu: number): void {
   copies.reasons[index] = dropReasonNumber.mtu_exceeded;
-  const { pool, snapshot, replies } = machine;
+  const { pool, snapshot } = machine;
   const member = copies.members[index];
   if (mtu === snapshot.memberMtu[member] && mtu !== snapshot.networkMtu[snapshot.memberNetwork[member]]) return;
   const slot = copies.slots[index];
   if (slot === answered) return;
   answered = slot;
-  const port = pool.ingressPort[slot];
-  // What a router sends on was measured there.
-  if (pool.ingressMember[slot] === ROUTED) return;
-  if (replies.count === replies.capacity || pool.isGenerated[pool.original[slot]] !== 0) return;
-  const bucket = port * BUCKETS_PER_PORT + BUCKET_ICMP_ERRORS;
-  if (!machine.storm.take(bucket, snapshot.icmpErrorRate, machine.nowTick)) return;
-  const reply = pool.allocate();
+  const reply = openErrorReply(machine, slot);
   if (reply < 0) return;
   const frame = pool.offset[slot];
   const to = pool.frameStart(reply);
   const end = frame + pool.length[slot];
   const network = pool.networkHeader[slot];
   const size = writeTooBig(pool.octets, frame, pool.ethertype[slot], network, end, to, mtu, machine.kernels);
-  if (size === 0) {
-    pool.release(reply);
-    return;
-  }
-  pool.generate(reply, slot, size);
-  pool.ethertype[reply] = pool.ethertype[slot];
-  pool.networkHeader[reply] = to + (network - frame);
-  replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+  sendReply(machine, slot, reply, size);
 }
 
 /** Octets of the packet, or of the longest segment of a super-frame, behind the Ethernet header and its tags. */

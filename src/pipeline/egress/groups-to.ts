@@ -14,13 +14,8 @@ import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { EGRESS_BATCH_SIZE } from '../../limits.js';
 import { PACKET_OTHER } from '../../wire/packet.js';
 import { isAlwaysAllowedTo } from '../always-allowed.js';
-import {
-  COMMIT_FULL,
-  COMMIT_INVALID,
-  COMMIT_PORT_LIMIT,
-  CONNECTION_INVALID,
-  NO_CONNECTION_YET,
-} from '../connection-table.js';
+import { commitReasons } from '../commit-reasons.js';
+import { CONNECTION_INVALID, NO_CONNECTION_YET } from '../connection-table.js';
 import type { EgressBatch } from '../egress-batch.js';
 import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
 import { counterOf, isExtraEthertype, ruleTo } from '../group-table.js';
@@ -32,12 +27,6 @@ import type { EgressStage } from '../stage.js';
 
 /** Not a drop reason: the copy passes, and its frame begins a connection. */
 const BEGINS = -1;
-
-/** By result of a commit: drop reasons. */
-const refusals = new Int32Array(4);
-refusals[COMMIT_FULL] = dropReasonNumber.conntrack_full;
-refusals[COMMIT_PORT_LIMIT] = dropReasonNumber.conntrack_port_limit;
-refusals[COMMIT_INVALID] = dropReasonNumber.conntrack_invalid;
 
 /** By copy: its connection's place in machine.newConnections, -1: it begins none. One worker is one thread. */
 const places = new Int32Array(EGRESS_BATCH_SIZE);
@@ -110,6 +99,6 @@ function commit(machine: Machine, copies: EgressBatch): void {
   connections.commit(pool, newConnections, snapshot, snapshot.groups.epoch, nowSeconds);
   for (let place = 0; place < count; place++) pool.connectionState[newConnections.slots[place]] |= HAS_BEGUN;
   for (let index = 0; index < copies.count; index++) {
-    if (places[index] >= 0) copies.reasons[index] = refusals[newConnections.results[places[index]]];
+    if (places[index] >= 0) copies.reasons[index] = commitReasons[newConnections.results[places[index]]];
   }
 }

@@ -27,9 +27,10 @@ import {
 import { read16, read32, swap32 } from '../../wire/octets.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { findOwnAddress, OWN_LOCAL, OWN_ROUTER, ownFlags, ownMacHigh, ownMacLow } from '../own-addresses.js';
+import { openReply, sendReply } from '../reply.js';
 import { PORT_UNDERLAY, PORT_UPLINK } from '../snapshot.js';
 import type { Stage } from '../stage.js';
-import { BUCKET_ARP, BUCKETS_PER_PORT } from '../token-bucket.js';
+import { BUCKET_ARP } from '../token-bucket.js';
 
 /** One worker is one thread, and no message is read while another is. */
 const message = new NeighborMessage();
@@ -72,11 +73,11 @@ function takeArp(machine: Machine, slot: number): void {
   const target = swap32(read32(octets, arp + ARP_TARGET_IP));
   const row = findOwnAddress(snapshot.ownAddresses, pool.network[slot], 0, 0, MAPPED_WORD, target);
   if (row < 0 || !isAsked(machine, slot, row)) return;
-  const reply = openReply(machine, slot);
+  const reply = openAnswer(machine, slot);
   if (reply < 0) return;
   const table = snapshot.ownAddresses;
   writeArpReply(octets, arp, pool.frameStart(reply), ownMacHigh(table, row), ownMacLow(table, row));
-  sendReply(machine, slot, reply, ARP_REPLY_FRAME_SIZE, row);
+  sendAnswer(machine, slot, reply, ARP_REPLY_FRAME_SIZE, row);
 }
 
 function takeNd(machine: Machine, slot: number): void {
@@ -96,7 +97,7 @@ function takeNd(machine: Machine, slot: number): void {
     swap32(read32(octets, target + 12)),
   );
   if (row < 0 || !isAsked(machine, slot, row)) return;
-  const reply = openReply(machine, slot);
+  const reply = openAnswer(machine, slot);
   if (reply < 0) return;
   const to = pool.frameStart(reply);
   const isRouter = (ownFlags(table, row) & OWN_ROUTER) !== 0;
@@ -105,7 +106,7 @@ function takeNd(machine: Machine, slot: number): void {
     ? writeUnsolicitedAdvertisement
     : writeNeighborAdvertisement;
   write(octets, pool.offset[slot], network, to, ownMacHigh(table, row), ownMacLow(table, row), isRouter);
-  sendReply(machine, slot, reply, NEIGHBOR_ADVERTISEMENT_FRAME_SIZE, row);
+  sendAnswer(machine, slot, reply, NEIGHBOR_ADVERTISEMENT_FRAME_SIZE, row);
 }
 
 /** Whether the row answers who is behind the frame's port. */
@@ -116,23 +117,15 @@ function isAsked({ pool, snapshot }: Machine, slot: number, row: number): boolea
 }
 
 /** A slot for the answer; -1: none may be given now, and the frame was ended: nobody else has an answer. */
-function openReply(machine: Machine, slot: number): number {
-  const { pool, snapshot, replies } = machine;
-  const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_ARP;
-  let reply = -1;
-  if (replies.count < replies.capacity && machine.storm.take(bucket, snapshot.arpReplyRate, machine.nowTick))
-    reply = pool.allocate();
-  if (reply < 0) pool.reason[slot] = dropReasonNumber.rate_limited;
+function openAnswer(machine: Machine, slot: number): number {
+  const reply = openReply(machine, slot, BUCKET_ARP, machine.snapshot.arpReplyRate);
+  if (reply < 0) machine.pool.reason[slot] = dropReasonNumber.rate_limited;
   return reply;
 }
 
 /** Sends the answer back to where the question came from, which ends here. */
-function sendReply(machine: Machine, slot: number, reply: number, size: number, row: number): void {
-  const { pool } = machine;
-  pool.generate(reply, slot, size);
-  pool.ethertype[reply] = pool.ethertype[slot];
-  pool.networkHeader[reply] = pool.offset[reply] + ETHERNET_HEADER_SIZE;
-  machine.replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
-  pool.reason[slot] = CONSUMED;
+function sendAnswer(machine: Machine, slot: number, reply: number, size: number, row: number): void {
+  sendReply(machine, slot, reply, size);
+  machine.pool.reason[slot] = CONSUMED;
   answered = row;
 }

@@ -48,6 +48,7 @@ import {
 import { read16, read32, swap32 } from '../../wire/octets.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { NEIGHBOR_ROUTER, NEIGHBOR_TOLD } from '../neighbor-table.js';
+import { openReply, sendReply } from '../reply.js';
 import {
   NETWORK_LEARNS_NEIGHBORS,
   NETWORK_SUPPRESSES_ARP,
@@ -172,10 +173,10 @@ function answerArp(machine: Machine, slot: number, request: number): void {
   if (!isHostIpv4(pool.octets, target)) return;
   neighbors.select(pool.network[slot], 0, 0, MAPPED_WORD, swap32(read32(pool.octets, target)));
   if (!isBehindAnother(machine, slot)) return;
-  const reply = openReply(machine, slot);
+  const reply = openAnswer(machine, slot);
   if (reply < 0) return;
   writeArpReply(pool.octets, request, pool.frameStart(reply), neighbors.foundHigh, neighbors.foundLow);
-  sendReply(machine, slot, reply, ARP_REPLY_FRAME_SIZE);
+  sendAnswer(machine, slot, reply, ARP_REPLY_FRAME_SIZE);
 }
 
 function answerNd(machine: Machine, slot: number, network: number): void {
@@ -184,12 +185,12 @@ function answerNd(machine: Machine, slot: number, network: number): void {
   const { foundHigh, foundLow, foundFlags } = neighbors;
   // Whether it is a router must be in the answer, and only an advertisement of its own says that.
   if ((foundFlags & NEIGHBOR_TOLD) === 0) return;
-  const reply = openReply(machine, slot);
+  const reply = openAnswer(machine, slot);
   if (reply < 0) return;
   const isRouter = (foundFlags & NEIGHBOR_ROUTER) !== 0;
   const to = pool.frameStart(reply);
   writeNeighborAdvertisement(pool.octets, pool.offset[slot], network, to, foundHigh, foundLow, isRouter);
-  sendReply(machine, slot, reply, NEIGHBOR_ADVERTISEMENT_FRAME_SIZE);
+  sendAnswer(machine, slot, reply, NEIGHBOR_ADVERTISEMENT_FRAME_SIZE);
 }
 
 /** Whether the selected address is at a MAC that the asker could reach now behind another member than its own. */
@@ -211,20 +212,12 @@ function isBehindAnother(machine: Machine, slot: number): boolean {
 }
 
 /** A slot for an answer to the frame; -1 when none may be given or there is none: the question is flooded then. */
-function openReply(machine: Machine, slot: number): number {
-  const { pool, snapshot, replies } = machine;
-  if (replies.count === replies.capacity) return -1;
-  const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_ARP;
-  if (!machine.storm.take(bucket, snapshot.arpReplyRate, machine.nowTick)) return -1;
-  return pool.allocate();
+function openAnswer(machine: Machine, slot: number): number {
+  return openReply(machine, slot, BUCKET_ARP, machine.snapshot.arpReplyRate);
 }
 
 /** Sends the answer back to where the question came from, which ends here. */
-function sendReply(machine: Machine, slot: number, reply: number, size: number): void {
-  const { pool } = machine;
-  pool.generate(reply, slot, size);
-  pool.ethertype[reply] = pool.ethertype[slot];
-  pool.networkHeader[reply] = pool.offset[reply] + ETHERNET_HEADER_SIZE;
-  machine.replies.push(reply, pool.ingressMember[slot], 0, 0);
-  pool.reason[slot] = CONSUMED;
+function sendAnswer(machine: Machine, slot: number, reply: number, size: number): void {
+  sendReply(machine, slot, reply, size);
+  machine.pool.reason[slot] = CONSUMED;
 }
