@@ -5,7 +5,6 @@
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { ECHO_REPLIES_PER_SECOND } from '../limits.js';
 import { ipv4HeaderChecksum, updateChecksum } from '../wire/checksum.js';
-import { ETHERNET_DESTINATION, ETHERNET_SOURCE, MAC_SIZE } from '../wire/ethernet.js';
 import {
   ICMP_CHECKSUM,
   ICMP_ECHO_REPLY,
@@ -16,6 +15,7 @@ import {
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_SOURCE, IPV4_TTL, ipv4HeaderSize } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT, IPV6_SOURCE } from '../wire/ipv6.js';
+import { writeLinkAnswer } from '../wire/link-answer.js';
 import { read16, write16 } from '../wire/octets.js';
 import { FRAGMENT_NONE, PACKET_IPV4 } from '../wire/packet.js';
 import { CONSUMED, type Machine } from './machine.js';
@@ -48,20 +48,20 @@ function answerEcho(machine: Machine, slot: number): number {
   if (reply < 0) return dropReasonNumber.no_slot;
   const frame = pool.offset[slot];
   const to = pool.frameStart(reply);
-  machine.kernels.copy(frame, to, pool.packetEnd[slot] - frame);
+  const packet = pool.networkHeader[slot];
+  writeLinkAnswer(frame, to, packet - frame, machine.kernels);
+  machine.kernels.copy(packet, to + (packet - frame), pool.packetEnd[slot] - packet);
   turnAround(machine, slot, to);
   sendReply(machine, slot, reply, pool.packetEnd[slot] - frame);
   return CONSUMED;
 }
 
-/** Makes the copy at `to` the answer: addresses swapped, type changed, a fresh TTL, checksums right again. */
+/** Makes the copy at `to` the answer: IP addresses swapped, type changed, a fresh TTL, checksums right again. */
 function turnAround({ pool, kernels }: Machine, slot: number, to: number): void {
   const { octets } = pool;
   const frame = pool.offset[slot];
   const packet = pool.networkHeader[slot];
   const copy = to + (packet - frame);
-  kernels.copy(frame + ETHERNET_SOURCE, to + ETHERNET_DESTINATION, MAC_SIZE);
-  kernels.copy(frame + ETHERNET_DESTINATION, to + ETHERNET_SOURCE, MAC_SIZE);
   const message = to + (pool.transport[slot] - frame);
   const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
   if (isIpv4) {

@@ -12,14 +12,7 @@
  */
 import type { Kernels } from '../kernels/kernels.js';
 import { fold, ipv4HeaderChecksum, pseudoHeaderSum6 } from './checksum.js';
-import {
-  ETHERNET_DESTINATION,
-  ETHERNET_SOURCE,
-  ETHERTYPE_IPV4,
-  ETHERTYPE_IPV6,
-  isGroupAt,
-  MAC_SIZE,
-} from './ethernet.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
 import {
   ICMP_CHECKSUM,
   ICMP_HEADER_SIZE,
@@ -56,6 +49,7 @@ import {
   Ipv6Chain,
   isHostIpv6,
 } from './ipv6.js';
+import { isBetweenStations, writeLinkAnswer } from './link-answer.js';
 import { write16, write32 } from './octets.js';
 
 /** The longest answers, in octets of IP packet: RFC 1812 4.3.2.3, RFC 4443 2.4 c. */
@@ -100,15 +94,13 @@ export function writeIcmpError(
   to: number,
   kernels: Kernels,
 ): number {
-  if (isGroupAt(octets, frame + ETHERNET_DESTINATION) || isGroupAt(octets, frame + ETHERNET_SOURCE)) return 0;
+  if (!isBetweenStations(octets, frame)) return 0;
   const linkSize = network - frame;
   let size = 0;
   if (ethertype === ETHERTYPE_IPV4) size = writeError4(octets, network, end, to + linkSize, kernels);
   else if (ethertype === ETHERTYPE_IPV6) size = writeError6(octets, network, end, to + linkSize, kernels);
   if (size === 0) return 0;
-  kernels.copy(frame, to, linkSize);
-  kernels.copy(frame + ETHERNET_SOURCE, to + ETHERNET_DESTINATION, MAC_SIZE);
-  kernels.copy(frame + ETHERNET_DESTINATION, to + ETHERNET_SOURCE, MAC_SIZE);
+  writeLinkAnswer(frame, to, linkSize, kernels);
   return linkSize + size;
 }
 

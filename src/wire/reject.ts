@@ -4,14 +4,7 @@
  */
 import type { Kernels } from '../kernels/kernels.js';
 import { ipv4HeaderChecksum, pseudoHeaderSum4, pseudoHeaderSum6 } from './checksum.js';
-import {
-  ETHERNET_DESTINATION,
-  ETHERNET_SOURCE,
-  ETHERTYPE_IPV4,
-  ETHERTYPE_IPV6,
-  isGroupAt,
-  MAC_SIZE,
-} from './ethernet.js';
+import { ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
 import { ICMP_UNREACHABLE, ICMPV6_UNREACHABLE } from './icmp.js';
 import { icmpError, writeIcmpError } from './icmp-error.js';
 import { PROTOCOL_TCP } from './ip-protocol.js';
@@ -34,6 +27,7 @@ import {
   IPV6_SOURCE,
   isHostIpv6,
 } from './ipv6.js';
+import { isBetweenStations, writeLinkAnswer } from './link-answer.js';
 import { read32, write16, write32 } from './octets.js';
 import { FRAGMENT_NONE, PacketReader } from './packet.js';
 import {
@@ -96,15 +90,13 @@ function writeResetFrame(
   to: number,
   kernels: Kernels,
 ): number {
-  if (isGroupAt(octets, frame + ETHERNET_DESTINATION) || isGroupAt(octets, frame + ETHERNET_SOURCE)) return 0;
+  if (!isBetweenStations(octets, frame)) return 0;
   const linkSize = network - frame;
   const at = to + linkSize;
   const isIpv4 = ethertype === ETHERTYPE_IPV4;
   const size = isIpv4 ? writeReset4(octets, network, at, kernels) : writeReset6(octets, network, at, kernels);
   if (size === 0) return 0;
-  kernels.copy(frame, to, linkSize);
-  kernels.copy(frame + ETHERNET_SOURCE, to + ETHERNET_DESTINATION, MAC_SIZE);
-  kernels.copy(frame + ETHERNET_DESTINATION, to + ETHERNET_SOURCE, MAC_SIZE);
+  writeLinkAnswer(frame, to, linkSize, kernels);
   return linkSize + size;
 }
 
