@@ -130,8 +130,9 @@ export class Pipeline {
       this.runFrames(this.returned, returnsAt);
     }
     this.machine.pending.release(this.machine, this.resolved);
-    // Also without a packet: stations may have been asked again.
-    this.runFrames(this.resolved, returnsAt);
+    if (this.resolved.count !== 0) this.runFrames(this.resolved, returnsAt);
+    // Stations may have been asked again though no packet came back.
+    else this.answer();
   }
 
   private runFrames(batch: Batch, from: number): void {
