@@ -1,0 +1,82 @@
+/**
+ * Machines behind routers: namespaces with addresses and default routes of their own, at the switch's ports, and what they
+ * send each other.
+ */
+import { expect } from 'vitest';
+import type { Daemon } from './daemon.js';
+import { DEVICE } from './machine.js';
+import type { Testbed } from './testbed.js';
+import { until } from './wait.js';
+
+const IPERF_PORT = '5201';
+
+export interface RoutedMachine {
+  /** With the lengths of their prefixes. */
+  readonly addresses: readonly string[];
+  /** Default routers, at most one of each IP version. */
+  readonly gateways?: readonly string[];
+  readonly mtu?: number;
+}
+
+/** Makes the device of a port, which has the machine's name, its only interface. `from`: label of the namespace it is in. */
+export function placeMachine(testbed: Testbed, name: string, machine: RoutedMachine, from = 's'): void {
+  testbed.ip(from, 'link', 'set', 'dev', name, 'netns', testbed.namespace(name), 'name', DEVICE);
+  const settings = [`net.ipv6.conf.${DEVICE}.disable_ipv6=0`, `net.ipv6.conf.${DEVICE}.accept_dad=0`];
+  testbed.run(name, 'sysctl', '-qw', ...settings);
+  testbed.ip(name, 'link', 'set', DEVICE, 'mtu', String(machine.mtu ?? 1500), 'up');
+  for (const address of machine.addresses) {
+    const isIpv6 = address.includes(':');
+    testbed.ip(name, 'address', 'add', address, 'dev', DEVICE, ...(isIpv6 ? ['nodad'] : []));
+  }
+  for (const gateway of machine.gateways ?? []) {
+    testbed.ip(name, gateway.includes(':') ? '-6' : '-4', 'route', 'add', 'default', 'via', gateway);
+  }
+}
+
+/** Places them all and waits until their ports carry frames. */
+export async function placeMachines(
+  testbed: Testbed,
+  daemon: Daemon,
+  machines: Readonly<Record<string, RoutedMachine>>,
+  from = 's',
+): Promise<void> {
+  for (const [name, machine] of Object.entries(machines)) placeMachine(testbed, name, machine, from);
+  await until('all ports are up', async () =>
+    (await Promise.all(Object.keys(machines).map((name) => daemon.port(name)))).every(({ state }) => state === 'up'),
+  );
+}
+
+/** What ping says of three packets; its status is not looked at. */
+export async function ping(testbed: Testbed, from: string, to: string, ...options: string[]): Promise<string> {
+  const words = ['ping', '-n', '-c', '3', '-i', '0.1', '-W', '5', ...options, to];
+  const { stdout, stderr } = await testbed.start(from, words).end();
+  return stdout + stderr;
+}
+
+export interface Streamed {
+  /** Whom the server saw. */
+  readonly host: string;
+  /** Octets that arrived. */
+  readonly bytes: number;
+}
+
+/** Streams from one machine to a server on another at `address`. `options`: iperf3's; `-n` says how much. */
+export async function stream(
+  testbed: Testbed,
+  from: string,
+  to: string,
+  address: string,
+  ...options: string[]
+): Promise<Streamed> {
+  const server = testbed.start(to, ['iperf3', '-s', '-1', '-J', '-p', IPERF_PORT]);
+  await until('iperf3 listens', () => testbed.run(to, 'ss', '-Hltn').includes(`:${IPERF_PORT}`));
+  const client = await testbed.start(from, ['iperf3', '-c', address, '-n', '8M', '-J', ...options]).end();
+  const { stdout } = await server.end();
+  const said = JSON.parse(client.stdout) as {
+    error?: string;
+    end: { sum_received?: { bytes: number }; sum?: { bytes: number } };
+  };
+  expect(said.error).toBeUndefined();
+  const heard = JSON.parse(stdout) as { start: { accepted_connection: { host: string } } };
+  return { host: heard.start.accepted_connection.host, bytes: (said.end.sum_received ?? said.end.sum)?.bytes ?? 0 };
+}
