@@ -1,0 +1,194 @@
+/**
+ * What a new connection's source becomes on its way out: it stays, has a floating address, or is hidden behind an outside
+ * address of the router's own. With endpoint-independent mapping (RFC 4787 REQ-1) what hides an inside endpoint is a pair of
+ * mappings, which all its connections share; no two inside endpoints have one outside endpoint. @hot
+ *
+ * What an attacker can do: use up external.perVm mappings; then his own connections are refused.
+ */
+import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { NAT_TRIES_MAX } from '../limits.js';
+import { ICMP_ECHO_REQUEST } from '../wire/icmp.js';
+import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { IPV4_SOURCE } from '../wire/ipv4.js';
+import { IPV6_SOURCE } from '../wire/ipv6.js';
+import { PACKET_IPV4 } from '../wire/packet.js';
+import {
+  CONNECTION_KEY_WORDS,
+  CONNECTION_VALUE_WORDS,
+  GROUP_ATTACHED,
+  GROUP_MAPPINGS,
+  GROUPS_PER_PORT,
+  KIND_MAPPED_INSIDE,
+  KIND_MAPPED_OUTSIDE,
+  M_ADDRESS,
+  M_OUTSIDE,
+  M_PORT,
+  V_LINK,
+} from './connection-entry.js';
+import { C_NAT_EXHAUSTED, C_NAT_LIMIT } from './connection-table.js';
+import type { Machine } from './machine.js';
+import { natPlan, setMappingKey } from './nat-plan.js';
+import { choosePort, isInRanges, unpredictable } from './nat-port-choice.js';
+import { MAP_ICMP, MAP_TCP, MAP_UDP, portMapOf } from './nat-ports.js';
+import { isReplyFree, makeReplyKey } from './nat-reply.js';
+import {
+  A_KIND,
+  A_PEER,
+  findNatAddress,
+  HAS_FLOATING,
+  NAT_DEPENDENT_MAPPING,
+  NAT_SNAT,
+  type NatTables,
+} from './nat-tables.js';
+import { longestPrefix4, longestPrefix6, NO_PREFIX } from './prefix-tree.js';
+import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_SHARED } from './routing-tables.js';
+
+/** What becomes of a new connection's source. */
+export const SOURCE_STAYS = 0;
+export const SOURCE_FLOATS = 1;
+export const SOURCE_HIDES = 2;
+
+const insideKey = new Int32Array(CONNECTION_KEY_WORDS);
+const outsideKey = new Int32Array(CONNECTION_KEY_WORDS);
+const mappingValue = new Int32Array(CONNECTION_VALUE_WORDS);
+/** Place in `outsides` that hides the packet's source. */
+let outside = 0;
+
+/** Whether the router hides inside addresses of this packet's version. */
+export function hides({ pool, snapshot }: Machine, slot: number): boolean {
+  return (snapshot.nat.routerFlags[natPlan.router] & NAT_SNAT) !== 0 && pool.packetKind[slot] === PACKET_IPV4;
+}
+
+/** How the source of a packet from inside appears outside. Sets `natPlan.from` for a floating one. */
+export function sourceFate(machine: Machine, slot: number): number {
+  const { nat } = machine.snapshot;
+  const row = findNatAddress(nat.addresses, natPlan.router, natPlan.source);
+  if (row >= 0 && (nat.addresses[row + A_KIND] & HAS_FLOATING) !== 0) {
+    const at = nat.addresses[row + A_PEER] * ADDRESS_WORDS;
+    for (let word = 0; word < ADDRESS_WORDS; word++) natPlan.from[word] = nat.peers[at + word];
+    return SOURCE_FLOATS;
+  }
+  return hides(machine, slot) && nat.routerOutsideCount[natPlan.router] > 0 ? SOURCE_HIDES : SOURCE_STAYS;
+}
+
+/** MAP_... of the packet's protocol; -1: it has no ports that could be mapped. */
+function mapOf({ pool }: Machine, slot: number): number {
+  const protocol = pool.protocol[slot];
+  if (protocol === PROTOCOL_TCP) return MAP_TCP;
+  if (protocol === PROTOCOL_UDP) return MAP_UDP;
+  return protocol === PROTOCOL_ICMP && pool.ports[slot] >>> 24 === ICMP_ECHO_REQUEST ? MAP_ICMP : -1;
+}
+
+/** Chooses what hides the packet's source. False: the router can't translate its protocol. */
+export function chooseOutside(machine: Machine, slot: number): boolean {
+  if (mapOf(machine, slot) < 0) return false;
+  outside = outsideOf(machine.snapshot.nat);
+  return true;
+}
+
+/** RFC 4787 REQ-2, paired: all that an inside address sends appears from one outside address. */
+function outsideOf(nat: NatTables): number {
+  const { router, source } = natPlan;
+  const mixed = Math.imul(source[3] ^ (source[3] >>> 15), 0x2c1b3c6d) >>> 8;
+  return nat.routerOutsides[router] + (mixed % nat.routerOutsideCount[router]);
+}
+
+/** Whether the way back to the source leads inside: nobody is hidden who could not be answered (RFC 3704). */
+export function isSourceInside({ pool, snapshot }: Machine, slot: number): boolean {
+  const { routing } = snapshot;
+  const packet = pool.networkHeader[slot];
+  const { router } = natPlan;
+  const { trees } = routing;
+  const hop =
+    pool.packetKind[slot] === PACKET_IPV4
+      ? longestPrefix4(trees, routing.routerTree4[router], pool.octets, packet + IPV4_SOURCE)
+      : longestPrefix6(trees, routing.routerTree6[router], pool.octets, packet + IPV6_SOURCE);
+  if (hop === NO_PREFIX || routing.hopKind[hop] === HOP_BLACKHOLE) return false;
+  const one = routing.hopKind[hop] === HOP_SHARED ? routing.hopInterface[hop] : hop;
+  return routing.interfaceExternal[routing.hopInterface[one]] === 0;
+}
+
+/** Gives the source its outside endpoint. Returns the inside mapping (0 with endpoint-dependent mapping) or -reason. */
+export function hideSource(machine: Machine, slot: number): number {
+  const { pool, snapshot, connections } = machine;
+  const { nat } = snapshot;
+  const { table } = connections;
+  const charged = pool.ingressPort[slot];
+  const isLimited =
+    connections.table.groupCount(charged * GROUPS_PER_PORT + GROUP_MAPPINGS) >= nat.routerPerVm[natPlan.router];
+  for (let word = 0; word < ADDRESS_WORDS; word++)
+    natPlan.from[word] = nat.outsideAddress[outside * ADDRESS_WORDS + word];
+  if ((nat.routerFlags[natPlan.router] & NAT_DEPENDENT_MAPPING) !== 0)
+    return isLimited ? refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit) : hideDependently(machine, slot);
+  const port = natPlan.ports >>> 16;
+  setMappingKey(insideKey, natPlan.source, port, pool.protocol[slot], KIND_MAPPED_INSIDE);
+  const hash = table.hashKey(insideKey, 0);
+  const mapping = table.find(hash, insideKey, 0);
+  if (mapping !== -1) {
+    for (let word = 0; word < ADDRESS_WORDS; word++) natPlan.from[word] = table.found[M_ADDRESS + word];
+    setSourcePort(pool.protocol[slot], table.found[M_PORT]);
+    return mapping;
+  }
+  if (isLimited) return refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit);
+  const map = portMapOf(nat.outsideNumber[outside], mapOf(machine, slot));
+  const chosen = choosePort(machine, outside * 3 + mapOf(machine, slot), map, port);
+  if (chosen < 0) return refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
+  setSourcePort(pool.protocol[slot], chosen);
+  return insertMapping(machine, slot, hash, map, chosen);
+}
+
+function refuse({ connections }: Machine, what: number, reason: number): number {
+  connections.count(what);
+  return -reason;
+}
+
+function setSourcePort(protocol: number, port: number): void {
+  natPlan.newPorts = protocol === PROTOCOL_ICMP ? (port << 16) | port : (port << 16) | (natPlan.newPorts & 0xffff);
+}
+
+function insertMapping(machine: Machine, slot: number, hash: number, map: number, port: number): number {
+  const { pool, connections, nowSeconds } = machine;
+  const { table } = connections;
+  const group = pool.ingressPort[slot] * GROUPS_PER_PORT;
+  mappingValue.fill(0);
+  for (let word = 0; word < ADDRESS_WORDS; word++) mappingValue[M_ADDRESS + word] = natPlan.from[word];
+  mappingValue[M_PORT] = port;
+  const inside = table.insert(hash, insideKey, mappingValue, group + GROUP_MAPPINGS, nowSeconds);
+  if (inside === -1) return -dropReasonNumber.conntrack_full;
+  setMappingKey(outsideKey, natPlan.from, port, pool.protocol[slot], KIND_MAPPED_OUTSIDE);
+  for (let word = 0; word < ADDRESS_WORDS; word++) mappingValue[M_ADDRESS + word] = natPlan.source[word];
+  mappingValue[M_PORT] = natPlan.ports >>> 16;
+  mappingValue[M_OUTSIDE] = map;
+  mappingValue[V_LINK] = inside;
+  const outsideHash = table.hashKey(outsideKey, 0);
+  const other = table.insert(outsideHash, outsideKey, mappingValue, group + GROUP_ATTACHED, nowSeconds);
+  if (other === -1) {
+    table.remove(inside);
+    return -dropReasonNumber.conntrack_full;
+  }
+  table.setValueWord(inside, V_LINK, other);
+  connections.ports.take(map, port);
+  return inside;
+}
+
+/** Endpoint-dependent mapping: a port of the outside address with which the reply is nobody else's. Returns 0 or -reason. */
+function hideDependently(machine: Machine, slot: number): number {
+  const { nat } = machine.snapshot;
+  const protocol = machine.pool.protocol[slot];
+  const place = outside * 3 + mapOf(machine, slot);
+  const first = nat.rangeStart[place];
+  const count = nat.rangeCount[place];
+  let port = natPlan.ports >>> 16;
+  for (let attempt = 0; attempt < NAT_TRIES_MAX && count > 0; attempt++) {
+    if (isInRanges(nat, first, count, port)) {
+      setSourcePort(protocol, port);
+      makeReplyKey();
+      if (isReplyFree(machine)) return 0;
+    }
+    const random = unpredictable(machine) >>> 4;
+    const range = first + (random % count);
+    const size = nat.ranges[range * 2 + 1] - nat.ranges[range * 2] + 1;
+    port = nat.ranges[range * 2] + ((random >>> 8) % size);
+  }
+  return refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
+}
