@@ -117,6 +117,7 @@ export function printResults(run, say) {
   if (run.policyPipeline) printPolicyPipeline(run.policyPipeline, say);
   if (run.policyFlood) printPolicyFlood(run.policyFlood, say);
   if (run.routingPipeline) printRoutingPipeline(run.routingPipeline, say);
+  if (run.natPipeline) printNatPipeline(run.natPipeline, say);
   if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
   if (run.merge) printMerge(run.merge, say);
   for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
@@ -190,6 +191,18 @@ function printRoutingPipeline({ plain, byPrefixes, targets }, say) {
     say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
   row('switched in one network', plain);
   for (const { size, nanoseconds } of byPrefixes) row(`${shown(size)} prefixes`, nanoseconds);
+  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any} natPipeline @param {(line: string) => void} say */
+function printNatPipeline({ byWay, byConnections, byStage, newConnectionsPerSecond, targets }, say) {
+  say('\nRouting with NAT on memory ports [ns a frame]');
+  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
+    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
+  for (const { way, nanoseconds } of byWay) row(way, nanoseconds);
+  for (const { size, nanoseconds } of byConnections) row(`${shown(size)} connections`, nanoseconds);
+  for (const { stage, nanoseconds } of byStage) row(`stage ${stage}`, nanoseconds);
+  row('new connections a second', newConnectionsPerSecond);
   for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 

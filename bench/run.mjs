@@ -6,7 +6,7 @@
  *
  * --only takes names of subjects and workloads, and parts: `many-ports`, `pipeline`, `policy` (switches that enforce one
  * between two guests), `overlay` (tunnels between two hosts,
- * and on memory ports), `overlay-pipeline`, `merge`; without any of a sort, all of that sort. A workload alone is measured on
+ * and on memory ports), `overlay-pipeline`, `routing-pipeline`, `nat-pipeline`, `merge`; without any of a sort, all of that sort. A workload alone is measured on
  * one switch, together with `overlay` or a subject of its between two hosts.
  * Exit status: 0 measured (whether targets are met or not), 1 something could not be measured, 2 wrong usage.
  */
@@ -17,6 +17,7 @@ import { compare } from './comparison.mjs';
 import { describeMachine, describeVersions } from './machine.mjs';
 import { measureManyPorts } from './many-ports.mjs';
 import { measureMerge, mergeAbsence } from './merge.mjs';
+import { measureNatPipeline } from './nat-pipeline.mjs';
 import { measureOverlayPipeline } from './overlay-pipeline.mjs';
 import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
 import { measurePolicyFlood } from './policy-flood.mjs';
@@ -40,6 +41,7 @@ const parts = [
   'policy-pipeline',
   'policy-flood',
   'routing-pipeline',
+  'nat-pipeline',
   'overlay',
   'overlay-pipeline',
   'merge',
@@ -200,8 +202,11 @@ run.policyPipeline = await measurePart(['policy-pipeline', 'policy'], pipelineAb
 run.policyFlood = await measurePart(['policy-flood', 'policy'], pipelineAbsence(), () =>
   measurePolicyFlood({ smoke: isSmoke, seed }),
 );
-run.routingPipeline = await measurePart(['routing-pipeline', 'routing'], pipelineAbsence(), () =>
+run.routingPipeline = await measurePart(['routing-pipeline', 'nat'], pipelineAbsence(), () =>
   measureRoutingPipeline({ smoke: isSmoke, seed, rounds }),
+);
+run.natPipeline = await measurePart(['nat-pipeline', 'nat'], pipelineAbsence(), () =>
+  measureNatPipeline({ smoke: isSmoke, seed, rounds }),
 );
 run.overlayPipeline = await measurePart(['overlay-pipeline', 'overlay'], pipelineAbsence(), () =>
   measureOverlayPipeline({ smoke: isSmoke, seed, rounds }),

@@ -72,6 +72,17 @@ export const overlayPipelineTargets = { addedNanoseconds: 150, growth: 1.3 };
 export const routingPipelineTargets = { prefixesGrowth: 2 };
 
 /**
+ * For nat-pipeline.mjs: ns a frame on established connections, growth from 1,000 connections to a million, connections begun a
+ * second, and how many times as long the last free port may take as the first.
+ */
+export const natPipelineTargets = {
+  nanosecondsPerFrame: 350,
+  connectionsGrowth: 2,
+  newConnections: 200_000,
+  lastPort: 3,
+};
+
+/**
  * For policy-pipeline.mjs: ns a frame on established connections, growth from 1,000 connections to a million and from ten
  * rules to 10,000, connections begun a second.
  */

@@ -113,6 +113,15 @@ function policyPipelineLines({ policyPipeline }) {
 }
 
 /** @param {Results} run @returns {string[]} */
+function routingPipelineLines({ routingPipeline, natPipeline }) {
+  const cost = [routingPipeline, natPipeline].flatMap((part) =>
+    (part?.targets ?? []).map((/** @type {any} */ { name, value }) => `${name} ${shown(value)}`),
+  );
+  if (cost.length === 0) return [];
+  return [`**Routing and NAT in the pipeline alone**, frames of 64 octets on memory ports: ${cost.join(', ')}.`, ''];
+}
+
+/** @param {Results} run @returns {string[]} */
 function policyFloodLines({ policyFlood }) {
   if (!policyFlood) return [];
   const { seconds, synsPerSecond, capacity, targets } = policyFlood;
@@ -163,6 +172,7 @@ export function benchSection(run) {
       ...pipelineLines(run),
       ...policyPipelineLines(run),
       ...policyFloodLines(run),
+      ...routingPipelineLines(run),
       ...overlayPipelineLines(run),
       ...mergeLines(run),
       ...manyPortsLines(run),

@@ -56,6 +56,14 @@ interface Results {
   };
   readonly policyFlood: { readonly targets: readonly { readonly name: string; readonly met: boolean }[] };
   readonly routingPipeline: { readonly plain: Spread; readonly byPrefixes: readonly SizeRow[] };
+  readonly natPipeline: {
+    readonly byWay: readonly { readonly way: string; readonly nanoseconds: Spread }[];
+    readonly byConnections: readonly SizeRow[];
+    readonly byStage: readonly { readonly stage: string; readonly nanoseconds: Spread }[];
+    readonly newConnectionsPerSecond: Spread;
+    readonly lastPortToFirst: Spread;
+    readonly targets: readonly { readonly name: string }[];
+  };
   readonly overlayPipeline: {
     readonly byWork: readonly { readonly work: string; readonly nanoseconds: Spread }[];
     readonly byNetworks: readonly SizeRow[];
@@ -170,6 +178,15 @@ describe('the benchmark', () => {
     expect(byPrefixes.map(({ size }) => size)).toEqual([10, 1_000]);
     for (const { median } of [plain, ...byPrefixes.map(({ nanoseconds }) => nanoseconds)])
       expect(median).toBeGreaterThan(0);
+  });
+
+  it('measures NAT on memory ports: by connections, by stage, of new connections, and when few ports are left', () => {
+    const { byWay, byConnections, byStage, newConnectionsPerSecond, lastPortToFirst } = results.natPipeline;
+    expect(byWay.map(({ way }) => way)).toEqual(['switched', 'routed', 'translated']);
+    for (const { nanoseconds } of [...byWay, ...byConnections]) expect(nanoseconds.median).toBeGreaterThan(0);
+    expect(byStage.map(({ stage }) => stage)).toContain('route');
+    for (const { median } of [newConnectionsPerSecond, lastPortToFirst]) expect(median).toBeGreaterThan(0);
+    expect(results.natPipeline.targets.length).toBe(4);
   });
 
   it('measures tunnels on memory ports: each kind, by networks and by remotes', () => {
