@@ -23,6 +23,7 @@ import {
 import {
   PROTOCOL_DESTINATION_OPTIONS,
   PROTOCOL_FRAGMENT,
+  PROTOCOL_GRE,
   PROTOCOL_HOP_BY_HOP,
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
@@ -41,7 +42,7 @@ import {
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HEADER_SIZE, IPV6_NEXT_HEADER, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, read32 } from '../wire/octets.js';
-import { PACKET_IPV6 } from '../wire/packet.js';
+import { greKey, greKeyEnd, PACKET_IPV6 } from '../wire/packet.js';
 import {
   CONNECTION_KEY_WORDS,
   KEY_HIGHER,
@@ -73,7 +74,6 @@ export const IS_ANSWER = 1 << 1;
 
 const PROTOCOL_DCCP = 33;
 const PROTOCOL_UDPLITE = 136;
-const PROTOCOL_GRE = 47;
 
 const MAPPED = 0xffff;
 
@@ -240,7 +240,7 @@ let innerProtocol = 0;
 
 /**
  * Writes the key of the packet that the slot's ICMP error quotes. Returns FROM_LOWER or 0 for the side that had sent that
- * packet, or KEY_INVALID: cut off before its ports, a later fragment, an error itself, or an error that does not go to whom
+ * packet, or KEY_INVALID: cut off before its ports or its tunnel's key, a later fragment, an error itself, or an error that does not go to whom
  * had sent it (RFC 5927 section 4: nobody else is to be told).
  */
 export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: number, zone: number): number {
@@ -259,6 +259,10 @@ export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: n
     if (query === 0) return KEY_INVALID;
     const identifier = query >> 1 === QUERY_ECHO ? read16(octets, upper + 4) : 0;
     return queryEndpoints(key, at, octets, inner, isIpv6, identifier, zone, protocol, query) & FROM_LOWER;
+  }
+  if (protocol === PROTOCOL_GRE) {
+    if (upper + 4 > end || upper + greKeyEnd(octets, upper) > end) return KEY_INVALID;
+    return endpoints(key, at, octets, inner, isIpv6, greKey(octets, upper, end), last, protocol);
   }
   if (!hasPorts(protocol)) return endpoints(key, at, octets, inner, isIpv6, 0, last, protocol);
   if (upper + 4 > end) return KEY_INVALID;

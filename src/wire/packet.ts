@@ -95,12 +95,24 @@ const DCCP_TYPE_AND_X = 8;
 /** What a datagram's payload can be at most, as fragments count it. */
 const DATAGRAM_SIZE_MAX = 65_535;
 
-/** Key of a GRE header of version 0 (RFC 2890); 0: it has none. PPTP's (version 1) differs by direction: nobody can compare it. */
-function greKey(octets: Uint8Array, at: number, end: number): number {
-  if (at + 4 > end) return 0;
+/** Octets of a GRE header without any of the fields that may follow. */
+const GRE_HEADER_SIZE_MIN = 4;
+
+/**
+ * Octets of a GRE header up to the end of its key (RFC 2890); without a key, GRE_HEADER_SIZE_MIN. Only version 0 has one that can
+ * be compared: PPTP's (version 1) differs by direction.
+ */
+export function greKeyEnd(octets: Uint8Array, at: number): number {
   const flags = read16(octets, at);
-  const key = at + ((flags & 0x8000) !== 0 ? 8 : 4);
-  return (flags & 0x2007) === 0x2000 && key + 4 <= end ? read32(octets, key) : 0;
+  if ((flags & 0x2007) !== 0x2000) return GRE_HEADER_SIZE_MIN;
+  return (flags & 0x8000) !== 0 ? GRE_HEADER_SIZE_MIN + 8 : GRE_HEADER_SIZE_MIN + 4;
+}
+
+/** The key of the GRE header at `at`; 0: it has none before `end`. */
+export function greKey(octets: Uint8Array, at: number, end: number): number {
+  if (at + GRE_HEADER_SIZE_MIN > end) return 0;
+  const keyEnd = greKeyEnd(octets, at);
+  return keyEnd === GRE_HEADER_SIZE_MIN || at + keyEnd > end ? 0 : read32(octets, at + keyEnd - 4);
 }
 
 /** One packet's findings; made once and used again for every packet. */

@@ -148,6 +148,39 @@ describe('protocols', () => {
     expect(tracked.what('b', icmp(TWO, ONE, 11, 0, quoted(ping)))).toBe('related reply');
   });
 
+  test('an ICMP error about a tunnel is related by its key, and about a protocol without ports by its endpoints', () => {
+    const tracked = new TrackedSwitch();
+    const gre = (header: number[], from = ONE, to = TWO) =>
+      packet({ from, to, protocol: 47, payload: Uint8Array.from([...header, 0xa5, 0xa5, 0xa5, 0xa5]) });
+    const keyed = (key: number) => [0x20, 0, 0x65, 0x58, 0x80, 0, 0, key];
+    const summed = (key: number) => [0xa0, 0, 0x65, 0x58, 0x12, 0x34, 0, 0, 0x80, 0, 0, key];
+    const plain = [0, 0, 0x65, 0x58];
+    const entries = [keyed(5), keyed(6), plain].map((header) => tracked.one('a', gre(header)).entry);
+    const errorAbout = (frame: Uint8Array, size?: number) =>
+      tracked.one('b', icmp(TWO, ONE, 3, 0, quoted(frame, size)));
+    for (const [index, header] of [keyed(5), keyed(6), plain].entries())
+      expect(errorAbout(gre(header)), `connection ${index}`).toMatchObject({
+        what: 'related reply',
+        entry: entries[index],
+      });
+    expect(errorAbout(gre(summed(5))).entry, 'the key lies behind the checksum').toBe(entries[0]);
+    expect(errorAbout(gre(keyed(7))).what).toBe('invalid');
+    // RFC 792 asks for eight octets of what the packet carried: the key of a header with a checksum is not among them.
+    expect(errorAbout(gre(keyed(6)), 28).entry).toBe(entries[1]);
+    expect(errorAbout(gre(summed(6)), 28).what, 'its key is cut off').toBe('invalid');
+    for (let size = 20; size < 28; size++) expect(errorAbout(gre(keyed(6)), size).what, `${size}`).toBe('invalid');
+    expect(errorAbout(gre(plain), 24).entry).toBe(entries[2]);
+    for (const protocol of [50, 51, 89]) {
+      const sent = packet({ from: ONE, to: TWO, protocol, payload: new Uint8Array(8) });
+      const { entry } = tracked.one('a', sent);
+      expect(errorAbout(sent, 28)).toMatchObject({ what: 'related reply', entry });
+    }
+    expect(errorAbout(packet({ from: ONE, to: TWO, protocol: 52, payload: new Uint8Array(8) })).what).toBe('invalid');
+    const six = packet({ from: SIX, to: SEVEN, protocol: 47, payload: Uint8Array.from(keyed(9)) });
+    const { entry } = tracked.one('a', six);
+    expect(tracked.one('b', icmp(SEVEN, SIX, 1, 0, quoted(six)))).toMatchObject({ what: 'related reply', entry });
+  });
+
   test('threats 3: every truncation of an error, and of what it quotes, gives a verdict and no exception', () => {
     const tracked = new TrackedSwitch();
     const inner = segment({ flags: 'S', seq: 1 });
