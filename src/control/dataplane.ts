@@ -24,6 +24,7 @@ import {
   SAMPLE_PERIOD_MS,
 } from '../limits.js';
 import { ConnectionControl } from '../pipeline/connection-control.js';
+import { ConnectionReview } from '../pipeline/connection-review.js';
 import { CONNECTION_LAYOUT, connectionTableSize } from '../pipeline/connection-table.js';
 import { FDB_LAYOUT, fdbSize } from '../pipeline/fdb.js';
 import { FdbControl, MAIN_OWNER } from '../pipeline/fdb-control.js';
@@ -82,6 +83,8 @@ export class Dataplane {
   readonly bfd: BfdServer;
   readonly neighbors: NeighborControl;
   readonly connections: ConnectionControl;
+  private readonly review: ConnectionReview;
+  private isReviewing = false;
   /** There are connections that an earlier daemon left. */
   readonly connectionsSurvived: boolean;
   readonly addresses: AddressService;
@@ -123,6 +126,7 @@ export class Dataplane {
     this.connectionsSurvived = this.connectionMemory.survived;
     const { buffer, byteOffset } = this.connectionMemory;
     this.connections = new ConnectionControl(buffer, { byteOffset, capacity });
+    this.review = new ConnectionReview(this.connections);
     if (this.connectionsSurvived) this.connections.recover();
     const tunnelFile = join(options.stateDirectory, 'tunnels');
     const tunnelMemory = fileMemory(tunnelFile, { ...TUNNEL_LAYOUT, size: TUNNEL_TABLE_SIZE });
@@ -184,6 +188,7 @@ export class Dataplane {
     this.current = snapshot;
     this.workers.orderAll({ type: 'snapshot', snapshot });
     await this.workers.reached(snapshot.epoch);
+    this.reviewConnections();
     this.settleNeighbors(snapshot, neighbors);
   }
 
@@ -327,6 +332,17 @@ export class Dataplane {
     for (const port of this.current.underlays) this.contradict(port, nowSeconds);
     this.expireConnections(nowSeconds);
     this.neighbors.sweep(nowSeconds, this.current.networkMacAge, NEIGHBOR_SWEEP_ENTRIES);
+  }
+
+  /** Those that groups do not allow any more, in turns as well: the first before a change is acknowledged. */
+  private reviewConnections(): void {
+    if (this.isReviewing || this.ending.signal.aborted) return;
+    if (this.review.turn(this.current.groups, monotonicMs)) return;
+    this.isReviewing = true;
+    setImmediate(() => {
+      this.isReviewing = false;
+      this.reviewConnections();
+    });
   }
 
   /** In turns, so that clients of the control socket get theirs when a million are due in one second. */

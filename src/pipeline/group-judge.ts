@@ -121,6 +121,15 @@ export function judgeKnown(machine: Machine, slot: number, port: number, isSourc
   return 0;
 }
 
+const entryKey = new Int32Array(KEY_WORDS);
+
+/** Whether both recorded ends of a connection would let it begin by this policy. */
+export function isConnectionAllowed(policy: GroupPolicy, connections: ConnectionTable, entry: number): boolean {
+  keyOfConnection(entryKey, connections, entry);
+  const ports = connections.connectionPorts(entry);
+  return allowsFrom(policy, sourcePortOf(ports), entryKey) && allowsTo(policy, destinationPortOf(ports), entryKey);
+}
+
 /** Whether the port, if it has stateful groups, lets the key's connection begin there. Others have no say in connections. */
 function allowsFrom(policy: GroupPolicy, port: number, key: Int32Array): boolean {
   return (
