@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import type { PortRow, PortStats, StatsResult } from '../../src/control/shapes.js';
+import type { JsonObject, PortRow, PortStats, StatsResult } from '../../src/control/shapes.js';
 import { ownName, removeNamespace } from '../suites/leftovers.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -43,7 +43,7 @@ export async function until(what: string, look: () => Promise<boolean> | boolean
 }
 
 /** A process ended by its own pid, and by the kernel should this one die first. */
-class Program {
+export class Program {
   output = '';
   private readonly child: ChildProcess;
   private readonly ended: Promise<void>;
@@ -84,23 +84,32 @@ class Program {
 }
 
 export interface Guest {
-  readonly address: string;
   /** Runs a command to its good end and returns what it said. */
-  run(command: string): Promise<string>;
+  run(command: string, timeoutMs?: number): Promise<string>;
   powerOff(): Promise<void>;
 }
 
 /** How a guest reaches its port. */
 export interface Attachment {
-  readonly port: { readonly kind: string; readonly network: string; readonly device?: string; readonly path?: string };
+  readonly port: JsonObject;
   readonly netdev: string;
   /** The port before QEMU is there. */
   readonly before: { readonly state: string; readonly reason: string };
 }
 
+/** What a guest boots with beside its name. */
+export interface Station {
+  /** From 1 to 9: of its MAC. */
+  readonly number: number;
+  /** `dhcp`, or an address with its prefix length. */
+  readonly net: string;
+}
+
 export class Lab {
   readonly directory: string;
   private readonly namespace: string;
+  /** Of hosts beside the daemon's, by label. */
+  private readonly hosts = new Map<string, string>();
   private readonly programs: Program[] = [];
   private readonly agents: VmAgent[] = [];
   private daemon: Program | undefined;
@@ -133,9 +142,34 @@ export class Lab {
     };
   }
 
-  async startDaemon(ports: Record<string, Attachment['port']>): Promise<void> {
+  /** A namespace that is another host's; ended with the lab. */
+  host(label: string): string {
+    const known = this.hosts.get(label);
+    if (known !== undefined) return known;
+    const name = `${this.namespace}-${label}`;
+    execFileSync('ip', ['netns', 'add', name]);
+    this.hosts.set(label, name);
+    execFileSync('ip', ['-n', name, 'link', 'set', 'lo', 'up']);
+    return name;
+  }
+
+  /** ip(8) on a host's namespace, or without a label on the daemon's. */
+  ip(label: string | undefined, ...words: string[]): string {
+    const namespace = label === undefined ? this.namespace : this.host(label);
+    return execFileSync('ip', ['-n', namespace, ...words], { encoding: 'utf8' });
+  }
+
+  /** Starts a program on a host. */
+  startOn(label: string, command: readonly string[]): Program {
+    const program = new Program(this.host(label), command);
+    this.programs.push(program);
+    return program;
+  }
+
+  async startDaemon(ports: Record<string, JsonObject>, more: JsonObject = {}): Promise<void> {
     const config = join(this.directory, 'weft.json');
-    writeFileSync(config, JSON.stringify({ version: 1, networks: { lab: { type: 'local' } }, ports }));
+    const document = { version: 1, networks: { lab: { type: 'local' } }, ...more, ports };
+    writeFileSync(config, JSON.stringify(document));
     mkdirSync(join(this.directory, 'run'), { mode: 0o700 });
     const places = ['--config', config, '--socket', this.socket, '--state-dir', join(this.directory, 'state')];
     const options = ['--metrics', 'off', '--workers', '1', '--log-level', 'warn'];
@@ -164,11 +198,10 @@ export class Lab {
   }
 
   /** Boots a guest in the daemon's namespace, and waits until it takes commands. */
-  async boot(name: string, attachment: Attachment, number: number): Promise<Guest> {
+  async boot(name: string, attachment: Attachment, { number, net }: Station): Promise<Guest> {
     const agentSocket = join(this.directory, `${name}.agent`);
-    const address = `192.0.2.${number}`;
     const words = ['--dir', GUEST_IMAGE, '--name', name, '--agent', agentSocket, '--netdev', attachment.netdev];
-    const station = ['--mac', `52:54:00:00:00:0${number}`, '--net', `${address}/24`];
+    const station = ['--mac', `52:54:00:00:00:0${number}`, '--net', net];
     // The command instead of the script's own start: QEMU is then a child of this process and ends with it.
     const command = execFileSync(join(KIT, 'run-vm.sh'), [...words, ...station, '--print'], { encoding: 'utf8' });
     const qemu = this.start(['bash', '-c', `exec ${command}`]);
@@ -178,9 +211,8 @@ export class Lab {
     });
     this.agents.push(agent);
     return {
-      address,
-      run: async (script) => {
-        const { code, output } = await agent.exec(script, { timeoutMs: PATIENCE_MS });
+      run: async (script, timeoutMs = PATIENCE_MS) => {
+        const { code, output } = await agent.exec(script, { timeoutMs });
         if (code !== 0) throw new Error(`${name}: '${script}' ended with ${code}: ${output}`);
         return output;
       },
@@ -209,14 +241,15 @@ export class Lab {
     return program;
   }
 
-  private async weft(...words: string[]): Promise<unknown> {
+  /** What a command of weft prints as JSON. */
+  async weft(...words: string[]): Promise<unknown> {
     const args = [WEFT, ...words, '--socket', this.socket, '--json'];
     return JSON.parse((await promisify(execFile)(process.execPath, args)).stdout);
   }
 
   private removeAll(): void {
     for (const program of this.programs) program.kill();
-    removeNamespace(this.namespace);
+    for (const namespace of [...this.hosts.values(), this.namespace]) removeNamespace(namespace);
     rmSync(this.directory, { recursive: true, force: true });
   }
 }

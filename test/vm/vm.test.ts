@@ -9,14 +9,24 @@ import { type Attachment, buildGuestImage, type Guest, kitIsThere, Lab, until } 
 const DOWNLOAD_MB = 4;
 const STREAM_BYTES = 8_000_000;
 
+/** A guest with an address of its own. */
+interface Addressed extends Guest {
+  readonly address: string;
+}
+
+async function bootAt(inside: Lab, name: string, attachment: Attachment, number: number): Promise<Addressed> {
+  const address = `192.0.2.${number}`;
+  return { ...(await inside.boot(name, attachment, { number, net: `${address}/24` })), address };
+}
+
 let lab: Lab | undefined;
 
-async function ping(from: Guest, to: Guest): Promise<void> {
+async function ping(from: Addressed, to: Addressed): Promise<void> {
   expect(await from.run(`ping -c 3 -W 5 ${to.address}`)).toContain('3 packets received');
 }
 
 /** What arrives is what was sent: checksums left to an offload would not show a switch that mixes octets up. */
-async function download(from: Guest, to: Guest): Promise<void> {
+async function download(from: Addressed, to: Addressed): Promise<void> {
   await from.run(`dd if=/dev/urandom of=/tmp/sample bs=1M count=${DOWNLOAD_MB} 2>/dev/null`);
   const sent = await from.run('md5sum < /tmp/sample');
   await from.run('nc -l -p 8000 < /tmp/sample > /dev/null 2>&1 & sleep 0.5');
@@ -26,7 +36,7 @@ async function download(from: Guest, to: Guest): Promise<void> {
   expect(await to.run(`rm -f /tmp/open; mkfifo /tmp/open; ${receive}`)).toBe(sent);
 }
 
-async function streamTcp(from: Guest, to: Guest): Promise<void> {
+async function streamTcp(from: Addressed, to: Addressed): Promise<void> {
   await to.run('iperf3 -s -1 -D; sleep 0.5');
   const report = await from.run(`iperf3 -c ${to.address} --connect-timeout 5000 -n ${STREAM_BYTES} -J`);
   expect(JSON.parse(report).end.sum_received.bytes).toBeGreaterThan(STREAM_BYTES * 0.9);
@@ -59,7 +69,7 @@ async function expectWorkingPair(inside: Lab, first: Attachment, second: Attachm
   await inside.startDaemon({ vm1: first.port, vm2: second.port });
   expect(await inside.ports()).toMatchObject(absent);
 
-  const [vm1, vm2] = await Promise.all([inside.boot('vm1', first, 1), inside.boot('vm2', second, 2)]);
+  const [vm1, vm2] = await Promise.all([bootAt(inside, 'vm1', first, 1), bootAt(inside, 'vm2', second, 2)]);
   await until('both ports are up', async () => (await inside.ports()).every(({ state }) => state === 'up'));
   for (const [from, to] of [
     [vm1, vm2],
