@@ -99,10 +99,12 @@ export const routerSchema = z.strictObject({
       pool: ranges(1, 65_535).default('1024-65535').describe('Ports for SNAT.'),
       mapping: oneOf('endpoint-independent', 'endpoint-dependent')
         .default('endpoint-independent')
-        .describe('RFC 4787 mapping.'),
+        .describe('Whether a port inside has one outside for all it sends to, or one for each (RFC 4787).'),
       filtering: oneOf('endpoint-dependent', 'endpoint-independent', 'address-dependent')
         .default('endpoint-dependent')
-        .describe('RFC 4787 filtering.'),
+        .describe(
+          'Who may send to a mapped port (RFC 4787): whom was sent to, any port of such an address, or anybody.',
+        ),
       perVm: whole(1, 1_048_576).default(4096).describe('Mappings one VM may hold.'),
     })
     .optional()

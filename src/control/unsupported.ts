@@ -14,8 +14,6 @@ interface Unsupported {
   readonly at: string;
   /** Completes "this version does not ... yet". */
   readonly what: string;
-  /** Values that ask for nothing; null, {} and what is the default anyway always are. */
-  readonly inert?: (value: JsonValue) => boolean;
 }
 
 export const unsupported: readonly Unsupported[] = [
@@ -23,18 +21,13 @@ export const unsupported: readonly Unsupported[] = [
   { at: 'settings.metadata', what: 'serve metadata' },
   { at: 'settings.dns', what: 'serve DNS' },
   { at: 'ports.*.rate', what: 'enforce rates' },
-  {
-    at: 'routers.*.external.filtering',
-    what: 'filter by address alone',
-    inert: (value) => value !== 'address-dependent',
-  },
 ];
 
 /** A fault for each use, in a document that was not validated. */
 export function unsupportedFaults(document: JsonValue): ConfigFault[] {
-  return unsupported.flatMap(({ at, what, inert }) =>
+  return unsupported.flatMap(({ at, what }) =>
     find(document, at)
-      .filter(({ path, value }) => !asksForNothing(path, value) && !inert?.(value))
+      .filter(({ path, value }) => !asksForNothing(path, value))
       .map(({ path }) => ({
         path,
         code: 'unsupported' as const,

@@ -22,7 +22,7 @@ import {
   GROUPS_PER_PORT,
   IS_TRANSLATED_REPLY,
   KEY_ZONE,
-  KIND_MAPPED,
+  KIND_BESIDE,
   KIND_MAPPED_INSIDE,
   sourcePortOf,
   T_MAPPING,
@@ -224,7 +224,7 @@ export class ConnectionControl extends ConnectionTable {
       if (port !== undefined && !this.runsBy(entry, port)) continue;
       if (network !== undefined && words[KEY_ZONE] >>> 16 !== network) continue;
       const state = words[CONNECTION_KEY_WORDS + V_STATE];
-      if ((words[KEY_ZONE] & KIND_MAPPED) !== 0 || (state & IS_TRANSLATED_REPLY) !== 0) continue;
+      if ((words[KEY_ZONE] & KIND_BESIDE) !== 0 || (state & IS_TRANSLATED_REPLY) !== 0) continue;
       const timeoutSeconds = timeouts[classOf(state)] - (nowSeconds - table.lastSeen(entry));
       if (timeoutSeconds < 0) continue;
       listed++;

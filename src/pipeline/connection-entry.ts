@@ -35,7 +35,10 @@ export const KIND_LOWER_ASKS = 1 << 4;
  */
 export const KIND_MAPPED_INSIDE = 1 << 6;
 export const KIND_MAPPED_OUTSIDE = 1 << 7;
-export const KIND_MAPPED = KIND_MAPPED_INSIDE | KIND_MAPPED_OUTSIDE;
+/** Of NAT, too: somebody behind the outside endpoint (lower address and port) has sent to the higher address (nat-contacts.ts). */
+export const KIND_CONTACT = 1 << 5;
+/** What NAT keeps beside connections, and is none. */
+export const KIND_BESIDE = KIND_MAPPED_INSIDE | KIND_MAPPED_OUTSIDE | KIND_CONTACT;
 
 /** Value words. */
 export const CONNECTION_VALUE_WORDS = 11;
@@ -58,9 +61,13 @@ export const V_WINDOWS = 9;
 /** NAT: the number of the other entry. 0: none. */
 export const V_LINK = 10;
 
-/** Value words of the second entry of a translated connection: the inside mapping it keeps alive; 0: none. */
+/** Value words of the second entry of a translated connection: the inside mapping and the contact it keeps alive; 0: none. */
 export const T_MAPPING = 1;
-/** Value words of a mapping: the address and port it leads to; of the outside one, whose port map and protocol; how many connections use it. */
+export const T_CONTACT = 2;
+/**
+ * Value words of a mapping: the address and port it leads to; of the outside one, whose port map and protocol; how many
+ * connections use it. A contact has the last of them only.
+ */
 export const M_OUTSIDE = 1;
 export const M_REFERENCES = 2;
 export const M_ADDRESS = 3;

@@ -23,7 +23,8 @@
  *
  * NAT (nat-commit.ts) adds a second entry with IS_TRANSLATED_REPLY, keyed by the reply as it arrives, whose V_LINK is the
  * number of the connection's own entry, whose V_LINK is the second's. The translation is the difference between the two keys.
- * Mappings (KIND_MAPPED_...) are two entries more, shared by the connections of an inside endpoint. All lie in groups of the
+ * Mappings (KIND_MAPPED_...) are two entries more, shared by the connections of an inside endpoint, and a contact
+ * (nat-contacts.ts) is one, shared by those of them to one address. All lie in groups of the
  * charged port, count against its share, and are removed with the last connection under one hold of the lock.
  *
  * What an attacker on one port can do to others: nothing. He can use up his port's share, from which his own half-open and
@@ -49,10 +50,11 @@ import {
   IS_TRANSLATED_REPLY,
   KEY_PORTS,
   KEY_ZONE,
-  KIND_MAPPED,
+  KIND_BESIDE,
   M_OUTSIDE,
   M_REFERENCES,
   portsWord,
+  T_CONTACT,
   T_MAPPING,
   V_EPOCH,
   V_LINK,
@@ -287,15 +289,22 @@ export class ConnectionTable {
     if (second !== 0) this.dropSecond(second);
   }
 
-  /** The second entry of a translated connection, and its mapping with the last connection that uses it. */
+  /** The second entry of a translated connection, and its mapping and its contact with the last connection that uses them. */
   private dropSecond(second: number): void {
     const { table } = this;
     const mapping = table.valueWord(second, T_MAPPING);
+    const contact = table.valueWord(second, T_CONTACT);
     table.remove(second);
-    if (mapping === 0) return;
-    const references = table.valueWord(mapping, M_REFERENCES) - 1;
-    if (references > 0) table.setValueWord(mapping, M_REFERENCES, references);
-    else this.dropMapping(mapping);
+    if (mapping !== 0 && this.isLastUser(mapping)) this.dropMapping(mapping);
+    if (contact !== 0 && this.isLastUser(contact)) table.remove(contact);
+  }
+
+  /** One connection less uses the mapping or contact. True: it was the last. */
+  private isLastUser(entry: number): boolean {
+    const { table } = this;
+    const references = table.valueWord(entry, M_REFERENCES) - 1;
+    if (references > 0) table.setValueWord(entry, M_REFERENCES, references);
+    return references <= 0;
   }
 
   /** A mapping of an inside endpoint, the one of its outside endpoint, and that one's port. */
@@ -310,7 +319,7 @@ export class ConnectionTable {
   /** Whether the entry is a connection, not what NAT keeps beside one. */
   isConnection(entry: number): boolean {
     const { table } = this;
-    if ((table.keyWord(entry, KEY_ZONE) & KIND_MAPPED) !== 0) return false;
+    if ((table.keyWord(entry, KEY_ZONE) & KIND_BESIDE) !== 0) return false;
     return (table.valueWord(entry, V_STATE) & IS_TRANSLATED_REPLY) === 0;
   }
 

@@ -3,25 +3,23 @@
  * made, with the outside endpoint of its source if it leaves for the outside (nat-source.ts), and the packet is rewritten. @hot
  *
  * A new connection is made under one hold of the connections' lock: its own entry (the packet as it came), the second (the
- * reply as it will come), and the mappings of its inside endpoint, unless that has them.
+ * reply as it will come), and the mappings of its inside endpoint and its contact (nat-contacts.ts), unless they are there.
  *
  * What an attacker can do: use up his port's share of the connections; then his own are refused.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
 import {
-  CLASS_MASK,
-  CLASS_SHIFT,
   CONNECTION_VALUE_WORDS,
   GROUP_ATTACHED,
   GROUP_MAPPINGS,
   GROUPS_PER_PORT,
   IS_TRANSLATED_REPLY,
-  KEY_ZONE,
-  KIND_MAPPED_INSIDE,
   LOWER_IS_ORIGINAL,
   M_REFERENCES,
   portsWord,
+  T_CONTACT,
   T_MAPPING,
   V_LINK,
   V_PORTS,
@@ -31,8 +29,18 @@ import { FROM_LOWER, keyOfPacket } from './connection-key.js';
 import { C_CREATED, C_REFUSED_BUSY, COMMIT_PORT_LIMIT } from './connection-table.js';
 import { begin, classOf } from './connection-tracking.js';
 import type { Machine } from './machine.js';
+import { contactOf } from './nat-contacts.js';
 import { rewriteError } from './nat-errors.js';
-import { natPlan, ownEntryOf, PLAN_ERROR, PLAN_FOREIGN, PLAN_KNOWN, PLAN_NEW, planKnown } from './nat-plan.js';
+import {
+  natPlan,
+  ownEntryOf,
+  PLAN_ERROR,
+  PLAN_FOREIGN,
+  PLAN_KNOWN,
+  PLAN_NEW,
+  planKnown,
+  planMapped,
+} from './nat-plan.js';
 import { isReplyFree, makeReplyKey, newKey, replyKey } from './nat-reply.js';
 import { rewritePacket } from './nat-rewrite.js';
 import {
@@ -44,9 +52,8 @@ import {
   SOURCE_STAYS,
   sourceFate,
 } from './nat-source.js';
-
-/** Entries that one connection may need. */
-const ENTRIES_MAX = 4;
+import { NAT_FILTERS_ADDRESSES } from './nat-tables.js';
+import { ADDRESS_WORDS } from './routing-tables.js';
 
 const value = new Int32Array(CONNECTION_VALUE_WORDS);
 const secondValue = new Int32Array(CONNECTION_VALUE_WORDS);
@@ -141,65 +148,112 @@ function commitLocked(machine: Machine, slot: number, from: number, fate: number
   const hash = table.hashKey(newKey, 0);
   const there = table.find(hash, newKey, 0);
   if (there !== -1) {
-    if (!natPlan.replaces) {
-      const refusal = planKnown(machine, slot, there, side, from);
-      return refusal === 0 && natPlan.kind !== PLAN_KNOWN ? dropReasonNumber.conntrack_invalid : refusal;
-    }
-    connections.drop(ownEntryOf(there, table.found));
+    const own = ownEntryOf(there, table.found);
+    const refusal = planKnown(machine, slot, there, side, from);
+    if (refusal !== 0 || natPlan.kind === PLAN_KNOWN) return refusal;
+    // What was there is over, or its ports are used anew.
+    connections.drop(own);
   }
   if (!begin(value, pool, slot, side, snapshot.connectionMidstream)) return dropReasonNumber.conntrack_invalid;
-  const charged = pool.ingressPort[slot];
-  const full = connections.makeRoom(charged, natPlan.zone, snapshot, nowSeconds, ENTRIES_MAX);
+  const full = connections.makeRoom(pool.ingressPort[slot], natPlan.zone, snapshot, nowSeconds, entriesMax(machine));
   if (full !== 0)
     return full === COMMIT_PORT_LIMIT ? dropReasonNumber.conntrack_port_limit : dropReasonNumber.conntrack_full;
+  if (!isStillMapped(machine, slot, from)) return dropReasonNumber.nat_filtered;
   const mapping = fate === SOURCE_HIDES ? hideSource(machine, slot) : 0;
   if (mapping < 0) return -mapping;
-  return insertBoth(machine, slot, hash, mapping);
+  const contact = contactFor(machine, slot, from, mapping);
+  if (contact < 0) return giveBack(machine, mapping, 0, dropReasonNumber.conntrack_full);
+  // What is hidden for one remote end only counts as a mapping.
+  const group = fate === SOURCE_HIDES && mapping === 0 ? GROUP_MAPPINGS : GROUP_ATTACHED;
+  const refusal = insertBoth(machine, slot, hash, mapping !== 0 ? mapping : natPlan.mapping, contact, group);
+  return refusal === 0 ? 0 : giveBack(machine, mapping, contact, refusal);
 }
 
-/** Inserts the connection; `mapping`: what it uses, 0: none. Returns 0 or a drop reason's number. */
-function insertBoth(machine: Machine, slot: number, hash: number, mapping: number): number {
+/** Most entries that one connection of the router takes: two, a pair of mappings, a contact. */
+function entriesMax({ snapshot }: Machine): number {
+  return (snapshot.nat.routerFlags[natPlan.router] & NAT_FILTERS_ADDRESSES) === 0 ? 4 : 5;
+}
+
+const toBefore = new Int32Array(ADDRESS_WORDS);
+
+/**
+ * Whether the mapping by which the packet gets in, which was looked up without the lock, still leads to where the packet is
+ * being sent. Also when none does that.
+ */
+function isStillMapped(machine: Machine, slot: number, from: number): boolean {
+  if (natPlan.mapping === 0) return true;
+  const port = natPlan.newPorts & 0xffff;
+  toBefore.set(natPlan.to);
+  natPlan.mapping = 0;
+  if (planMapped(machine, machine.pool.protocol[slot], from) !== 0 || natPlan.mapping === 0) return false;
+  for (let word = 0; word < ADDRESS_WORDS; word++) if (natPlan.to[word] !== toBefore[word]) return false;
+  return (natPlan.newPorts & 0xffff) === port;
+}
+
+/** The contact that the connection holds, of a router that filters by addresses; 0: none, -1: there is no room for it. */
+function contactFor({ pool, snapshot, connections, nowSeconds }: Machine, slot: number, from: number, mapping: number) {
+  if ((snapshot.nat.routerFlags[natPlan.router] & NAT_FILTERS_ADDRESSES) === 0) return 0;
+  const { zone, ports, newPorts, movesDestination } = natPlan;
+  const protocol = pool.protocol[slot];
+  const charged = pool.ingressPort[slot];
+  if (snapshot.routing.interfaceExternal[from] !== 0) {
+    if (natPlan.mapping === 0) return 0;
+    const { destination, source } = natPlan;
+    return contactOf(connections, zone, protocol, destination, ports & 0xffff, source, charged, nowSeconds);
+  }
+  // A hairpin stays inside.
+  if (mapping === 0 || movesDestination || protocol === PROTOCOL_ICMP) return 0;
+  return contactOf(connections, zone, protocol, natPlan.from, newPorts >>> 16, natPlan.to, charged, nowSeconds);
+}
+
+/** Inserts the connection, which uses this mapping and contact (0: none). Returns 0 or a drop reason's number. */
+function insertBoth(
+  machine: Machine,
+  slot: number,
+  hash: number,
+  mapping: number,
+  contact: number,
+  group: number,
+): number {
   const { pool, connections, nowSeconds } = machine;
   const { table } = connections;
-  const uses = mapping !== 0 ? mapping : natPlan.mapping;
   const replySide = makeReplyKey();
-  if (!isReplyFree(machine)) return giveBack(machine, mapping, dropReasonNumber.nat_filtered);
-  const group = pool.ingressPort[slot] * GROUPS_PER_PORT;
+  if (!isReplyFree(machine)) return dropReasonNumber.nat_filtered;
+  // What gave way may have been the last that used it.
+  if (mapping !== 0 && !table.isLive(mapping)) return dropReasonNumber.conntrack_invalid;
+  const groups = pool.ingressPort[slot] * GROUPS_PER_PORT;
   secondValue.fill(0);
   secondValue[V_STATE] = IS_TRANSLATED_REPLY | ((replySide & FROM_LOWER) !== 0 ? LOWER_IS_ORIGINAL : 0);
-  // An inside mapping may have gone with its last connection since it was looked up without the lock.
-  secondValue[T_MAPPING] = uses !== 0 && table.isLive(uses) && isInsideMapping(machine, uses) ? uses : 0;
-  const secondHash = table.hashKey(replyKey, 0);
-  const isDependent = mapping === 0 && natPlan.newPorts >>> 16 !== natPlan.ports >>> 16;
-  const second = table.insert(
-    secondHash,
-    replyKey,
-    secondValue,
-    group + (isDependent ? GROUP_MAPPINGS : GROUP_ATTACHED),
-    nowSeconds,
-  );
-  if (second === -1) return giveBack(machine, mapping, dropReasonNumber.conntrack_full);
+  secondValue[T_MAPPING] = mapping;
+  secondValue[T_CONTACT] = contact;
+  const second = table.insert(table.hashKey(replyKey, 0), replyKey, secondValue, groups + group, nowSeconds);
+  if (second === -1) return dropReasonNumber.conntrack_full;
   value[V_LINK] = second;
   value[V_PORTS] = portsWord(pool.ingressPort[slot], -1);
-  const own = table.insert(hash, newKey, value, group + ((value[V_STATE] & CLASS_MASK) >> CLASS_SHIFT), nowSeconds);
+  const own = table.insert(hash, newKey, value, groups + classOf(value[V_STATE]), nowSeconds);
   if (own === -1) {
     table.remove(second);
-    return giveBack(machine, mapping, dropReasonNumber.conntrack_full);
+    return dropReasonNumber.conntrack_full;
   }
-  const references = secondValue[T_MAPPING];
-  if (references !== 0) table.setValueWord(references, M_REFERENCES, table.valueWord(references, M_REFERENCES) + 1);
+  addUser(machine, mapping);
+  addUser(machine, contact);
   table.setValueWord(second, V_LINK, own);
   connections.networkCounts[natPlan.zone]++;
   connections.count(C_CREATED);
   return 0;
 }
 
-function isInsideMapping({ connections }: Machine, entry: number): boolean {
-  return (connections.table.keyWord(entry, KEY_ZONE) & KIND_MAPPED_INSIDE) !== 0;
+/** One connection more uses the mapping or contact; 0: there is none. */
+function addUser({ connections }: Machine, entry: number): void {
+  const { table } = connections;
+  if (entry !== 0) table.setValueWord(entry, M_REFERENCES, table.valueWord(entry, M_REFERENCES) + 1);
 }
 
-/** A mapping that was made for a connection that is not made goes again. */
-function giveBack({ connections }: Machine, mapping: number, reason: number): number {
-  if (mapping !== 0 && connections.table.valueWord(mapping, M_REFERENCES) === 0) connections.dropMapping(mapping);
+/** What was made for a connection that is not made goes again. */
+function giveBack({ connections }: Machine, mapping: number, contact: number, reason: number): number {
+  const { table } = connections;
+  if (mapping !== 0 && table.isLive(mapping) && table.valueWord(mapping, M_REFERENCES) === 0)
+    connections.dropMapping(mapping);
+  if (contact !== 0 && table.isLive(contact) && table.valueWord(contact, M_REFERENCES) === 0) table.remove(contact);
   return reason;
 }

@@ -35,6 +35,7 @@ import {
 import { hasPorts, KEY_ERROR, keyOfPacket } from './connection-key.js';
 import { classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
 import type { Machine } from './machine.js';
+import { isContact } from './nat-contacts.js';
 import {
   A_KIND,
   A_PEER,
@@ -46,6 +47,7 @@ import {
   findNatAddress,
   IS_FLOATING,
   IS_OWN,
+  NAT_FILTERS_ADDRESSES,
   NAT_FILTERS_NOT,
   NAT_ON,
   NAT_SNAT,
@@ -87,8 +89,6 @@ export const natPlan = {
   value: new Int32Array(CONNECTION_VALUE_WORDS),
   classBefore: 0,
   isReply: false,
-  /** Of PLAN_NEW: a connection with the same key is over and gives way. */
-  replaces: false,
   /** Inside mapping by which the packet got in from outside; 0: none. */
   mapping: 0,
 };
@@ -112,8 +112,6 @@ export function planConnection(machine: Machine, slot: number, from: number): nu
   const zone = nat.routerZone[router];
   natPlan.router = router;
   natPlan.zone = zone;
-  natPlan.replaces = false;
-  natPlan.mapping = 0;
   readTuple(machine, slot);
   const side = keyOfPacket(natKey, 0, pool, slot, zone);
   if (side === KEY_ERROR) return IS_ERROR;
@@ -198,7 +196,6 @@ export function planKnown(machine: Machine, slot: number, entry: number, side: n
     return dropReasonNumber.conntrack_invalid;
   if (isReply)
     for (let word = 0; word < CONNECTION_VALUE_WORDS; word++) value[word] = otherWords[CONNECTION_KEY_WORDS + word];
-  natPlan.replaces = true;
   if (connections.isOver(own, value[V_STATE], snapshot.connectionTimeouts, nowSeconds))
     return planNew(machine, slot, from);
   if (isReplyOf(state, side)) return dropReasonNumber.nat_filtered;
@@ -207,7 +204,6 @@ export function planKnown(machine: Machine, slot: number, entry: number, side: n
   if (verdict === TRACK_INVALID) return dropReasonNumber.conntrack_invalid;
   if (verdict === TRACK_REUSE) return planNew(machine, slot, from);
   natPlan.kind = PLAN_KNOWN;
-  natPlan.replaces = false;
   natPlan.entry = own;
   natPlan.stamp = stamp;
   natPlan.isReply = isReply;
@@ -235,6 +231,7 @@ function planNew(machine: Machine, slot: number, from: number): number {
   const { pool, snapshot } = machine;
   const { nat } = snapshot;
   natPlan.kind = PLAN_NEW;
+  natPlan.mapping = 0;
   const row = findNatAddress(nat.addresses, natPlan.router, natPlan.destination);
   if (row < 0) return 0;
   const kind = nat.addresses[row + A_KIND];
@@ -263,8 +260,11 @@ function setPeer(peers: Int32Array, place: number): void {
 
 const outsideKey = new Int32Array(CONNECTION_KEY_WORDS);
 
-/** To an outside address of the router's own: for who has mapped the port, as far as filtering lets it in. */
-function planMapped(machine: Machine, protocol: number, from: number): number {
+/**
+ * To an outside address of the router's own: for who has mapped the port, as far as filtering lets it in. Asked again under the
+ * lock.
+ */
+export function planMapped(machine: Machine, protocol: number, from: number): number {
   const { snapshot, connections } = machine;
   const flags = snapshot.nat.routerFlags[natPlan.router];
   const isOutside = snapshot.routing.interfaceExternal[from] !== 0;
@@ -275,14 +275,22 @@ function planMapped(machine: Machine, protocol: number, from: number): number {
   // RFC 5382 REQ-4: who opens a connection from both sides must not be told that there is none.
   if (mapping === -1)
     return isOutside && protocol === PROTOCOL_TCP && (flags & NAT_SNAT) !== 0 ? dropReasonNumber.nat_filtered : 0;
-  // Both ends of a hairpin are inside: nobody is kept out.
-  if (isOutside && (flags & NAT_FILTERS_NOT) === 0) return dropReasonNumber.nat_filtered;
   const { found } = table;
   for (let word = 0; word < ADDRESS_WORDS; word++) natPlan.to[word] = found[M_ADDRESS + word];
   natPlan.newPorts = (natPlan.ports & ~0xffff) | found[M_PORT];
   natPlan.mapping = found[V_LINK];
+  // Both ends of a hairpin are inside: nobody is kept out.
+  if (isOutside && (flags & NAT_FILTERS_NOT) === 0 && !isAnswering(machine, protocol, flags))
+    return dropReasonNumber.nat_filtered;
   moveDestination();
   return 0;
+}
+
+/** Whether filtering goes by addresses, and the mapped endpoint has sent to the packet's sender. */
+function isAnswering({ connections }: Machine, protocol: number, flags: number): boolean {
+  if ((flags & NAT_FILTERS_ADDRESSES) === 0) return false;
+  const { zone, destination, ports, source } = natPlan;
+  return isContact(connections, zone, protocol, destination, ports & 0xffff, source);
 }
 
 /** The key of a mapping of an inside or outside endpoint (KIND_MAPPED_...) in the plan's zone. */

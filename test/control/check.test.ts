@@ -298,7 +298,6 @@ describe('what this version does not do yet', () => {
     'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
     'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
     'ports.p.rate': 'rate: { in: 10mbit }',
-    'routers.r.external.filtering': `networks: { n: { type: local }, o: { type: local } }\nrouters: { r: { interfaces: { n: 192.0.2.1/24 }, external: { network: o, addresses: [198.51.100.1/24], filtering: address-dependent } } }`,
   };
 
   test.each(Object.entries(uses))('%s is refused as such', (path, use) => {

@@ -1,0 +1,112 @@
+/** What a router lets in to a mapped port (RFC 4787 section 5), and what it remembers for that. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
+import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
+
+const SERVER = '198.51.100.200';
+const STRANGER = '198.51.100.222';
+const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
+
+type Proto = 'tcp' | 'udp';
+const out = (proto: Proto, more: Partial<Flow> = {}): Flow => ({
+  proto,
+  src: ADDRESSES.a,
+  dst: SERVER,
+  sport: 4000,
+  dport: 80,
+  ...more,
+});
+/** To the port that `out` was mapped to, which is its own. */
+const inward = (proto: Proto, more: Partial<Flow> = {}): Flow => ({
+  proto,
+  src: SERVER,
+  dst: OUTSIDE,
+  sport: 9,
+  dport: 4000,
+  ...more,
+});
+
+describe('address-dependent filtering', () => {
+  let tested: NatSwitch;
+  beforeEach(() => {
+    tested = new NatSwitch({ external: { filtering: 'address-dependent' } });
+  });
+
+  test.each(['tcp', 'udp'] as const)('lets any port of an address in that %s was sent to', (proto) => {
+    tested.say('a', out(proto));
+    const [heard, ...others] = tested.say('o', inward(proto));
+    expect(others).toEqual([]);
+    expect(heard).toMatchObject({ port: 'a', src: SERVER, dst: ADDRESSES.a, sport: 9, dport: 4000 });
+    const answer = { proto, src: ADDRESSES.a, dst: SERVER, sport: 4000, dport: 9, flags: 0x12, ack: 14 };
+    expect(tested.say('a', answer)).toMatchObject([{ port: 'o', src: OUTSIDE, sport: 4000, dport: 9 }]);
+  });
+
+  test.each(['tcp', 'udp'] as const)('keeps everybody else out, by %s', (proto) => {
+    tested.say('a', out(proto));
+    expect(tested.say('o', inward(proto, { src: STRANGER }))).toEqual([]);
+    expect(tested.dropped('o', 'nat_filtered')).toBe(1);
+  });
+
+  test('goes by the port that has sent, not by the machine', () => {
+    tested.say('a', out('udp'));
+    tested.say('a', out('udp', { sport: 5000, dst: STRANGER }));
+    expect(tested.say('o', inward('udp', { dport: 5000 }))).toEqual([]);
+    expect(tested.say('o', inward('udp', { src: STRANGER, dport: 4000 }))).toEqual([]);
+    expect(tested.dropped('o', 'nat_filtered')).toBe(2);
+  });
+
+  test('goes by the protocol', () => {
+    tested.say('a', out('udp'));
+    expect(tested.say('o', inward('tcp'))).toEqual([]);
+    expect(tested.dropped('o', 'nat_filtered')).toBe(1);
+  });
+
+  test('does not ask whether who was sent to is inside, too', () => {
+    tested.say('a', out('udp'));
+    const hairpin = { proto: 'udp', src: ADDRESSES.b, dst: OUTSIDE, sport: 70, dport: 4000 } as const;
+    expect(tested.say('b', hairpin)).toMatchObject([{ port: 'a', src: OUTSIDE, dst: ADDRESSES.a }]);
+  });
+
+  test('forgets the address with the last connection to or from it', () => {
+    const { connections } = tested;
+    tested.say('a', out('udp'));
+    tested.say('a', out('udp', { dport: 81 }));
+    tested.say('o', inward('udp'));
+    // Three connections of two entries each, a pair of mappings, one contact.
+    expect(connections.used).toBe(9);
+    expect(connections.flush({ port: tested.index('o') })).toBe(1);
+    expect(tested.say('o', inward('udp', { sport: 10 }))).toHaveLength(1);
+    connections.flush();
+    expect(connections.used).toBe(0);
+    expect(tested.say('o', inward('udp', { sport: 11 }))).not.toMatchObject([{ port: 'a' }]);
+  });
+
+  test('keeps no more addresses than connections, within the share of the port', () => {
+    const settings = { conntrack: { capacity: 4096, perPort: '1%' } };
+    tested = new NatSwitch({ external: { filtering: 'address-dependent' } }, { settings });
+    const { connections } = tested;
+    for (let host = 1; host < 255; host++) tested.say('a', out('udp', { dst: `198.51.100.${host}` }));
+    expect(connections.usedBy(tested.index('a'))).toBeLessThanOrEqual(40);
+    const rows = [...connections.list(0, NEVER)];
+    // Of each two entries and a contact, and a pair of mappings for all.
+    expect(connections.used).toBe(rows.length * 3 + 2);
+  });
+
+  test('survives a repair', () => {
+    tested.say('a', out('udp'));
+    tested.say('o', inward('udp'));
+    const { used } = tested.connections;
+    tested.connections.recover();
+    expect(tested.connections.used).toBe(used);
+    expect(tested.say('o', inward('udp', { sport: 10 }))).toHaveLength(1);
+    expect(tested.say('o', inward('udp', { src: STRANGER }))).toEqual([]);
+    tested.connections.flush();
+    expect(tested.connections.used).toBe(0);
+  });
+});
+
+test.each(['endpoint-dependent', 'endpoint-independent'])('%s filtering remembers no addresses', (filtering) => {
+  const tested = new NatSwitch({ external: { filtering } });
+  tested.say('a', out('udp'));
+  expect(tested.connections.used).toBe(4);
+});
