@@ -16,30 +16,11 @@ import { sctpStateNames } from '../pipeline/sctp-tracking.js';
 import type { Names } from '../pipeline/stage.js';
 import { tcpStateNames } from '../pipeline/tcp-tracking.js';
 import { ipWordsText } from '../wire/address.js';
-import {
-  PROTOCOL_GRE,
-  PROTOCOL_ICMP,
-  PROTOCOL_ICMPV6,
-  PROTOCOL_SCTP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
-} from '../wire/ip-protocol.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import { swap32 } from '../wire/octets.js';
 import { endpointsOf } from './nat-connections.js';
+import { protocolName, protocolsWithPorts } from './protocol-names.js';
 import type { ConntrackEnd, ConntrackRow, ConntrackStats } from './shapes.js';
-
-const PROTOCOL_DCCP = 33;
-const PROTOCOL_UDPLITE = 136;
-const protocolNames: Readonly<Record<number, string>> = {
-  [PROTOCOL_ICMP]: 'icmp',
-  [PROTOCOL_TCP]: 'tcp',
-  [PROTOCOL_UDP]: 'udp',
-  [PROTOCOL_DCCP]: 'dccp',
-  [PROTOCOL_GRE]: 'gre',
-  [PROTOCOL_ICMPV6]: 'icmpv6',
-  [PROTOCOL_SCTP]: 'sctp',
-  [PROTOCOL_UDPLITE]: 'udplite',
-};
 
 export function conntrackRow(row: ConnectionRow, names: Names): ConntrackRow {
   const { key, value, port, timeoutSeconds } = row;
@@ -53,7 +34,9 @@ export function conntrackRow(row: ConnectionRow, names: Names): ConntrackRow {
   const [srcPort, dstPort] = isLower ? [lowPort, highPort] : [highPort, lowPort];
   const end = (from: string, to: string, fromPort: number, toPort: number): ConntrackEnd => {
     if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) return { src: from, dst: to, icmpId: fromPort };
-    return hasPorts(protocol) ? { src: from, dst: to, srcPort: fromPort, dstPort: toPort } : { src: from, dst: to };
+    return protocolsWithPorts.has(protocol)
+      ? { src: from, dst: to, srcPort: fromPort, dstPort: toPort }
+      : { src: from, dst: to };
   };
   // Of a translated connection: as it arrives from where the packets went.
   const reply = translatedReply(row);
@@ -68,10 +51,6 @@ export function conntrackRow(row: ConnectionRow, names: Names): ConntrackRow {
   };
 }
 
-export function protocolName(protocol: number): string {
-  return protocolNames[protocol] ?? String(protocol);
-}
-
 type EndFields = [src: string, dst: string, srcPort: number, dstPort: number];
 
 function translatedReply({ translated, translatedState }: ConnectionRow): EndFields | undefined {
@@ -83,10 +62,6 @@ function translatedReply({ translated, translatedState }: ConnectionRow): EndFie
 /** ipWordsText takes words as they lie in memory. */
 function addressText(key: Int32Array, at: number): string {
   return ipWordsText(key.subarray(at, at + 4).map(swap32));
-}
-
-function hasPorts(protocol: number): boolean {
-  return [PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_SCTP, PROTOCOL_DCCP, PROTOCOL_UDPLITE].includes(protocol);
 }
 
 function stateName(protocol: number, state: number): string {

@@ -1,6 +1,7 @@
 /** Security groups as the control socket shows them: rules, what these did, ports and members. Pure but for the clock. */
 import { monotonicMs } from '../dataplane/clock.js';
 import { ipText, parsePrefix, prefixText } from '../wire/address.js';
+import { protocolName } from './protocol-names.js';
 import type { ResolvedConfig, ResolvedGroupRule, ResolvedPort } from './resolved.js';
 import type { RuleNumbers } from './rule-numbers.js';
 import type { GroupDetail, GroupRow } from './shapes.js';
@@ -51,7 +52,7 @@ function ruleText({ family, protocol, ports, icmpType, icmpCode, remote, remoteG
     first === last ? `${first}` : `${first}-${last}`;
   const words = [
     family,
-    protocol === undefined ? undefined : `proto ${protocol}`,
+    protocol === undefined ? undefined : `proto ${protocolName(protocol)}`,
     ports.length === 0 ? undefined : `port ${ports.map(range).join(',')}`,
     icmpType === undefined ? undefined : `icmpType ${icmpType}`,
     icmpCode === undefined ? undefined : `icmpCode ${icmpCode}`,

@@ -4,9 +4,9 @@ import type { ConnectionRow } from '../pipeline/connection-control.js';
 import { KEY_LOWER, KEY_PORTS, KEY_ZONE, M_ADDRESS, M_PORT, V_STATE } from '../pipeline/connection-entry.js';
 import { ipText, ipWordsText } from '../wire/address.js';
 import { swap32 } from '../wire/octets.js';
-import { protocolName } from './connection-rows.js';
 import { hidingAddresses } from './indices.js';
 import { type Endpoint, endpointsOf } from './nat-connections.js';
+import { protocolName } from './protocol-names.js';
 import type { ResolvedForward, ResolvedRouter } from './resolved.js';
 import type { NatRow } from './shapes.js';
 

@@ -57,6 +57,14 @@ export const protocolNumbers: ReadonlyMap<string, number> = new Map([
   ['udplite', 136],
 ]);
 
+/** By number: of two names, the one that is listed first. */
+const namesByNumber = new Map([...protocolNumbers].reverse().map(([name, number]) => [number, name]));
+
+/** The protocol's name, if it has one, else its number. */
+export function protocolName(protocol: number): string {
+  return namesByNumber.get(protocol) ?? String(protocol);
+}
+
 /** Protocols whose headers begin with two ports. */
 export const protocolsWithPorts: ReadonlySet<number> = new Set([PROTOCOL_TCP, PROTOCOL_UDP, 33, PROTOCOL_SCTP, 136]);
 

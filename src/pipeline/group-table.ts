@@ -79,6 +79,14 @@ export function counterOf(policy: GroupPolicy, set: number, rule: number): numbe
   return base < 0 ? -1 : base + origins[rule * 2 + 1];
 }
 
+/** Names of the groups whose rules are in the set, each once. */
+export function groupsOfSet(policy: GroupPolicy, set: number): readonly string[] {
+  const { origins } = policy.sets[set];
+  const names = new Set<string>();
+  for (let index = 0; index < origins.length; index += 2) names.add(policy.names[origins[index]]);
+  return [...names];
+}
+
 /** As `groups.web.rules[2]`. */
 export function groupRuleText(policy: GroupPolicy, set: number, rule: number): string {
   const { origins } = policy.sets[set];

@@ -6,19 +6,21 @@ import { ETHERNET_SOURCE, macHighAt, macLowAt } from '../wire/ethernet.js';
 import { IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_SOURCE } from '../wire/ipv6.js';
 import { read32 } from '../wire/octets.js';
-import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
+import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6, PACKET_OTHER } from '../wire/packet.js';
 import {
   findIpv4,
   findIpv6,
   findStation,
   GUARD_ORIGIN_ADDRESS,
   GUARD_ORIGIN_BITS,
+  GUARD_ORIGIN_LINK_LOCAL,
   GUARD_ORIGIN_PAIR,
   STATION_HIGH,
   STATION_LOW,
   STATION_WORDS,
 } from './guard-table.js';
 import type { Machine } from './machine.js';
+import { POLICY_GUARD } from './snapshot.js';
 import type { Names } from './stage.js';
 
 /** Who a frame says it is from: a MAC, and an address where it has one. */
@@ -55,6 +57,18 @@ export function deniedText(machine: Machine, slot: number, names: Names): string
   return origin < 0 ? `${pair} is no pair of ${port}'s.` : `Its sender, ${pair}, is own: ${originText(port, origin)}.`;
 }
 
+/** What decided: the pair that let the frame pass, or that the port is guarded. */
+export function guardRule(machine: Machine, slot: number, names: Names): string | undefined {
+  const { pool } = machine;
+  if ((pool.policy[slot] & POLICY_GUARD) === 0) return undefined;
+  const port = names.port(pool.ingressPort[slot]);
+  if (pool.reason[slot] !== 0) return `ports.${port}.antiSpoof`;
+  if (pool.packetKind[slot] === PACKET_OTHER) return `ports.${port}.allowEthertypes`;
+  const sender = senderOf(machine, slot);
+  const origin = sender.address === undefined ? -1 : originOf(machine, slot, sender);
+  return origin < 0 || kindOf(origin) === GUARD_ORIGIN_LINK_LOCAL ? undefined : originText(port, origin);
+}
+
 function senderOf({ pool }: Machine, slot: number): Sender {
   const { octets } = pool;
   const frame = pool.offset[slot] + ETHERNET_SOURCE;
@@ -78,10 +92,14 @@ function originOf({ pool, snapshot }: Machine, slot: number, { high, low, addres
     : findIpv6(snapshot.guard, station, address, 0);
 }
 
+function kindOf(origin: number): number {
+  return origin & ((1 << GUARD_ORIGIN_BITS) - 1);
+}
+
 /** As a path of the configuration: entries of lists are counted from 1. */
 function originText(port: string, origin: number): string {
   const entry = (origin >> GUARD_ORIGIN_BITS) + 1;
-  const kind = origin & ((1 << GUARD_ORIGIN_BITS) - 1);
+  const kind = kindOf(origin);
   if (kind === GUARD_ORIGIN_ADDRESS) return `ports.${port}.addresses[${entry}]`;
   return kind === GUARD_ORIGIN_PAIR
     ? `ports.${port}.allowedPairs[${entry}]`

@@ -21,8 +21,8 @@ export interface Stage {
   explain(machine: Machine, slot: number, names: Names): string;
   /** What was wrong with this frame, which the stage has just dropped; absent: the reason says it all. */
   explainDrop?(machine: Machine, slot: number, names: Names): string;
-  /** Number of the rule that decided it, and one more; 0: none did. Of stages that go by rules. */
-  rule?(machine: Machine, slot: number): number;
+  /** What decided it, as a path of the configuration: `acls.a1.rules[3]`. Of stages that go by rules; undefined: none did. */
+  rule?(machine: Machine, slot: number, names: Names): string | undefined;
 }
 
 /** A step on copies, each on its way out by one member. It skips copies whose reason is set. */
@@ -30,5 +30,7 @@ export interface EgressStage {
   readonly name: string;
   run(machine: Machine, copies: EgressBatch): void;
   explain(machine: Machine, copies: EgressBatch, index: number, names: Names): string;
-  rule?(machine: Machine, copies: EgressBatch, index: number): number;
+  /** As of a Stage: of a copy that the stage has just stopped. */
+  explainDrop?(machine: Machine, copies: EgressBatch, index: number, names: Names): string;
+  rule?(machine: Machine, copies: EgressBatch, index: number, names: Names): string | undefined;
 }

@@ -223,7 +223,7 @@ class Recorder implements StageListener {
     if (this.reason !== 0 || !holds(batch, this.slot)) return;
     const { pool } = this.machine;
     this.reason = pool.reason[this.slot];
-    const rule = stage.rule?.(this.machine, this.slot) ?? 0;
+    const rule = stage.rule?.(this.machine, this.slot, this.names);
     if (this.reason > 0) {
       const why = stage.explainDrop?.(this.machine, this.slot, this.names);
       this.add(stage.name, 'drop', `${this.reasonText(this.reason)}${why === undefined ? '' : ` ${why}`}`, [], rule);
@@ -252,10 +252,12 @@ class Recorder implements StageListener {
       const reason = copies.reasons[index];
       if (this.dead.has(where)) continue;
       if (reason === IN_FRAGMENTS && stage.name !== 'fit') continue;
-      const rule = stage.rule?.(this.machine, copies, index) ?? 0;
+      const rule = stage.rule?.(this.machine, copies, index, this.names);
       if (reason > 0) {
         this.dead.add(where);
-        this.add(stage.name, 'drop', `${where}: ${this.reasonText(reason)}`, [], rule);
+        const why = stage.explainDrop?.(this.machine, copies, index, this.names);
+        const text = `${where}: ${this.reasonText(reason)}${why === undefined ? '' : ` ${why}`}`;
+        this.add(stage.name, 'drop', text, [], rule);
         continue;
       }
       const text = `${where}: ${stage.explain(this.machine, copies, index, this.names)}`;
@@ -280,15 +282,14 @@ class Recorder implements StageListener {
     return { verdict: 'drop', reason: dropReasons[number], ...(rule !== undefined && { rule }), outputs, stages };
   }
 
-  /** `rule`: its number, and one more. */
   private add(
     stage: string,
     decision: TracedStage['decision'],
     text: string,
     changes: readonly string[] = [],
-    rule = 0,
+    rule?: string,
   ): void {
-    this.stages.push({ stage, decision, ...(rule > 0 && { rule: this.names.rule(rule - 1) }), text, changes });
+    this.stages.push({ stage, decision, ...(rule !== undefined && { rule }), text, changes });
   }
 
   private where(port: number, tunnel: number): string {

@@ -125,7 +125,7 @@ export const fakeGroup: GroupDetail = {
       index: 1,
       direction: 'ingress',
       action: 'permit',
-      text: 'proto 6 port 80',
+      text: 'proto tcp port 80',
       frames: 12,
       bytes: 720,
       lastHitSeconds: 2.4,

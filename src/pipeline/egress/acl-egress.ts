@@ -47,8 +47,8 @@ export const aclEgress: EgressStage = {
     return rule === 0 ? 'permitted' : `permitted by ${names.rule(rule - 1)}`;
   },
 
-  rule(_machine: Machine, copies: EgressBatch, index: number): number {
-    return copies.rules[index];
+  rule(_machine: Machine, copies: EgressBatch, index: number, names: Names): string | undefined {
+    return copies.rules[index] === 0 ? undefined : names.rule(copies.rules[index] - 1);
   },
 };
 

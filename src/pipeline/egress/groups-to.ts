@@ -19,7 +19,7 @@ import { CONNECTION_INVALID, NO_CONNECTION_YET } from '../connection-table.js';
 import type { EgressBatch } from '../egress-batch.js';
 import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
 import { counterOf, isExtraEthertype, ruleTo } from '../group-table.js';
-import { explainTo } from '../group-text.js';
+import { explainDeniedTo, explainTo, ruleThatLetTo } from '../group-text.js';
 import type { Machine } from '../machine.js';
 import { keyOfSlot } from '../rule-key.js';
 import { POLICY_GROUPS, PORT_FACES_VM } from '../snapshot.js';
@@ -53,6 +53,8 @@ export const groupsTo: EgressStage = {
   },
 
   explain: explainTo,
+  explainDrop: explainDeniedTo,
+  rule: ruleThatLetTo,
 };
 
 /** Returns the drop reason's number, 0: it passes; or BEGINS. */

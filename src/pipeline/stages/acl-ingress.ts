@@ -36,8 +36,9 @@ export const aclIngress: Stage = {
     return pool.rule[slot] === 0 ? 'permitted' : `permitted by ${names.rule(pool.rule[slot] - 1)}`;
   },
 
-  rule({ pool }: Machine, slot: number): number {
-    return (pool.policy[slot] & ACLS) === 0 ? 0 : pool.rule[slot];
+  rule({ pool }: Machine, slot: number, names: Names): string | undefined {
+    const isJudged = (pool.policy[slot] & ACLS) !== 0 && pool.rule[slot] !== 0;
+    return isJudged ? names.rule(pool.rule[slot] - 1) : undefined;
   },
 };
 

@@ -28,7 +28,7 @@ import { alwaysBlocked } from '../always-blocked.js';
 import { isDhcpClient, judgeDhcp, judgeDhcp6 } from '../guard-dhcp.js';
 import { judgeNd } from '../guard-nd.js';
 import { findIpv4, findIpv6, findStation, isExtraEthertype, isOwnMac, isPair4 } from '../guard-table.js';
-import { allowedText, deniedText } from '../guard-text.js';
+import { allowedText, deniedText, guardRule } from '../guard-text.js';
 import type { Machine } from '../machine.js';
 import { POLICY_GUARD } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
@@ -54,6 +54,7 @@ export const antiSpoof: Stage = {
   },
 
   explainDrop: deniedText,
+  rule: guardRule,
 };
 
 /** The drop reason's number, 0 for a frame that is the port's own in every respect. */

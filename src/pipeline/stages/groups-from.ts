@@ -14,7 +14,7 @@ import { alwaysBlocked } from '../always-blocked.js';
 import { CONNECTION_INVALID } from '../connection-table.js';
 import { ALLOWED_AT_SOURCE, groupKey, isAsJudged, judgeKnown, passesAsJudged } from '../group-judge.js';
 import { counterOf, isExtraEthertype, ruleFrom } from '../group-table.js';
-import { explainDeniedFrom, explainFrom } from '../group-text.js';
+import { explainDeniedFrom, explainFrom, ruleThatLetFrom } from '../group-text.js';
 import type { Machine } from '../machine.js';
 import { keyOfSlot } from '../rule-key.js';
 import { POLICY_GROUPS } from '../snapshot.js';
@@ -36,6 +36,7 @@ export const groupsFrom: Stage = {
 
   explain: explainFrom,
   explainDrop: explainDeniedFrom,
+  rule: ruleThatLetFrom,
 };
 
 /** Returns the drop reason's number, 0: it passes. */
