@@ -3,7 +3,9 @@
 import type { ConnectionRow } from '../pipeline/connection-control.js';
 import { KEY_LOWER, KEY_PORTS, KEY_ZONE, M_ADDRESS, M_PORT, V_STATE } from '../pipeline/connection-entry.js';
 import { ipText, ipWordsText } from '../wire/address.js';
+import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
 import { swap32 } from '../wire/octets.js';
+import { hasPorts } from '../wire/packet.js';
 import { hidingAddresses } from './indices.js';
 import { type Endpoint, endpointsOf } from './nat-connections.js';
 import { protocolName } from './protocol-names.js';
@@ -42,7 +44,7 @@ export function mappingRow(key: Int32Array, value: Int32Array, routerOf: (zone: 
   };
 }
 
-/** The row of a connection that is hidden by endpoint-dependent mapping, which is only good for its remote end; undefined for others. */
+/** The row of a connection that is hidden by itself, which is only good for its remote end; undefined for others. */
 export function dependentRow(
   row: ConnectionRow,
   routers: ReadonlyMap<string, ResolvedRouter>,
@@ -55,11 +57,13 @@ export function dependentRow(
   const router = routers.get(routerOf(key[KEY_ZONE]! >>> 16));
   const isHidden = router && hidingAddresses(router).some((address) => ipText(address) === outside.address);
   if (isHidden !== true || inside.address === outside.address) return undefined;
-  const end = ({ address, port }: Endpoint) => at(address, String(port));
+  const protocol = (key[KEY_ZONE]! >>> 8) & 0xff;
+  const isPlain = !hasPorts(protocol) && protocol !== PROTOCOL_ICMP;
+  const end = ({ address, port }: Endpoint) => (isPlain ? address : at(address, String(port)));
   return {
-    router: routerOf(row.key[KEY_ZONE]! >>> 16),
+    router: routerOf(key[KEY_ZONE]! >>> 16),
     type: 'snat',
-    proto: protocolName((row.key[KEY_ZONE]! >>> 8) & 0xff),
+    proto: protocolName(protocol),
     internal: end(inside),
     external: end(outside),
     remote: end(remote),

@@ -70,10 +70,12 @@ const table = {
   neighbor_unresolved: 'Nobody answers for the address the packet goes to next.',
   no_service: 'The packet was for the router itself, which offers no such service.',
   bad_checksum: 'A checksum that the switch had to rely on is wrong.',
-  nat_exhausted: 'No port of the outside address was free for the connection.',
+  nat_exhausted:
+    'No port of the outside address was free for the connection; or, of a protocol without ports to change, another machine has one like it.',
   nat_limit: 'The machine holds as many mappings of its router as one may (external.perVm).',
   nat_filtered: 'It came from outside, or to an outside address, and belongs to nothing that was let out.',
-  nat_protocol: 'The router hides inside addresses, and can translate TCP, UDP and pings only.',
+  nat_protocol:
+    'The router translates, and this is nothing it could: an ICMP message that is no query, no answer and about no connection, or a protocol of one link.',
   punt_limit: 'The frame was for the switch itself, which had too many of those waiting.',
   no_slot: 'The frame pool had no free slot for a copy.',
 } as const;

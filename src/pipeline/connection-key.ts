@@ -11,6 +11,7 @@ import {
   ICMP_ECHO_REPLY,
   ICMP_ECHO_REQUEST,
   ICMP_HEADER_SIZE,
+  ICMP_ID,
   ICMP_PARAMETER_PROBLEM,
   ICMP_REDIRECT,
   ICMP_SOURCE_QUENCH,
@@ -29,9 +30,6 @@ import {
   PROTOCOL_ICMPV6,
   PROTOCOL_IGMP,
   PROTOCOL_ROUTING,
-  PROTOCOL_SCTP,
-  PROTOCOL_TCP,
-  PROTOCOL_UDP,
 } from '../wire/ip-protocol.js';
 import {
   IPV4_DESTINATION,
@@ -42,7 +40,7 @@ import {
 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HEADER_SIZE, IPV6_NEXT_HEADER, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, read32 } from '../wire/octets.js';
-import { greKey, greKeyEnd, PACKET_IPV6 } from '../wire/packet.js';
+import { greKey, greKeyEnd, hasIdentifier, hasPorts, PACKET_IPV6 } from '../wire/packet.js';
 import {
   CONNECTION_KEY_WORDS,
   KEY_HIGHER,
@@ -71,9 +69,6 @@ export const KEY_ERROR = -3;
 export const FROM_LOWER = 1 << 0;
 /** An answer to a query: it never begins a connection. */
 export const IS_ANSWER = 1 << 1;
-
-const PROTOCOL_DCCP = 33;
-const PROTOCOL_UDPLITE = 136;
 
 const MAPPED = 0xffff;
 
@@ -257,7 +252,7 @@ export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: n
     if (upper + ICMP_HEADER_SIZE > end || (protocol === PROTOCOL_ICMPV6) !== isIpv6) return KEY_INVALID;
     const query = (isIpv6 ? queries6 : queries4)[octets[upper]];
     if (query === 0) return KEY_INVALID;
-    const identifier = query >> 1 === QUERY_ECHO ? read16(octets, upper + 4) : 0;
+    const identifier = hasIdentifier(octets[upper], !isIpv6) ? read16(octets, upper + ICMP_ID) : 0;
     return queryEndpoints(key, at, octets, inner, isIpv6, identifier, zone, protocol, query) & FROM_LOWER;
   }
   if (protocol === PROTOCOL_GRE) {
@@ -267,17 +262,6 @@ export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: n
   if (!hasPorts(protocol)) return endpoints(key, at, octets, inner, isIpv6, 0, last, protocol);
   if (upper + 4 > end) return KEY_INVALID;
   return endpoints(key, at, octets, inner, isIpv6, read32(octets, upper), last, protocol);
-}
-
-/** Whether the protocol's header begins with two ports. */
-export function hasPorts(protocol: number): boolean {
-  return (
-    protocol === PROTOCOL_TCP ||
-    protocol === PROTOCOL_UDP ||
-    protocol === PROTOCOL_SCTP ||
-    protocol === PROTOCOL_DCCP ||
-    protocol === PROTOCOL_UDPLITE
-  );
 }
 
 function goesToSender(octets: Uint8Array, outer: number, inner: number, isIpv6: boolean): boolean {

@@ -6,7 +6,15 @@
  * forgotten sooner.
  */
 import type { FramePool } from '../dataplane/frame-pool.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_SCTP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import {
+  PROTOCOL_DCCP,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_SCTP,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  PROTOCOL_UDPLITE,
+} from '../wire/ip-protocol.js';
 import {
   CLASS_ICMP,
   CLASS_MASK,
@@ -27,9 +35,6 @@ import { beginTcp, trackTcp } from './tcp-tracking.js';
 import { TRACK_PASS } from './track-verdict.js';
 
 export { TRACK_INVALID, TRACK_PASS, TRACK_REUSE } from './track-verdict.js';
-
-const PROTOCOL_DCCP = 33;
-const PROTOCOL_UDPLITE = 136;
 
 /** Class of timeouts in a state word. */
 export function classOf(state: number): number {

@@ -43,15 +43,7 @@ import {
 } from './nat-plan.js';
 import { isReplyFree, makeReplyKey, newKey, replyKey } from './nat-reply.js';
 import { rewritePacket } from './nat-rewrite.js';
-import {
-  chooseOutside,
-  hideSource,
-  hides,
-  isSourceInside,
-  SOURCE_HIDES,
-  SOURCE_STAYS,
-  sourceFate,
-} from './nat-source.js';
+import { hideSource, hides, isSourceInside, SOURCE_HIDES, SOURCE_STAYS, sourceFate } from './nat-source.js';
 import { NAT_FILTERS_ADDRESSES } from './nat-tables.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
@@ -123,7 +115,6 @@ function translateNew(machine: Machine, slot: number, from: number, to: number):
     const enters = !isFromInside && interfaceExternal[to] === 0;
     return enters && hides(machine, slot) ? dropReasonNumber.nat_filtered : UNTOUCHED;
   }
-  if (fate === SOURCE_HIDES && !chooseOutside(machine, slot)) return dropReasonNumber.nat_protocol;
   if (fate !== SOURCE_STAYS && !isSourceInside(machine, slot)) return dropReasonNumber.martian;
   return commit(machine, slot, from, fate);
 }

@@ -11,11 +11,11 @@
  * packet gets in from outside.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { PROTOCOL_GRE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read32, write32 } from '../wire/octets.js';
-import { PACKET_IPV4 } from '../wire/packet.js';
+import { hasPorts, PACKET_IPV4 } from '../wire/packet.js';
 import {
   CONNECTION_KEY_WORDS,
   CONNECTION_VALUE_WORDS,
@@ -32,7 +32,7 @@ import {
   V_LINK,
   V_STATE,
 } from './connection-entry.js';
-import { hasPorts, KEY_ERROR, keyOfPacket } from './connection-key.js';
+import { KEY_ERROR, keyOfPacket } from './connection-key.js';
 import { classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
 import type { Machine } from './machine.js';
 import { isContact } from './nat-contacts.js';
@@ -150,7 +150,7 @@ function readTuple({ pool }: Machine, slot: number): void {
 function portsOf(protocol: number, ports: number): number {
   if (hasPorts(protocol)) return ports;
   const identifier = ports & 0xffff;
-  return protocol === PROTOCOL_ICMP || protocol === 58 ? (identifier << 16) | identifier : ports;
+  return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 ? (identifier << 16) | identifier : ports;
 }
 
 /** Whether the packet is for a floating address. */
@@ -223,8 +223,9 @@ export function setTuple(key: Int32Array, state: number): void {
     from[word] = key[receiver + word];
   }
   const ports = key[KEY_PORTS];
-  // The key has the lower endpoint's port first.
-  natPlan.newPorts = isSenderLower ? (ports << 16) | (ports >>> 16) : ports;
+  // The key has the lower endpoint's port first; of GRE it has the one key of both.
+  const isTurned = isSenderLower && ((key[KEY_ZONE] >>> 8) & 0xff) !== PROTOCOL_GRE;
+  natPlan.newPorts = isTurned ? (ports << 16) | (ports >>> 16) : ports;
 }
 
 function planNew(machine: Machine, slot: number, from: number): number {

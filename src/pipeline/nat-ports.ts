@@ -15,7 +15,7 @@ import { OUTSIDES_MAX } from '../limits.js';
 export const MAP_TCP = 0;
 export const MAP_UDP = 1;
 export const MAP_ICMP = 2;
-const MAPS_PER_OUTSIDE = 3;
+export const MAPS_PER_OUTSIDE = 3;
 
 const BITS = 32_768;
 const LEAVES = BITS / 32;

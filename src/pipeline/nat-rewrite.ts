@@ -1,18 +1,25 @@
 /**
  * Writes a packet's new addresses and ports, and what its checksums become by that, each by the difference only (RFC 1624), so
  * that a packet that was damaged stays recognisably so. A partial checksum covers the addresses only; a super-frame is one
- * packet here. Later fragments have addresses only. @hot
+ * packet here. Later fragments have addresses only. What has no checksum over the addresses (SCTP's CRC, GRE, ESP) is left as
+ * it is, and whatever authenticates them (AH; mobility and HIP headers of IPv6) is broken by any translation.
+ * @hot
  */
 import { fold } from '../wire/checksum.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import {
+  PROTOCOL_DCCP,
+  PROTOCOL_ICMP,
+  PROTOCOL_ICMPV6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  PROTOCOL_UDPLITE,
+} from '../wire/ip-protocol.js';
 import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
 import { read16, read32, write16, write32 } from '../wire/octets.js';
-import { hasPorts } from './connection-key.js';
+import { hasIdentifier, hasPorts } from '../wire/packet.js';
 import type { Machine } from './machine.js';
 
-const PROTOCOL_DCCP = 33;
-const PROTOCOL_UDPLITE = 136;
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
 const ICMP_CHECKSUM = 2;
@@ -22,11 +29,11 @@ const ICMP_ID = 4;
 function checksumOffset(protocol: number): number {
   if (protocol === PROTOCOL_TCP) return TCP_CHECKSUM;
   if (protocol === PROTOCOL_UDP || protocol === PROTOCOL_DCCP || protocol === PROTOCOL_UDPLITE) return UDP_CHECKSUM;
-  return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6 ? ICMP_CHECKSUM : -1;
+  return isIcmp(protocol) ? ICMP_CHECKSUM : -1;
 }
 
 /**
- * What the words written since `beginChanges` did to a sum that covers them: of addresses (all of them in the pseudo-header)
+ * What the words written since `writeAddresses` began did to a sum that covers them: of addresses (all of them in the pseudo-header)
  * and of what lies in the upper layer.
  */
 let addressChange = 0;
@@ -70,6 +77,10 @@ function changed(checksum: number, change: number): number {
   return ~fold((~checksum & 0xffff) + change) & 0xffff;
 }
 
+function isIcmp(protocol: number): boolean {
+  return protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6;
+}
+
 /** Writes ports, or of an ICMP query its identifier, at the upper layer's start. */
 function writePorts(octets: Uint8Array, upper: number, protocol: number, ports: number): void {
   if (hasPorts(protocol)) {
@@ -77,7 +88,7 @@ function writePorts(octets: Uint8Array, upper: number, protocol: number, ports: 
     if (before === ports) return;
     write32(octets, upper, ports);
     upperChange = fold(upperChange + change32(before, ports));
-  } else if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6) {
+  } else if (isIcmp(protocol) && hasIdentifier(octets[upper], protocol === PROTOCOL_ICMP)) {
     const before = read16(octets, upper + ICMP_ID);
     const after = ports & 0xffff;
     if (before === after) return;
@@ -96,12 +107,13 @@ function mendUpper(octets: Uint8Array, upper: number, protocol: number, isPartia
     if (protocol !== PROTOCOL_ICMP) write16(octets, at, fold(before + addressChange));
     return;
   }
-  // RFC 768: there is none.
-  if (before === 0 && protocol === PROTOCOL_UDP) return;
+  // RFC 768: there is none. In UDP-Lite 0 is wrong (RFC 3828 3.1), and stays so.
+  const isZeroSpecial = protocol === PROTOCOL_UDP || protocol === PROTOCOL_UDPLITE;
+  if (before === 0 && isZeroSpecial) return;
   const change = protocol === PROTOCOL_ICMP ? upperChange : fold(addressChange + upperChange);
   if (change === 0) return;
   const after = changed(before, change);
-  write16(octets, at, after === 0 && protocol === PROTOCOL_UDP ? 0xffff : after);
+  write16(octets, at, after === 0 && isZeroSpecial ? 0xffff : after);
 }
 
 /** Gives the slot's packet these addresses and ports (of ICMP queries: the identifier twice). */
@@ -123,8 +135,7 @@ export function rewritePacket(
     mendUpper(octets, upper, protocol, pool.checksumStart[slot] === upper);
   }
   if (hasPorts(protocol)) pool.ports[slot] = ports;
-  else if (protocol === PROTOCOL_ICMP || protocol === PROTOCOL_ICMPV6)
-    pool.ports[slot] = (pool.ports[slot] & ~0xffff) | (ports & 0xffff);
+  else if (isIcmp(protocol)) pool.ports[slot] = (pool.ports[slot] & ~0xffff) | (ports & 0xffff);
 }
 
 /** Only the addresses, where `mendIcmpError` makes the checksum anew. */

@@ -7,8 +7,7 @@
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { NAT_TRIES_MAX } from '../limits.js';
-import { ICMP_ECHO_REQUEST } from '../wire/icmp.js';
-import { PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { PROTOCOL_DCCP, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_UDPLITE } from '../wire/ip-protocol.js';
 import { IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_SOURCE } from '../wire/ipv6.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
@@ -29,7 +28,7 @@ import { C_NAT_EXHAUSTED, C_NAT_LIMIT } from './connection-table.js';
 import type { Machine } from './machine.js';
 import { natPlan, setMappingKey } from './nat-plan.js';
 import { choosePort, isInRanges, unpredictable } from './nat-port-choice.js';
-import { MAP_ICMP, MAP_TCP, MAP_UDP, portMapOf } from './nat-ports.js';
+import { MAP_ICMP, MAP_TCP, MAP_UDP, MAPS_PER_OUTSIDE, portMapOf } from './nat-ports.js';
 import { isReplyFree, makeReplyKey } from './nat-reply.js';
 import {
   A_KIND,
@@ -71,19 +70,29 @@ export function sourceFate(machine: Machine, slot: number): number {
   return hides(machine, slot) && nat.routerOutsideCount[natPlan.router] > 0 ? SOURCE_HIDES : SOURCE_STAYS;
 }
 
-/** MAP_... of the packet's protocol; -1: it has no ports that could be mapped. */
-function mapOf({ pool }: Machine, slot: number): number {
-  const protocol = pool.protocol[slot];
-  if (protocol === PROTOCOL_TCP) return MAP_TCP;
-  if (protocol === PROTOCOL_UDP) return MAP_UDP;
-  return protocol === PROTOCOL_ICMP && pool.ports[slot] >>> 24 === ICMP_ECHO_REQUEST ? MAP_ICMP : -1;
-}
+/** In place of MAP_...: its connections are hidden one by one, by other ports; or as they are, since nothing can be changed. */
+const BY_PORTS = -1;
+const AS_IT_IS = -2;
 
-/** Chooses what hides the packet's source. False: the router can't translate its protocol. */
-export function chooseOutside(machine: Machine, slot: number): boolean {
-  if (mapOf(machine, slot) < 0) return false;
-  outside = outsideOf(machine.snapshot.nat);
-  return true;
+/**
+ * MAP_... of the protocol, or one of the above. SCTP, whose CRC would have to be made over the whole packet again, GRE, ESP
+ * and what is unknown keep what they have beside addresses: of two machines that say the same to one remote end the first
+ * gets through.
+ */
+function mapOf(protocol: number): number {
+  switch (protocol) {
+    case PROTOCOL_TCP:
+      return MAP_TCP;
+    case PROTOCOL_UDP:
+      return MAP_UDP;
+    case PROTOCOL_ICMP:
+      return MAP_ICMP;
+    case PROTOCOL_UDPLITE:
+    case PROTOCOL_DCCP:
+      return BY_PORTS;
+    default:
+      return AS_IT_IS;
+  }
 }
 
 /** RFC 4787 REQ-2, paired: all that an inside address sends appears from one outside address. */
@@ -113,27 +122,29 @@ export function hideSource(machine: Machine, slot: number): number {
   const { pool, snapshot, connections } = machine;
   const { nat } = snapshot;
   const { table } = connections;
-  const charged = pool.ingressPort[slot];
-  const isLimited =
-    connections.table.groupCount(charged * GROUPS_PER_PORT + GROUP_MAPPINGS) >= nat.routerPerVm[natPlan.router];
+  const group = pool.ingressPort[slot] * GROUPS_PER_PORT + GROUP_MAPPINGS;
+  const isLimited = table.groupCount(group) >= nat.routerPerVm[natPlan.router];
+  const protocol = pool.protocol[slot];
+  const kind = mapOf(protocol);
+  outside = outsideOf(nat);
   for (let word = 0; word < ADDRESS_WORDS; word++)
     natPlan.from[word] = nat.outsideAddress[outside * ADDRESS_WORDS + word];
-  if ((nat.routerFlags[natPlan.router] & NAT_DEPENDENT_MAPPING) !== 0)
-    return isLimited ? refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit) : hideDependently(machine, slot);
+  if (kind < 0 || (nat.routerFlags[natPlan.router] & NAT_DEPENDENT_MAPPING) !== 0)
+    return isLimited ? refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit) : hideDependently(machine, protocol);
   const port = natPlan.ports >>> 16;
-  setMappingKey(insideKey, natPlan.source, port, pool.protocol[slot], KIND_MAPPED_INSIDE);
+  setMappingKey(insideKey, natPlan.source, port, protocol, KIND_MAPPED_INSIDE);
   const hash = table.hashKey(insideKey, 0);
   const mapping = table.find(hash, insideKey, 0);
   if (mapping !== -1) {
     for (let word = 0; word < ADDRESS_WORDS; word++) natPlan.from[word] = table.found[M_ADDRESS + word];
-    setSourcePort(pool.protocol[slot], table.found[M_PORT]);
+    setSourcePort(protocol, table.found[M_PORT]);
     return mapping;
   }
   if (isLimited) return refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit);
-  const map = portMapOf(nat.outsideNumber[outside], mapOf(machine, slot));
-  const chosen = choosePort(machine, outside * 3 + mapOf(machine, slot), map, port);
+  const map = portMapOf(nat.outsideNumber[outside], kind);
+  const chosen = choosePort(machine, outside * MAPS_PER_OUTSIDE + kind, map, port);
   if (chosen < 0) return refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
-  setSourcePort(pool.protocol[slot], chosen);
+  setSourcePort(protocol, chosen);
   return insertMapping(machine, slot, hash, map, chosen);
 }
 
@@ -172,10 +183,14 @@ function insertMapping(machine: Machine, slot: number, hash: number, map: number
 }
 
 /** Endpoint-dependent mapping: a port of the outside address with which the reply is nobody else's. Returns 0 or -reason. */
-function hideDependently(machine: Machine, slot: number): number {
+function hideDependently(machine: Machine, protocol: number): number {
   const { nat } = machine.snapshot;
-  const protocol = machine.pool.protocol[slot];
-  const place = outside * 3 + mapOf(machine, slot);
+  const kind = mapOf(protocol);
+  if (kind === AS_IT_IS) {
+    makeReplyKey();
+    return isReplyFree(machine) ? 0 : refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
+  }
+  const place = outside * MAPS_PER_OUTSIDE + (kind === BY_PORTS ? MAP_UDP : kind);
   const first = nat.rangeStart[place];
   const count = nat.rangeCount[place];
   let port = natPlan.ports >>> 16;

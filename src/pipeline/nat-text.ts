@@ -1,14 +1,17 @@
 /** What the last translation of a thread did, in words: for `weft trace`. */
 import { ipWordsText } from '../wire/address.js';
+import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
 import { swap32 } from '../wire/octets.js';
+import { hasPorts } from '../wire/packet.js';
 import { natPlan, PLAN_ERROR, PLAN_KNOWN, PLAN_NEW } from './nat-plan.js';
 
-/** Begins with `; `, or is empty where nothing was translated. */
-export function translationText(): string {
+/** Begins with `; `, or is empty where nothing was translated. `protocol`: the packet's. */
+export function translationText(protocol: number): string {
   const { kind, source, destination, ports, from, to, newPorts, entry } = natPlan;
   if (kind !== PLAN_KNOWN && kind !== PLAN_NEW && kind !== PLAN_ERROR) return '';
-  const before = `${endText(source, ports >>> 16)} > ${endText(destination, ports & 0xffff)}`;
-  const after = `${endText(from, newPorts >>> 16)} > ${endText(to, newPorts & 0xffff)}`;
+  const shown = hasPorts(protocol) || protocol === PROTOCOL_ICMP ? -1 : 0;
+  const before = `${endText(source, (ports & shown) >>> 16)} > ${endText(destination, ports & shown & 0xffff)}`;
+  const after = `${endText(from, (newPorts & shown) >>> 16)} > ${endText(to, newPorts & shown & 0xffff)}`;
   if (kind === PLAN_ERROR)
     return `; an error about a translated packet, from ${addressText(from)} to ${addressText(to)}`;
   if (before === after) return '';

@@ -4,7 +4,7 @@
 export const ICMP_TYPE = 0;
 export const ICMP_CODE = 1;
 export const ICMP_CHECKSUM = 2;
-/** Of echo messages. */
+/** Of echo messages, and of IPv4's other queries. */
 export const ICMP_ID = 4;
 export const ICMP_SEQUENCE = 6;
 /** Every message begins with eight octets; in an error the packet that caused it follows. */
@@ -19,6 +19,9 @@ export const ICMP_ECHO_REQUEST = 8;
 export const ICMP_ROUTER_ADVERTISEMENT = 9;
 export const ICMP_TIME_EXCEEDED = 11;
 export const ICMP_PARAMETER_PROBLEM = 12;
+/** From here to the mask reply: questions and answers in turn, of the time, information and the address mask (RFC 792, RFC 950). */
+export const ICMP_TIMESTAMP = 13;
+export const ICMP_MASK_REPLY = 18;
 
 export const ICMPV6_UNREACHABLE = 1;
 export const ICMPV6_PACKET_TOO_BIG = 2;

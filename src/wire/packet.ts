@@ -13,17 +13,21 @@ import {
   ICMP_ECHO_REQUEST,
   ICMP_HEADER_SIZE,
   ICMP_ID,
+  ICMP_MASK_REPLY,
+  ICMP_TIMESTAMP,
   ICMP_TYPE,
   ICMPV6_ECHO_REPLY,
   ICMPV6_ECHO_REQUEST,
 } from './icmp.js';
 import {
+  PROTOCOL_DCCP,
   PROTOCOL_GRE,
   PROTOCOL_ICMP,
   PROTOCOL_ICMPV6,
   PROTOCOL_SCTP,
   PROTOCOL_TCP,
   PROTOCOL_UDP,
+  PROTOCOL_UDPLITE,
 } from './ip-protocol.js';
 import {
   IPV4_FRAGMENT,
@@ -71,8 +75,6 @@ export const FAULT_TCP_FRAGMENT = 6;
 export const FAULT_TRANSPORT = 7;
 
 /** Upper layers whose headers begin with a source and a destination port, besides TCP, UDP and SCTP. */
-const PROTOCOL_DCCP = 33;
-const PROTOCOL_UDPLITE = 136;
 /** Whether the protocol's header begins with a source and a destination port. */
 export function hasPorts(protocol: number): boolean {
   return (
@@ -128,7 +130,7 @@ export class PacketReader {
   transport = 0;
   /** Behind the packet's last octet. */
   end = 0;
-  /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier; of GRE: its key. */
+  /** Source port << 16 | destination port; of ICMP: type << 24 | code << 16 | identifier (`hasIdentifier`); of GRE: its key. */
   ports = 0;
   /** Of IPv6: the chain that was walked. */
   readonly chain = new Ipv6Chain();
@@ -250,12 +252,18 @@ export class PacketReader {
       return;
     }
     const type = octets[at + ICMP_TYPE];
-    const isEcho =
-      this.kind === PACKET_IPV4
-        ? type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY
-        : type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY;
-    this.ports = (type << 24) | (octets[at + ICMP_CODE] << 16) | (isEcho ? read16(octets, at + ICMP_ID) : 0);
+    const identifier = hasIdentifier(type, this.kind === PACKET_IPV4) ? read16(octets, at + ICMP_ID) : 0;
+    this.ports = (type << 24) | (octets[at + ICMP_CODE] << 16) | identifier;
   }
+}
+
+/**
+ * Whether the ICMP message is a query or an answer with an identifier: echoes, and in IPv4 timestamps, information and address
+ * masks (RFC 792, RFC 950). ICMPv6 node information has other fields in its place (RFC 4620).
+ */
+export function hasIdentifier(type: number, isIpv4: boolean): boolean {
+  if (!isIpv4) return type === ICMPV6_ECHO_REQUEST || type === ICMPV6_ECHO_REPLY;
+  return type === ICMP_ECHO_REQUEST || type === ICMP_ECHO_REPLY || (type >= ICMP_TIMESTAMP && type <= ICMP_MASK_REPLY);
 }
 
 function isDccpHeader(octets: Uint8Array, at: number, end: number): boolean {

@@ -324,7 +324,8 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   },
   nat_protocol: () => {
     const tested = new NatSwitch();
-    tested.run({ port: 'a', octets: tested.ipFrame('a', '192.0.2.5', '198.51.100.200', 132, new Uint8Array(12)) });
+    const solicitation = Uint8Array.of(10, 0, 0xf5, 0xff, 0, 0, 0, 0);
+    tested.run({ port: 'a', octets: tested.ipFrame('a', '192.0.2.5', '198.51.100.200', 1, solicitation) });
     return { tested, port: 'a' };
   },
   no_slot: () => {

@@ -31,7 +31,7 @@ export const natCommands = [
     words: 'nat list',
     summary: 'List what routers translate: floating IPs, forwards, mappings in use.',
     description: [
-      'Floating addresses and forwards are those of the configuration. A mapping (snat) is there while a connection uses it; with endpoint-dependent mapping REMOTE says for whom it is good. Of ICMP the number behind the colon is the identifier of the echo.',
+      'Floating addresses and forwards are those of the configuration. A mapping (snat) is there while a connection uses it; with endpoint-dependent mapping, and of protocols other than TCP, UDP and ICMP, REMOTE says for whom it is good. Of ICMP the number behind the colon is the identifier of the echo.',
       'The connections themselves, in the zone of their router, are shown by weft conntrack list.',
     ],
     examples: [

@@ -63,7 +63,7 @@ export const route: Stage = {
     if (pool.reason[slot] === CONSUMED) return 'for the router itself, which answers what it knows';
     if (pool.reason[slot] === WAITING_FOR_HOP) return `waits: it is not known who is at ${ipWordsText(shownAddress())}`;
     if (pool.ingressMember[slot] !== ROUTED) return 'not addressed to a router';
-    const translation = translationText();
+    const translation = translationText(pool.protocol[slot]);
     return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}${translation}`;
   },
 };
