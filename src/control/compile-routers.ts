@@ -85,6 +85,7 @@ interface Hop {
   readonly kind: number;
   readonly interface: number;
   readonly count: number;
+  readonly group: number;
   readonly address: Uint8Array | undefined;
   readonly source: Uint8Array | undefined;
 }
@@ -183,16 +184,17 @@ class Hops {
     const known = this.numbers.get(key);
     if (known !== undefined) return known;
     this.numbers.set(key, this.hops.length);
-    return this.hops.push({ kind, interface: at, count: 0, address, source }) - 1;
+    return this.hops.push({ kind, interface: at, count: 0, group: -1, address, source }) - 1;
   }
 
   /** One that stands for several, which lie one after another behind it. */
   addShared(members: readonly { at: number; address: Uint8Array; source: Uint8Array | undefined }[]): number {
-    const hop = { kind: HOP_SHARED, interface: this.hops.length + 1, count: members.length };
-    const number = this.hops.push({ ...hop, address: undefined, source: undefined }) - 1;
+    const group = this.hops.length;
+    const hop = { kind: HOP_SHARED, interface: group + 1, count: members.length, group: -1 };
+    this.hops.push({ ...hop, address: undefined, source: undefined });
     for (const { at, address, source } of members)
-      this.hops.push({ kind: HOP_VIA, interface: at, count: 0, address, source });
-    return number;
+      this.hops.push({ kind: HOP_VIA, interface: at, count: 0, group, address, source });
+    return group;
   }
 
   tables() {
@@ -200,6 +202,7 @@ class Hops {
       hopKind: shared(this.hops.map(({ kind }) => kind)),
       hopInterface: shared(this.hops.map((hop) => hop.interface)),
       hopCount: shared(this.hops.map(({ count }) => count)),
+      hopGroup: shared(this.hops.map(({ group }) => group)),
       hopAddress: addresses(this.hops.map(({ address }) => address)),
       hopSource: addresses(this.hops.map(({ source }) => source)),
     };

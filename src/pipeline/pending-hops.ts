@@ -6,6 +6,8 @@
  * stages/route.ts once more, which finds the station or a pending address that has failed: what is in force now counts. Its slot has one hold, which is this list's; its
  * `reason` is WAITING_FOR_HOP, so nobody counts it.
  *
+ * A station that was known and answers no more is given up as well (`askAgain`), long before its binding ends.
+ *
  * What an attacker can do: have his own packets forgotten. One port causes at most PENDING_HOPS_PER_PORT questions at a time,
  * one a second for each; for one address the configured number of packets is kept, the oldest gives way.
  */
@@ -35,8 +37,14 @@ export const FAILED = 1;
 export const NO_ROOM = 2;
 
 const NONE = -1;
-/** Addresses that are told apart when known stations are asked again; one question a second for each. A power of two. */
+/** Addresses that are told apart when known stations are asked again; one question a second for each place. A power of two. */
 const STALE_PLACES = 256;
+/** Words of such a place: network, address, the second of the last question, questions that were not answered. */
+const STALE_NETWORK = 0;
+const STALE_ADDRESS = 1;
+const STALE_ASKED = STALE_ADDRESS + ADDRESS_WORDS;
+const STALE_QUESTIONS = STALE_ASKED + 1;
+const STALE_WORDS = 8;
 const QUESTION_PERIOD_MS = 1000;
 
 export class PendingHops {
@@ -59,9 +67,11 @@ export class PendingHops {
   private readonly following: Int32Array;
   private readonly portCount = new Int32Array(PORTS_MAX);
   private readonly portPackets = new Int32Array(PORTS_MAX);
+  /** By place, 1: a packet was refused there since it was asked last. */
+  private readonly wanted = new Int32Array(PENDING_HOPS_MAX);
   private lookedTick = 0;
-  /** By the last bits of an address: when one of those was asked again. */
-  private readonly staleSecond = new Int32Array(STALE_PLACES);
+  /** STALE_WORDS by the last bits of an address: stations that are asked again. */
+  private readonly stale = new Int32Array(STALE_PLACES * STALE_WORDS);
 
   constructor(pool: FramePool) {
     this.following = new Int32Array(pool.slotCount);
@@ -76,12 +86,14 @@ export class PendingHops {
     const network = snapshot.routing.interfaceNetwork[routerInterface];
     const port = pool.ingressPort[slot];
     let place = this.find(network);
-    if (place !== NONE && this.questions[place] > NEIGHBOR_QUESTIONS_MAX) return FAILED;
-    if (this.packets >= PENDING_PACKETS_MAX || this.portPackets[port] >= PENDING_PACKETS_PER_PORT) return NO_ROOM;
-    if (place === NONE) {
-      if (this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT) return NO_ROOM;
-      place = this.add(machine, network, routerInterface, hop, port);
+    if (place !== NONE && this.questions[place] > NEIGHBOR_QUESTIONS_MAX) {
+      this.wanted[place] = 1;
+      this.hops[place] = hop;
+      return FAILED;
     }
+    if (this.packets >= PENDING_PACKETS_MAX || this.portPackets[port] >= PENDING_PACKETS_PER_PORT) return NO_ROOM;
+    if (place === NONE) place = this.add(machine, network, routerInterface, hop, port);
+    if (place === NONE) return NO_ROOM;
     if (this.kept[place] >= queue) {
       // One port's packets don't make another's give way.
       if (pool.ingressPort[this.first[place]] !== port) return NO_ROOM;
@@ -93,15 +105,40 @@ export class PendingHops {
     return WAITS;
   }
 
+  /** Asks for `nextAddress`, which is unknown, without keeping a packet. */
+  ask(machine: HopHost, slot: number, routerInterface: number, hop: number): void {
+    const { pool, snapshot } = machine;
+    const network = snapshot.routing.interfaceNetwork[routerInterface];
+    const place = this.find(network);
+    if (place === NONE) this.add(machine, network, routerInterface, hop, pool.ingressPort[slot]);
+    else this.wanted[place] = 1;
+  }
+
   /**
-   * A station that is known but was not heard for a while is asked whether it is still there, once a second at most, while
-   * packets go on to it.
+   * A station that is known but was not heard for a while (`findStation` found it so) is asked whether it is still there, once a
+   * second at most, while packets go on to it. False: it has not answered as many times as others are asked, and is no more.
    */
-  askAgain(machine: HopHost, routerInterface: number, hop: number): void {
-    const place = nextAddress[3] & (STALE_PLACES - 1);
-    if (this.staleSecond[place] === machine.nowSeconds) return;
-    this.staleSecond[place] = machine.nowSeconds;
+  askAgain(machine: HopHost, routerInterface: number, hop: number): boolean {
+    const { stale } = this;
+    const { nowSeconds, neighbors } = machine;
+    const at = (nextAddress[3] & (STALE_PLACES - 1)) * STALE_WORDS;
+    const isSame = this.isStale(at, machine.snapshot.routing.interfaceNetwork[routerInterface]);
+    if (stale[at + STALE_ASKED] === nowSeconds) return !isSame || stale[at + STALE_QUESTIONS] <= NEIGHBOR_QUESTIONS_MAX;
+    const hasAnswered = nowSeconds - neighbors.foundAge >= stale[at + STALE_ASKED];
+    stale[at + STALE_QUESTIONS] = isSame && !hasAnswered ? stale[at + STALE_QUESTIONS] + 1 : 1;
+    stale[at + STALE_ASKED] = nowSeconds;
+    stale[at + STALE_NETWORK] = machine.snapshot.routing.interfaceNetwork[routerInterface];
+    stale.set(nextAddress, at + STALE_ADDRESS);
     askWhoHas(machine, routerInterface, hop);
+    return stale[at + STALE_QUESTIONS] <= NEIGHBOR_QUESTIONS_MAX;
+  }
+
+  private isStale(at: number, network: number): boolean {
+    const { stale } = this;
+    if (stale[at + STALE_NETWORK] !== network) return false;
+    for (let word = 0; word < ADDRESS_WORDS; word++)
+      if (stale[at + STALE_ADDRESS + word] !== nextAddress[word]) return false;
+    return true;
   }
 
   private find(network: number): number {
@@ -116,7 +153,9 @@ export class PendingHops {
     return true;
   }
 
+  /** Asks, and remembers that. NONE: there is no room. */
   private add(machine: HopHost, network: number, routerInterface: number, hop: number, port: number): number {
+    if (this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT) return NONE;
     const place = this.count++;
     this.networks[place] = network;
     this.addresses.set(nextAddress, place * ADDRESS_WORDS);
@@ -126,6 +165,7 @@ export class PendingHops {
     this.questions[place] = 1;
     this.askedTick[place] = machine.nowTick;
     this.kept[place] = 0;
+    this.wanted[place] = 0;
     this.first[place] = NONE;
     this.last[place] = NONE;
     this.portCount[port]++;
@@ -183,12 +223,16 @@ export class PendingHops {
     for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = this.addresses[place * ADDRESS_WORDS + word];
     if (isGone || findStation(machine, this.networks[place]) !== UNKNOWN) return this.moveAll(machine, place, batch);
     if (((nowTick - this.askedTick[place]) | 0) < QUESTION_PERIOD_MS) return false;
-    this.questions[place]++;
+    const isGivenUp = this.questions[place] > NEIGHBOR_QUESTIONS_MAX;
+    // Then packets to it are refused at once, and it is asked on as long as there are any.
+    if (isGivenUp && this.wanted[place] === 0) return this.moveAll(machine, place, batch);
+    this.wanted[place] = 0;
     this.askedTick[place] = nowTick;
-    if (this.questions[place] <= NEIGHBOR_QUESTIONS_MAX) askWhoHas(machine, routerInterface, this.hops[place]);
-    else if (this.questions[place] === NEIGHBOR_QUESTIONS_MAX + 1) this.moveAll(machine, place, batch);
-    // It stays for one more period, in which packets to it are refused at once and nobody is asked.
-    return this.questions[place] > NEIGHBOR_QUESTIONS_MAX + 1 && this.moveAll(machine, place, batch);
+    if (!isGivenUp) this.questions[place]++;
+    if (this.questions[place] > NEIGHBOR_QUESTIONS_MAX) this.moveAll(machine, place, batch);
+    if (isGivenUp || this.questions[place] <= NEIGHBOR_QUESTIONS_MAX)
+      askWhoHas(machine, routerInterface, this.hops[place]);
+    return false;
   }
 
   /** Moves what is kept at this place into the batch; false: not all had room. */
@@ -212,7 +256,7 @@ export class PendingHops {
     if (from === place) return;
     for (const row of [this.networks, this.interfaces, this.hops, this.ports, this.questions, this.askedTick])
       row[place] = row[from];
-    for (const row of [this.kept, this.first, this.last]) row[place] = row[from];
+    for (const row of [this.kept, this.first, this.last, this.wanted]) row[place] = row[from];
     this.addresses.copyWithin(place * ADDRESS_WORDS, from * ADDRESS_WORDS, (from + 1) * ADDRESS_WORDS);
   }
 

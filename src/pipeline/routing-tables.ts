@@ -52,6 +52,8 @@ export interface RoutingTables {
   readonly hopKind: Int32Array;
   readonly hopInterface: Int32Array;
   readonly hopCount: Int32Array;
+  /** Of a hop that shares its way with others: the HOP_SHARED that stands for them; -1 of all others. */
+  readonly hopGroup: Int32Array;
   /** ADDRESS_WORDS each: the next router's address; and the interface's own in the same prefix, which ARP asks from. */
   readonly hopAddress: Int32Array;
   readonly hopSource: Int32Array;
@@ -78,6 +80,7 @@ export const NO_ROUTING: RoutingTables = {
   hopKind: none,
   hopInterface: none,
   hopCount: none,
+  hopGroup: none,
   hopAddress: none,
   hopSource: none,
 };

@@ -7,7 +7,7 @@ import type { JsonObject } from '../../src/control/shapes.js';
 import { virtualMac } from '../../src/control/virtual-mac.js';
 import { macText } from '../../src/wire/address.js';
 import { Daemon } from './harness/daemon.js';
-import { ping, placeMachines, type RoutedMachine, stream } from './harness/routed-machines.js';
+import { meet, ping, placeMachines, type RoutedMachine, serveName, stream } from './harness/routed-machines.js';
 import { Testbed } from './harness/testbed.js';
 
 const tap = (network: string, more: JsonObject = {}): JsonObject => ({ kind: 'tap', network, ...more });
@@ -146,6 +146,29 @@ describe('between two networks', () => {
       /Packet too big: mtu=1400|mtu=1400/,
     );
     expect(testbed.ip('a', '-6', 'route', 'get', '2001:db8:b::6')).toContain('mtu 1400');
+  });
+});
+
+describe('of two next hops that have the same address behind them', () => {
+  beforeAll(async () => {
+    await daemon.apply(config([{ to: `${FAR}/32`, via: ['198.51.100.6', '198.51.100.7'] }]));
+  });
+
+  test('both are taken, and each flow stays with its own', async () => {
+    const servers = await Promise.all(['b', 'c'].map((name) => serveName(testbed, name, FAR, 5202)));
+    const met = await meet(testbed, 'a', FAR, 5202, 40);
+    expect(new Set(met.flat())).toEqual(new Set(['b', 'c']));
+    // All that one connection hears is from one of them; the other would have reset it.
+    for (const names of met) expect([names.length, new Set(names).size]).toEqual([5, 1]);
+    for (const server of servers) await server.stop();
+  });
+
+  test('one that is not there leaves its flows to the other', async () => {
+    await daemon.apply(config([{ to: `${FAR}/32`, via: ['198.51.100.99', '198.51.100.7'] }]));
+    const server = await serveName(testbed, 'c', FAR, 5203);
+    const met = await meet(testbed, 'a', FAR, 5203, 20);
+    expect(met.map((names) => [names.length, ...new Set(names)])).toEqual(Array.from(met, () => [5, 'c']));
+    await server.stop();
   });
 });
 

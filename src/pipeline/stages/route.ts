@@ -26,7 +26,7 @@ import { translate } from '../nat-commit.js';
 import { planTranslation } from '../nat-errors.js';
 import { natPlan } from '../nat-plan.js';
 import { translationText } from '../nat-text.js';
-import { findStation, KNOWN, nextAddress, STALE } from '../next-hop.js';
+import { findStation, KNOWN, nextAddress, STALE, UNKNOWN } from '../next-hop.js';
 import { FAILED, WAITING_FOR_HOP, WAITS } from '../pending-hops.js';
 import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
 import { answerLocal } from '../router-answers.js';
@@ -97,7 +97,6 @@ function routeFrame(machine: Machine, slot: number, from: number): number {
   const packet = pool.networkHeader[slot];
   const ttl = pool.octets[packet + (kind === PACKET_IPV4 ? IPV4_TTL : IPV6_HOP_LIMIT)];
   if (ttl <= 1) return sayTimeExceeded(machine, slot, from);
-  setNextAddress(machine, slot, hop);
   return sendOn(machine, slot, from, hop);
 }
 
@@ -139,15 +138,48 @@ function setNextAddress({ pool, snapshot }: Machine, slot: number, hop: number):
       nextAddress[word] = read32(pool.octets, packet + IPV6_DESTINATION + word * 4);
 }
 
-/** To the station at `nextAddress` by the hop's interface, if it is known and the packet fits. */
+/** To the hop's station, if it is known. */
 function sendOn(machine: Machine, slot: number, from: number, hop: number): number {
-  const { pool, neighbors } = machine;
   const { routing } = machine.snapshot;
   const to = routing.hopInterface[hop];
+  setNextAddress(machine, slot, hop);
+  const found = findStation(machine, routing.interfaceNetwork[to]);
+  if (found === KNOWN) return sendBy(machine, slot, from, to);
+  if (found === STALE)
+    return machine.pending.askAgain(machine, to, hop)
+      ? sendBy(machine, slot, from, to)
+      : divert(machine, slot, from, hop);
+  const waits = machine.pending.wait(machine, slot, to, hop, machine.snapshot.neighborQueue);
+  if (waits === WAITS) return machine.pool.reason[slot];
+  return waits === FAILED ? divert(machine, slot, from, hop) : dropReasonNumber.neighbor_unresolved;
+}
+
+/**
+ * Nobody answers at the hop. One that shares the way and is known takes its packets until somebody does; the others are asked,
+ * for the packets to come: this one has waited enough.
+ */
+function divert(machine: Machine, slot: number, from: number, hop: number): number {
+  const { routing } = machine.snapshot;
+  const group = routing.hopGroup[hop];
+  const count = group < 0 ? 1 : routing.hopCount[group];
+  for (let step = 1; step < count; step++) {
+    const first = routing.hopInterface[group];
+    const other = first + ((hop - first + step) % count);
+    const to = routing.hopInterface[other];
+    setNextAddress(machine, slot, other);
+    const found = findStation(machine, routing.interfaceNetwork[to]);
+    if (found === KNOWN || (found === STALE && machine.pending.askAgain(machine, to, other)))
+      return sendBy(machine, slot, from, to);
+    if (found === UNKNOWN) machine.pending.ask(machine, slot, to, other);
+  }
+  return sayHostUnreachable(machine, slot, from);
+}
+
+/** Out by an interface to the station that was found, if the packet fits. */
+function sendBy(machine: Machine, slot: number, from: number, to: number): number {
+  const { pool, neighbors } = machine;
+  const { routing } = machine.snapshot;
   const network = routing.interfaceNetwork[to];
-  const found = findStation(machine, network);
-  if (found !== KNOWN && found !== STALE) return waitFor(machine, slot, from, to, hop);
-  if (found === STALE) machine.pending.askAgain(machine, to, hop);
   const member = memberOf(machine, slot, network);
   if (member < 0 && !mayFlood(machine, slot)) return dropReasonNumber.storm;
   const mtu = mtuOf(machine, member, to);
@@ -191,12 +223,6 @@ function memberOf(machine: Machine, slot: number, network: number): number {
   const entry = fdb.find(network, neighbors.foundHigh, neighbors.foundLow, nowSeconds, age);
   pool.destinationEntry[slot] = entry;
   return entry < 0 ? -1 : memberInUse(snapshot, fdb.foundMember);
-}
-
-function waitFor(machine: Machine, slot: number, from: number, to: number, hop: number): number {
-  const waits = machine.pending.wait(machine, slot, to, hop, machine.snapshot.neighborQueue);
-  if (waits === WAITS) return machine.pool.reason[slot];
-  return waits === FAILED ? sayHostUnreachable(machine, slot, from) : dropReasonNumber.neighbor_unresolved;
 }
 
 /** Octets of the packet, or of the longest segment of a super-frame. */

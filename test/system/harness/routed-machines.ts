@@ -2,6 +2,7 @@
  * Machines behind routers: namespaces with addresses and default routes of their own, at the switch's ports, and what they
  * send each other.
  */
+import type { Child } from './child.js';
 import type { Daemon } from './daemon.js';
 import { DEVICE } from './machine.js';
 import type { Testbed } from './testbed.js';
@@ -81,4 +82,37 @@ export async function stream(
   if (said.error !== undefined) throw new Error(said.error);
   const heard = JSON.parse(stdout) as { start: { accepted_connection: { host: string } } };
   return { host: heard.start.accepted_connection.host, bytes: (said.end.sum_received ?? said.end.sum)?.bytes ?? 0 };
+}
+
+/** A TCP server at this address that answers everything it hears with the machine's name. */
+export async function serveName(testbed: Testbed, label: string, address: string, port: number): Promise<Child> {
+  const text = `
+    const [name, address, port] = process.argv.slice(1);
+    require('net').createServer((peer) => peer.on('data', () => peer.write(name + ' ')).on('error', () => {}))
+      .listen(Number(port), address, () => console.log('ready'));`;
+  return await testbed.start(label, [process.execPath, '-e', text, label, address, String(port)]).ready();
+}
+
+/** Connects so many times to such servers, says something five times each, and returns which names each connection heard. */
+export async function meet(
+  testbed: Testbed,
+  from: string,
+  address: string,
+  port: number,
+  connections: number,
+): Promise<string[][]> {
+  const text = `
+    const [address, port, count] = process.argv.slice(1);
+    const meet = () => new Promise((resolve) => {
+      const heard = [];
+      const socket = require('net').connect(Number(port), address, () => socket.write('x'));
+      const end = () => { socket.destroy(); resolve(heard); };
+      socket.on('error', end).on('data', (octets) => {
+        heard.push(String(octets).trim());
+        if (heard.length < 5) socket.write('x'); else end();
+      });
+    });
+    Promise.all(Array.from({ length: Number(count) }, meet)).then((met) => console.log(JSON.stringify({ met })));`;
+  const words = [process.execPath, '-e', text, address, String(port), String(connections)];
+  return (await testbed.start(from, words).result<{ met: string[][] }>()).met;
 }
