@@ -1,16 +1,16 @@
 /**
- * The part of a snapshot that concerns tunnels: underlay ports, the tree of tunnel ids, remotes, allowed sources. In a
- * SharedArrayBuffer of its own, because its size is only known when the tree is built. Main thread.
+ * The part of a snapshot that concerns tunnels: underlay ports, the tables of tunnel ids, remotes, allowed sources. In
+ * SharedArrayBuffers of their own, because their sizes are only known in the end. Main thread.
  */
 import {
   ALLOW_WORDS,
-  ID_NODE_WORDS,
   type Snapshot,
   TUNNEL_HAS_ID,
   TUNNEL_ID_HAS_FLOW,
   TUNNEL_SENDS_CHECKSUM,
   TUNNEL_SENDS_SEQUENCE,
 } from '../pipeline/snapshot.js';
+import { ID_HAS_FLOW, ID_WORDS, tunnelIdTable } from '../pipeline/tunnel-ids.js';
 import { tunnelKindIndex } from '../tunnels/registry.js';
 import { IPV4_SIZE, ipWords, parseIp, parsePrefix } from '../wire/address.js';
 import type { Indices } from './indices.js';
@@ -24,14 +24,15 @@ type OverlayPart = Pick<
   | 'underlayPorts'
   | 'underlays'
   | 'portTunnelKind'
-  | 'portIdTree'
+  | 'portIdTable'
+  | 'portIdMask'
   | 'portLocal'
   | 'portTunnelPort'
   | 'portDscp'
   | 'portAllowStart'
   | 'portAllowCount'
   | 'allowFrom'
-  | 'idTree'
+  | 'tunnelIds'
   | 'memberTunnelId'
   | 'memberTunnelFlags'
   | 'memberRemotesStart'
@@ -44,7 +45,7 @@ type OverlayPart = Pick<
 
 /** Tables that grow while the configuration is gone through. */
 interface Growing {
-  readonly idTree: IdTree;
+  readonly tunnelIds: number[];
   readonly allowFrom: number[];
   readonly remotes: number[];
   readonly options: number[];
@@ -62,7 +63,8 @@ export function compileOverlay(
     new Int32Array(new SharedArrayBuffer(length * Int32Array.BYTES_PER_ELEMENT)).fill(initial);
   const fixed = {
     portTunnelKind: take(ports, -1),
-    portIdTree: take(ports, -1),
+    portIdTable: take(ports, 0),
+    portIdMask: take(ports, 0),
     portLocal: take(ports * 4, 0),
     portTunnelPort: take(ports, 0),
     portDscp: take(ports, 0),
@@ -75,42 +77,43 @@ export function compileOverlay(
     memberOptionsStart: take(members, 0),
     memberOptionsSize: take(members, 0),
   };
-  const growing: Growing = { idTree: new IdTree(), allowFrom: [], remotes: [], options: [] };
+  const growing: Growing = { tunnelIds: [], allowFrom: [], remotes: [], options: [] };
   const underlays: number[] = [];
   for (const [name, port] of config.ports) {
     if (port.underlay === undefined) continue;
     const index = indexOf(indices.port(name), name);
     underlays.push(index);
     compileUnderlay(fixed, growing, index, port, port.underlay);
+    const ids = new Map<number, number>();
     for (const { network } of port.members) {
       const member = indexOf(indices.member(name, network), `${name} in ${network}`);
       const resolved = config.networks.get(network);
-      if (resolved !== undefined) compileTunnels(fixed, growing, index, member, resolved, remotesOf);
+      if (resolved !== undefined) compileTunnels(fixed, growing, ids, member, resolved, remotesOf);
     }
+    compileIds(fixed, growing, index, ids);
   }
   return {
     underlayPorts: underlays.length,
     underlays: shared(underlays),
     ...fixed,
     allowFrom: shared(growing.allowFrom),
-    idTree: growing.idTree.words(),
+    tunnelIds: shared(growing.tunnelIds),
     remotes: shared(growing.remotes),
     tunnelOptions: sharedOctets(growing.options),
   };
 }
 
-type Fixed = Omit<OverlayPart, 'underlayPorts' | 'underlays' | 'allowFrom' | 'idTree' | 'remotes' | 'tunnelOptions'>;
+type Fixed = Omit<OverlayPart, 'underlayPorts' | 'underlays' | 'allowFrom' | 'tunnelIds' | 'remotes' | 'tunnelOptions'>;
 
 function compileUnderlay(
   part: Fixed,
-  { idTree, allowFrom }: Growing,
+  { allowFrom }: Growing,
   index: number,
   { intent: { underlay: intent } }: ResolvedPort,
   { dscp, allowFrom: prefixes }: ResolvedUnderlay,
 ): void {
   if (intent === undefined) throw new TypeError('an underlay port without sockets to open');
   part.portTunnelKind[index] = tunnelKindIndex(intent.type);
-  part.portIdTree[index] = idTree.root();
   part.portLocal.set(ipWords(parseIp(intent.local) ?? new Uint8Array(IPV4_SIZE)), index * 4);
   part.portTunnelPort[index] = intent.port;
   part.portDscp[index] = dscp === 'inherit' ? -1 : dscp << 2;
@@ -126,8 +129,8 @@ function compileUnderlay(
 
 function compileTunnels(
   part: Fixed,
-  { idTree, remotes, options }: Growing,
-  port: number,
+  { remotes, options }: Growing,
+  ids: Map<number, number>,
   member: number,
   network: ResolvedNetwork,
   remotesOf: RemotesOf,
@@ -136,7 +139,7 @@ function compileTunnels(
   if (tunnel === undefined) return;
   part.memberTunnelFlags[member] = tunnelFlags(network, tunnel);
   part.memberTunnelId[member] = tunnelId(network, tunnel);
-  if (id !== undefined) idTree.add(part.portIdTree[port], tunnelId(network, tunnel), member, tunnel.nvgre ? 256 : 1);
+  if (id !== undefined) ids.set(tunnelId(network, tunnel), tunnel.nvgre ? member | ID_HAS_FLOW : member);
   const numbers = remotesOf(member, tunnel.remotes);
   part.memberRemotesStart[member] = remotes.length;
   part.memberRemotesCount[member] = numbers.length;
@@ -144,6 +147,13 @@ function compileTunnels(
   part.memberOptionsStart[member] = options.length;
   part.memberOptionsSize[member] = tunnel.options.length;
   options.push(...tunnel.options);
+}
+
+function compileIds(part: Fixed, { tunnelIds }: Growing, port: number, ids: ReadonlyMap<number, number>): void {
+  const table = tunnelIdTable(ids);
+  part.portIdTable[port] = tunnelIds.length / ID_WORDS;
+  part.portIdMask[port] = table.length / ID_WORDS - 1;
+  for (const word of table) tunnelIds.push(word);
 }
 
 /** VNI or key of a network's tunnels, 32 bits; of NVGRE with flow 0. */
@@ -162,40 +172,6 @@ export function tunnelFlags(
     (sequence ? TUNNEL_SENDS_SEQUENCE : 0) |
     (nvgre ? TUNNEL_ID_HAS_FLOW : 0)
   );
-}
-
-/** Nodes of 256 words; see Snapshot.idTree. */
-class IdTree {
-  private nodes = new Int32Array(ID_NODE_WORDS * 64).fill(-1);
-  private count = 0;
-
-  root(): number {
-    if ((this.count + 1) * ID_NODE_WORDS > this.nodes.length) {
-      const larger = new Int32Array(this.nodes.length * 2).fill(-1);
-      larger.set(this.nodes);
-      this.nodes = larger;
-    }
-    return this.count++;
-  }
-
-  /** `count`: so many ids from this one on, which differ in their last octet only. */
-  add(root: number, id: number, member: number, count: number): void {
-    let node = root;
-    for (let shift = 24; shift > 0; shift -= 8) {
-      const at = node * ID_NODE_WORDS + ((id >>> shift) & 0xff);
-      node = this.nodes[at];
-      if (node === -1) {
-        node = this.root();
-        this.nodes[at] = node;
-      }
-    }
-    const at = node * ID_NODE_WORDS + (id & 0xff);
-    this.nodes.fill(member, at, at + count);
-  }
-
-  words(): Int32Array {
-    return shared(this.nodes.subarray(0, this.count * ID_NODE_WORDS));
-  }
 }
 
 function shared(values: ArrayLike<number>): Int32Array {

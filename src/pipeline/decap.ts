@@ -21,7 +21,8 @@ import { Merger } from '../wire/gro.js';
 import { swap32 } from '../wire/octets.js';
 import { adoptOffload } from '../wire/offload.js';
 import type { Machine } from './machine.js';
-import { ALLOW_WORDS, ID_NODE_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
+import { ALLOW_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
+import { memberOfTunnelId } from './tunnel-ids.js';
 import { anyNetwork } from './tunnel-table.js';
 
 export class Decapsulator {
@@ -37,9 +38,15 @@ export class Decapsulator {
   /** What `open` found. */
   private member = -1;
   private tunnel = 0;
-  /** The source that was looked up last, good for one batch: member and address, and the tunnel. */
-  private lastMember = -1;
+  /**
+   * What was looked up last, good for one batch (no snapshot is replaced meanwhile): the port, -1: nothing, a source that it
+   * hears, the id that its datagram had, and whose that is. Datagrams of one remote in one network come in runs.
+   */
+  private lastPort = -1;
   private readonly lastAddress = new Int32Array(4);
+  private lastId = 0;
+  private lastHasId = false;
+  private lastMember = -1;
   private lastTunnel = 0;
   private countedTunnel = 0;
   private countedFrames = 0;
@@ -53,7 +60,7 @@ export class Decapsulator {
   /** Fills `frames` from `received`. True when there is more: then it is called again once `frames` is empty. */
   next(received: Batch, frames: Batch): boolean {
     const { machine, merger } = this;
-    this.lastMember = -1;
+    this.lastPort = -1;
     merger.begin();
     while (this.done < received.count && !frames.full) {
       const slot = received.slots[this.done];
@@ -202,14 +209,16 @@ export class Decapsulator {
     const { snapshot, pool } = machine;
     this.member = -1;
     this.tunnel = 0;
-    if (!this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
+    const isLastSource = port === this.lastPort && this.isLastAddress(pool.sourceAddress, slot << 2);
+    if (!isLastSource && !this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
     const kind = tunnelKinds[snapshot.portTunnelKind[port]];
     const size = kind.read(pool.octets, at, end, header);
     if (size < 0) return size;
-    const member = memberOfId(snapshot, port, header);
+    const isLast = isLastSource && header.id === this.lastId && header.hasId === this.lastHasId;
+    const member = isLast ? this.lastMember : memberOfId(snapshot, port, header);
     if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
     if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
-    const tunnel = this.tunnelOf(slot, port, member);
+    const tunnel = isLast ? this.lastTunnel : this.tunnelOf(slot, port, member);
     if (tunnel < 0) return -dropReasonNumber.tunnel_unknown_source;
     this.member = member;
     this.tunnel = tunnel;
@@ -224,12 +233,6 @@ export class Decapsulator {
     const { machine } = this;
     const words = machine.pool.sourceAddress;
     const from = slot << 2;
-    if (
-      this.lastMember >= 0 &&
-      this.isLastAddress(words, from) &&
-      machine.snapshot.memberPort[this.lastMember] === port
-    )
-      return true;
     const everyone = anyNetwork(port);
     if (machine.tunnels.find(everyone, words[from], words[from + 1], words[from + 2], words[from + 3]) !== 0)
       return true;
@@ -237,27 +240,31 @@ export class Decapsulator {
   }
 
   /**
-   * The tunnel from the slot's source to the member; learned if it is new; 0: there was no room; -1: the source may speak
-   * in other networks of the port, but not in this one.
+   * The tunnel from the slot's source to the member that its header names; learned if it is new; 0: there was no room; -1: the
+   * source may speak in other networks of the port, but not in this one.
    */
   private tunnelOf(slot: number, port: number, member: number): number {
     const { tunnels, pool, snapshot, nowSeconds } = this.machine;
     const words = pool.sourceAddress;
     const from = slot << 2;
-    if (member === this.lastMember && this.isLastAddress(words, from)) return this.lastTunnel;
     let tunnel = tunnels.find(member, words[from], words[from + 1], words[from + 2], words[from + 3]);
     // A learned one is no licence: allowFrom may have been narrowed since.
     if ((tunnel === 0 || !tunnels.isConfigured(tunnel)) && !isAllowed(snapshot, port, words, from)) return -1;
     if (tunnel === 0)
       tunnel = tunnels.learn(member, words[from], words[from + 1], words[from + 2], words[from + 3], nowSeconds);
     else tunnels.refresh(tunnel, nowSeconds);
-    this.lastMember = member;
-    this.lastAddress[0] = words[from];
-    this.lastAddress[1] = words[from + 1];
-    this.lastAddress[2] = words[from + 2];
-    this.lastAddress[3] = words[from + 3];
-    this.lastTunnel = tunnel;
+    this.remember(slot, port, member, tunnel);
     return tunnel;
+  }
+
+  private remember(slot: number, port: number, member: number, tunnel: number): void {
+    const { sourceAddress } = this.machine.pool;
+    for (let word = 0; word < 4; word++) this.lastAddress[word] = sourceAddress[(slot << 2) + word];
+    this.lastPort = port;
+    this.lastId = this.header.id;
+    this.lastHasId = this.header.hasId;
+    this.lastMember = member;
+    this.lastTunnel = tunnel;
   }
 
   private isLastAddress(words: Int32Array, from: number): boolean {
@@ -284,12 +291,7 @@ function isUnderlay(snapshot: Snapshot, port: number): boolean {
 /** The member of the network that a header's id names on this port; -1: none does. */
 function memberOfId(snapshot: Snapshot, port: number, header: TunnelHeader): number {
   if (!header.hasId) return snapshot.portUntaggedMember[port];
-  const { idTree } = snapshot;
-  const { id } = header;
-  let node = snapshot.portIdTree[port];
-  for (let shift = 24; shift >= 0 && node >= 0; shift -= 8)
-    node = idTree[node * ID_NODE_WORDS + ((id >>> shift) & 0xff)];
-  return node;
+  return memberOfTunnelId(snapshot.tunnelIds, snapshot.portIdTable[port], snapshot.portIdMask[port], header.id);
 }
 
 /**

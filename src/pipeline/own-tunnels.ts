@@ -9,13 +9,18 @@ import type { Machine } from './machine.js';
 
 /** Whether the frame, which parse has read, is from or to an underlay's address and is what its tunnels send. */
 export function isOfOwnTunnels(machine: Machine, slot: number): boolean {
-  const { pool, snapshot } = machine;
+  const { pool } = machine;
+  const end = pool.offset[slot] + pool.length[slot];
+  const found = tunnelPortOf(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end);
+  return found !== NO_TUNNEL && isOfOwnTunnelsTo(machine, slot, found);
+}
+
+/** As isOfOwnTunnels, of a frame for which tunnelPortOf found this port, or UNKNOWN_TUNNEL. */
+export function isOfOwnTunnelsTo({ pool, snapshot }: Machine, slot: number, found: number): boolean {
   const { underlays, portTunnelPort, portLocal } = snapshot;
   const { octets } = pool;
   const ethertype = pool.ethertype[slot];
   const network = pool.networkHeader[slot];
-  const found = tunnelPortOf(octets, ethertype, network, pool.offset[slot] + pool.length[slot]);
-  if (found === NO_TUNNEL) return false;
   for (let index = 0; index < underlays.length; index++) {
     const port = underlays[index];
     if (found !== UNKNOWN_TUNNEL && found !== portTunnelPort[port]) continue;

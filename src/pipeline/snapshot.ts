@@ -110,9 +110,8 @@ export interface CompiledAcl {
 /** Bits of memberTunnelFlags. */
 export { TUNNEL_HAS_ID, TUNNEL_ID_HAS_FLOW, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
 
-/** Words of a row of allowFrom, and of a node of idTree. */
+/** Words of a row of allowFrom. */
 export const ALLOW_WORDS = 5;
-export const ID_NODE_WORDS = 256;
 
 /** Offsets in a port's three entries of portStormRate. */
 export const STORM_BROADCAST = 0;
@@ -204,8 +203,9 @@ export interface Snapshot {
   readonly underlays: Int32Array;
   /** By port, for underlay ports: index in tunnels/registry.ts; -1: it is none. */
   readonly portTunnelKind: Int32Array;
-  /** Root of the port's tree of tunnel ids in idTree; -1: none. A network without an id is portUntaggedMember. */
-  readonly portIdTree: Int32Array;
+  /** Of an underlay port: first row of its table of tunnel ids in tunnelIds, and rows less one. A network without an id is portUntaggedMember. */
+  readonly portIdTable: Int32Array;
+  readonly portIdMask: Int32Array;
   /** Four words a port: the underlay's own address, as all addresses here in memory's order, IPv4 mapped. */
   readonly portLocal: Int32Array;
   /** UDP port that tunnels of this port are sent to; 0: they are not UDP. */
@@ -217,11 +217,8 @@ export interface Snapshot {
   readonly portAllowCount: Int32Array;
   /** ALLOW_WORDS a row: address, prefix length (of the mapped form, 96 more for IPv4). */
   readonly allowFrom: Int32Array;
-  /**
-   * Nodes of ID_NODE_WORDS words: from the root by the octets of the id, the most significant first, the fourth gives the
-   * member; -1: none. An id costs four loads, however many there are and whatever a sender tries.
-   */
-  readonly idTree: Int32Array;
+  /** Members by tunnel id: tables of tunnel-ids.ts. */
+  readonly tunnelIds: Int32Array;
 
   /** By member of an underlay port: VNI or key, TUNNEL_… flags, and its part of `remotes`. */
   readonly memberTunnelId: Int32Array;

@@ -45,6 +45,9 @@ export interface TunnelKind {
    * the negated number of a drop reason.
    */
   read(octets: Uint8Array, at: number, end: number, header: TunnelHeader): number;
-  /** Writes a header in front of `position`, where a frame lies that ends at `end`. Returns where the header begins. */
+  /**
+   * Writes a header in front of `position`, where a frame lies that ends at `end`. Returns where the header begins. Without
+   * TUNNEL_SENDS_… flags it depends on nothing but `settings`: it may be written once and put in front of other frames.
+   */
   write(octets: Uint8Array, position: number, end: number, settings: TunnelSettings): number;
 }

@@ -23,7 +23,7 @@ import {
   ipv4TotalLength,
 } from './ipv4.js';
 import { CHAIN_WHOLE, IPV6_HEADER_SIZE, IPV6_SOURCE, Ipv6Chain } from './ipv6.js';
-import { read32 } from './octets.js';
+import { wordAt } from './octets.js';
 
 /** Octets of source and destination port, at the front of the header of every protocol that has them. */
 const PORTS_SIZE = 4;
@@ -43,20 +43,20 @@ export function flowHash(octets: Uint8Array, frame: number, ethertype: number, n
   } else if (ethertype === ETHERTYPE_IPV6 && chain.walk(octets, network, end) === CHAIN_WHOLE) {
     return hashIpv6(octets, network);
   }
-  let hash = mix(0, macHighAt(octets, frame + ETHERNET_DESTINATION));
-  hash = mix(hash, macLowAt(octets, frame + ETHERNET_DESTINATION));
-  hash = mix(hash, macHighAt(octets, frame + ETHERNET_SOURCE));
-  return finish(mix(hash, macLowAt(octets, frame + ETHERNET_SOURCE)));
+  let hash = mixHash(0, macHighAt(octets, frame + ETHERNET_DESTINATION));
+  hash = mixHash(hash, macLowAt(octets, frame + ETHERNET_DESTINATION));
+  hash = mixHash(hash, macHighAt(octets, frame + ETHERNET_SOURCE));
+  return finishHash(mixHash(hash, macLowAt(octets, frame + ETHERNET_SOURCE)));
 }
 
 function hashIpv4(octets: Uint8Array, network: number, transport: number): number {
   const protocol = octets[network + IPV4_PROTOCOL];
-  let hash = mix(protocol, read32(octets, network + IPV4_SOURCE));
-  hash = mix(hash, read32(octets, network + IPV4_DESTINATION));
+  let hash = mixHash(protocol, wordAt(octets, network + IPV4_SOURCE));
+  hash = mixHash(hash, wordAt(octets, network + IPV4_DESTINATION));
   const end = network + ipv4TotalLength(octets, network);
   if (hasPorts(protocol) && transport + PORTS_SIZE <= end && !ipv4IsFragment(octets, network))
-    hash = mix(hash, read32(octets, transport));
-  return finish(hash);
+    hash = mixHash(hash, wordAt(octets, transport));
+  return finishHash(hash);
 }
 
 /** Of the packet that `chain` has walked. The flow label is left out: Linux changes a connection's when its segments get lost. */
@@ -65,22 +65,24 @@ function hashIpv6(octets: Uint8Array, network: number): number {
   const protocol = chain.isFragment ? 0 : chain.protocol;
   let hash = protocol;
   const last = network + IPV6_HEADER_SIZE;
-  for (let at = network + IPV6_SOURCE; at < last; at += 4) hash = mix(hash, read32(octets, at));
-  if (hasPorts(protocol) && chain.position + PORTS_SIZE <= chain.end) hash = mix(hash, read32(octets, chain.position));
-  return finish(hash);
+  for (let at = network + IPV6_SOURCE; at < last; at += 4) hash = mixHash(hash, wordAt(octets, at));
+  if (hasPorts(protocol) && chain.position + PORTS_SIZE <= chain.end)
+    hash = mixHash(hash, wordAt(octets, chain.position));
+  return finishHash(hash);
 }
 
-function hasPorts(protocol: number): boolean {
+export function hasPorts(protocol: number): boolean {
   return protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
 }
 
-function mix(hash: number, word: number): number {
+/** Words of a packet as little-endian memory has them, so that they need not be turned round (inner-packet.ts). */
+export function mixHash(hash: number, word: number): number {
   const scaled = Math.imul(word, 0xcc9e2d51);
   const mixed = hash ^ Math.imul((scaled << 15) | (scaled >>> 17), 0x1b873593);
   return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0;
 }
 
-function finish(hash: number): number {
+export function finishHash(hash: number): number {
   const first = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   const second = Math.imul(first ^ (first >>> 13), 0xc2b2ae35);
   return (second ^ (second >>> 16)) & 0x7fff_ffff;

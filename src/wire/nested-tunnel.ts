@@ -15,7 +15,7 @@ import {
   ipv4HeaderSize,
 } from './ipv4.js';
 import { CHAIN_TOO_LONG, CHAIN_WHOLE, IPV6_DESTINATION, IPV6_SOURCE, Ipv6Chain, MAPPED_WORD } from './ipv6.js';
-import { read16 } from './octets.js';
+import { read16, wordAt } from './octets.js';
 import { UDP_DESTINATION_PORT, UDP_HEADER_SIZE } from './udp.js';
 
 /** One worker is one thread, and no call is nested. */
@@ -92,9 +92,4 @@ function isAddress(octets: Uint8Array, position: number, local: Int32Array, loca
     wordAt(octets, position + 4) === local[localAt + 1] &&
     wordAt(octets, position) === local[localAt]
   );
-}
-
-/** Four octets as a little-endian machine reads them as one word, wherever they lie. */
-function wordAt(octets: Uint8Array, position: number): number {
-  return (octets[position + 3] << 24) | (octets[position + 2] << 16) | (octets[position + 1] << 8) | octets[position];
 }

@@ -12,6 +12,11 @@ export function read32(octets: Uint8Array, position: number): number {
   return (octets[position] << 24) | (octets[position + 1] << 16) | (octets[position + 2] << 8) | octets[position + 3];
 }
 
+/** Four octets as a little-endian machine reads them as one word, wherever they lie. */
+export function wordAt(octets: Uint8Array, position: number): number {
+  return (octets[position + 3] << 24) | (octets[position + 2] << 16) | (octets[position + 1] << 8) | octets[position];
+}
+
 export function write16(octets: Uint8Array, position: number, value: number): void {
   octets[position] = value >>> 8;
   octets[position + 1] = value;

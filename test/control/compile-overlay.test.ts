@@ -7,7 +7,6 @@ import type { JsonValue } from '../../src/control/shapes.js';
 import { NO_OFFLOAD } from '../../src/dataplane/port.js';
 import {
   ALLOW_WORDS,
-  ID_NODE_WORDS,
   NETWORK_INNER_VLAN,
   NETWORK_LEARNS,
   NETWORK_SUPPRESSES_ARP,
@@ -18,6 +17,7 @@ import {
   TUNNEL_SENDS_CHECKSUM,
   TUNNEL_SENDS_SEQUENCE,
 } from '../../src/pipeline/snapshot.js';
+import { memberOfTunnelId } from '../../src/pipeline/tunnel-ids.js';
 import { tunnelKinds } from '../../src/tunnels/registry.js';
 import { ipWordsText } from '../../src/wire/address.js';
 import { check, checkValue } from './configs.js';
@@ -37,10 +37,7 @@ function compiled(text: string, isUp: (name: string) => boolean = () => true) {
 
 /** As decap looks an id up. */
 function memberOfId(snapshot: Snapshot, port: number, id: number): number {
-  let node = snapshot.portIdTree[port];
-  for (let shift = 24; shift >= 0 && node >= 0; shift -= 8)
-    node = snapshot.idTree[node * ID_NODE_WORDS + ((id >>> shift) & 0xff)];
-  return node;
+  return memberOfTunnelId(snapshot.tunnelIds, snapshot.portIdTable[port], snapshot.portIdMask[port], id);
 }
 
 const SWITCH = `version: 1
@@ -152,7 +149,7 @@ test('a configuration without tunnels has none', () => {
   );
   expect(snapshot.underlayPorts).toBe(0);
   expect([...snapshot.portTunnelKind]).toEqual([-1]);
-  expect(snapshot.idTree).toHaveLength(0);
+  expect(snapshot.tunnelIds).toHaveLength(0);
 });
 
 test('any ids are found, and no others', () => {

@@ -9,28 +9,25 @@
  * What a machine can do: ask for tiny segments, so that a super-frame is 1,365 datagrams. Its port may have so many messages
  * a batch (MESSAGES_PER_PORT_MAX) that others still find slots and sends; what is beyond is its copies' loss.
  */
-import { TUNNEL_TX_BYTES, TUNNEL_TX_FRAMES } from '../../dataplane/counters.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
-import type { DatagramQueue } from '../../dataplane/io-engine.js';
 import { DATAGRAMS_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX } from '../../limits.js';
 import { tunnelKinds } from '../../tunnels/registry.js';
-import type { TunnelKind } from '../../tunnels/tunnel.js';
-import { ECN_MASK, innerTrafficClass } from '../../wire/ecn.js';
-import { flowHash } from '../../wire/flow-hash.js';
+import { ECN_MASK } from '../../wire/ecn.js';
+import { InnerPacket } from '../../wire/inner-packet.js';
 import { clampMss } from '../../wire/mss-clamp.js';
+import { NO_TUNNEL } from '../../wire/nested-tunnel.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { isTpid } from '../../wire/vlan.js';
 import { type EgressBatch, ON_ITS_WAY } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
-import { isOfOwnTunnels } from '../own-tunnels.js';
-import {
-  NETWORK_CLAMPS_MSS,
-  NETWORK_INNER_VLAN,
-  PORT_UNDERLAY,
-  TUNNEL_ID_HAS_FLOW,
-  TUNNEL_SENDS_SEQUENCE,
-} from '../snapshot.js';
+import { isOfOwnTunnelsTo } from '../own-tunnels.js';
+import { PORT_UNDERLAY } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
+import { TunnelWay } from './tunnel-way.js';
+
+/** The way of the copy in hand, and what is read of its packet. One worker is one thread, and no round is inside another. */
+const way = new TunnelWay();
+const inner = new InnerPacket();
 
 /**
  * The slot that the last plain copy was sent in, whose frame and member, and for which MTU: the next remote's copy may be the same. It is held
@@ -40,10 +37,8 @@ let sharedFrom = -1;
 let sharedMember = -1;
 let sharedMtu = 0;
 let sharedSlot = -1;
-/** Of the copy in hand: what its message is sent with, and the MTU that connections through its tunnel are clamped to; 0: none. */
-let sender = 0;
+/** Of the copy in hand: the TOS or traffic class octet that its message is sent with. */
 let trafficClass = 0;
-let clampMtu = 0;
 
 export const encap: EgressStage = {
   name: 'encap',
@@ -51,12 +46,14 @@ export const encap: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { snapshot } = machine;
     if (snapshot.underlayPorts === 0) return;
+    way.begin();
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const port = snapshot.memberPort[copies.members[index]];
       if (snapshot.portMode[port] === PORT_UNDERLAY)
         copies.reasons[index] = sendThroughTunnel(machine, copies, index, port);
     }
+    way.settle(machine);
     shareNothing(machine);
   },
 
@@ -69,64 +66,36 @@ export const encap: EgressStage = {
 
 /** Returns ON_ITS_WAY, or the copy's drop reason. */
 function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number, port: number): number {
-  const { pool, snapshot, tunnels } = machine;
+  const { pool } = machine;
   const slot = copies.slots[index];
   const member = copies.members[index];
   const tunnel = copies.tunnels[index];
-  const queue = machine.queues[port] as DatagramQueue | undefined;
-  // The FDB may have been read just when another thread changed it.
-  if (queue === undefined || tunnels.memberOf(tunnel) !== member) return dropReasonNumber.tunnel_down;
+  if (member !== way.member || tunnel !== way.tunnel)
+    if (!way.take(machine, port, member, tunnel)) return dropReasonNumber.tunnel_down;
   const at = pool.offset[slot];
   const octets = pool.octets;
-  if (isTpid((octets[at + 12] << 8) | octets[at + 13]))
-    if ((snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_INNER_VLAN) === 0)
-      return dropReasonNumber.tunnel_inner_vlan;
-  if (isOfOwnTunnels(machine, slot)) return dropReasonNumber.tunnel_nested;
-  const ethertype = pool.ethertype[slot];
-  const network = pool.networkHeader[slot];
+  if (isTpid((octets[at + 12] << 8) | octets[at + 13]) && !way.takesInnerVlan)
+    return dropReasonNumber.tunnel_inner_vlan;
   const end = at + pool.length[slot];
-  const inner = innerTrafficClass(octets, ethertype, network, end);
-  const dscp = snapshot.portDscp[port];
-  trafficClass = dscp < 0 ? inner : dscp | (inner & ECN_MASK);
-  sender = flowHash(octets, at, ethertype, network, end);
-  setHeader(machine, member, tunnel);
-  const kind = tunnelKinds[snapshot.portTunnelKind[port]];
-  if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) return sendSuperFrame(machine, copies, index, kind, queue);
-  return sendFrame(machine, copies, index, kind, queue);
-}
-
-function setHeader(machine: Machine, member: number, tunnel: number): void {
-  const { snapshot, tunnelSettings, tunnels } = machine;
-  const flags = snapshot.memberTunnelFlags[member];
-  const id = snapshot.memberTunnelId[member];
-  tunnelSettings.id = (flags & TUNNEL_ID_HAS_FLOW) === 0 ? id : id | (sender & 0xff);
-  tunnelSettings.flags = flags;
-  tunnelSettings.options = snapshot.tunnelOptions;
-  tunnelSettings.optionsStart = snapshot.memberOptionsStart[member];
-  tunnelSettings.optionsSize = snapshot.memberOptionsSize[member];
-  const clamps = (snapshot.networkFlags[snapshot.memberNetwork[member]] & NETWORK_CLAMPS_MSS) !== 0;
-  clampMtu = clamps ? tunnels.narrowed(tunnel, snapshot.memberMtu[member]) : 0;
+  inner.read(octets, pool.words, at, pool.ethertype[slot], pool.networkHeader[slot], end);
+  if (inner.tunnelPort !== NO_TUNNEL && isOfOwnTunnelsTo(machine, slot, inner.tunnelPort))
+    return dropReasonNumber.tunnel_nested;
+  trafficClass = way.dscp < 0 ? inner.trafficClass : way.dscp | (inner.trafficClass & ECN_MASK);
+  if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) return sendSuperFrame(machine, copies, index);
+  return sendFrame(machine, copies, index);
 }
 
 /** Takes as many sequence numbers as there are datagrams, where the tunnel has such. */
-function takeSequence(machine: Machine, tunnel: number, count: number): void {
-  if ((machine.tunnelSettings.flags & TUNNEL_SENDS_SEQUENCE) === 0) return;
-  machine.tunnelSettings.sequence = machine.tunnels.takeSequences(tunnel, count);
+function takeSequence(machine: Machine, count: number): void {
+  if (way.isSequenced) machine.tunnelSettings.sequence = machine.tunnels.takeSequences(way.tunnel, count);
 }
 
-function sendFrame(
-  machine: Machine,
-  copies: EgressBatch,
-  index: number,
-  kind: TunnelKind,
-  queue: DatagramQueue,
-): number {
-  const { pool, tunnelSettings } = machine;
+function sendFrame(machine: Machine, copies: EgressBatch, index: number): number {
+  const { pool } = machine;
   const slot = copies.slots[index];
   const member = copies.members[index];
-  const isSequenced = (tunnelSettings.flags & TUNNEL_SENDS_SEQUENCE) !== 0;
   let own = slot;
-  if (slot === sharedFrom && member === sharedMember && clampMtu === sharedMtu && !isSequenced) {
+  if (slot === sharedFrom && member === sharedMember && way.clampMtu === sharedMtu && !way.isSequenced) {
     own = sharedSlot;
     pool.holds[own]++;
   } else {
@@ -134,11 +103,11 @@ function sendFrame(
     if (own < 0) return dropReasonNumber.no_slot;
     clamp(machine, own);
     if (pool.checksumStart[own] !== 0) machine.segmenter.completeChecksum(own);
-    takeSequence(machine, copies.tunnels[index], 1);
+    takeSequence(machine, 1);
     const frame = pool.offset[own];
-    const start = kind.write(pool.octets, frame, frame + pool.length[own], tunnelSettings);
-    pool.length[own] += frame - start;
-    pool.offset[own] = start;
+    way.writeHeader(machine, frame, frame + pool.length[own], inner.flow);
+    pool.length[own] += way.headerSize;
+    pool.offset[own] = frame - way.headerSize;
     if (own !== slot) share(machine, own, slot, member);
   }
   if (own !== slot) {
@@ -147,15 +116,15 @@ function sendFrame(
     machine.letGo(slot);
   }
   if (!machine.tunnelQuota.take(pool.ingressPort[own], 1)) return dropReasonNumber.tx_full;
-  return send(machine, queue, own, 0, copies.tunnels[index], 1);
+  return send(machine, own, 0, 1);
 }
 
 /** What both ends may send then fits, though one of them hears of nothing that doesn't. */
 function clamp({ pool }: Machine, slot: number): void {
-  if (clampMtu === 0) return;
+  if (way.clampMtu === 0) return;
   const end = pool.offset[slot] + pool.length[slot];
   const isPartial = pool.checksumStart[slot] !== 0;
-  clampMss(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end, clampMtu, isPartial);
+  clampMss(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end, way.clampMtu, isPartial);
 }
 
 function share(machine: Machine, own: number, slot: number, member: number): void {
@@ -163,7 +132,7 @@ function share(machine: Machine, own: number, slot: number, member: number): voi
   machine.pool.holds[own]++;
   sharedFrom = slot;
   sharedMember = member;
-  sharedMtu = clampMtu;
+  sharedMtu = way.clampMtu;
   sharedSlot = own;
 }
 
@@ -174,60 +143,45 @@ function shareNothing(machine: Machine): void {
 }
 
 /** Returns ON_ITS_WAY when at least the first message was given to the queue; the rest is counted, as a device would. */
-function sendSuperFrame(
-  machine: Machine,
-  copies: EgressBatch,
-  index: number,
-  kind: TunnelKind,
-  queue: DatagramQueue,
-): number {
-  const { pool, segmenter, tunnelSettings } = machine;
+function sendSuperFrame(machine: Machine, copies: EgressBatch, index: number): number {
+  const { pool, segmenter } = machine;
   const slot = copies.slots[index];
-  const tunnel = copies.tunnels[index];
   const count = segmenter.begin(slot);
-  const header = kind.headerSize(tunnelSettings.flags, tunnelSettings.optionsSize);
-  const datagram = header + pool.headersEnd[slot] - pool.offset[slot] + pool.gsoSize[slot];
+  const datagram = way.headerSize + pool.headersEnd[slot] - pool.offset[slot] + pool.gsoSize[slot];
   // One that is longer than any message goes by itself, for the kernel to refuse.
   const perMessage = Math.max(1, Math.min(DATAGRAMS_PER_MESSAGE_MAX, Math.floor(MESSAGE_SIZE_MAX / datagram)));
-  const isCutByKernel = kind.protocol === 'udp';
+  const isCutByKernel = way.kind.protocol === 'udp';
   const port = pool.ingressPort[slot];
-  takeSequence(machine, tunnel, count);
+  takeSequence(machine, count);
   for (let first = 0; first < count; first += perMessage) {
     const last = Math.min(first + perMessage, count);
     const isWithinQuota = machine.tunnelQuota.take(port, isCutByKernel ? 1 : last - first);
     const own = isWithinQuota ? pool.allocate() : -1;
     let reason: number = isWithinQuota ? dropReasonNumber.no_slot : dropReasonNumber.tx_full;
     if (own >= 0) {
-      writeMessage(machine, own, kind, header, first, last);
+      writeMessage(machine, own, first, last);
       pool.original[own] = pool.original[slot];
       pool.holds[pool.original[slot]]++;
-      reason = send(machine, queue, own, last - first > 1 ? datagram : 0, tunnel, last - first);
+      reason = send(machine, own, last - first > 1 ? datagram : 0, last - first);
       if (reason === ON_ITS_WAY) continue;
       machine.letGo(own);
     }
     if (first === 0) return reason;
-    machine.failCopy(slot, queue.port, reason);
+    machine.failCopy(slot, way.queue!.port, reason);
   }
   machine.letGo(slot);
   return ON_ITS_WAY;
 }
 
 /** Segments `first` to `last` - 1 of the super-frame in the segmenter's hand, each in a datagram, one behind the other. */
-function writeMessage(
-  machine: Machine,
-  slot: number,
-  kind: TunnelKind,
-  header: number,
-  first: number,
-  last: number,
-): void {
+function writeMessage(machine: Machine, slot: number, first: number, last: number): void {
   const { pool, segmenter, tunnelSettings } = machine;
   const start = pool.frameStart(slot);
   let at = start;
   for (let segment = first; segment < last; segment++) {
-    const frame = at + header;
+    const frame = at + way.headerSize;
     const end = frame + segmenter.segmentAt(segment, frame);
-    kind.write(pool.octets, frame, end, tunnelSettings);
+    way.writeHeader(machine, frame, end, inner.flow);
     tunnelSettings.sequence = (tunnelSettings.sequence + 1) | 0;
     at = end;
   }
@@ -237,27 +191,7 @@ function writeMessage(
   pool.checksumStart[slot] = 0;
 }
 
-function send(
-  machine: Machine,
-  queue: DatagramQueue,
-  slot: number,
-  datagramSize: number,
-  tunnel: number,
-  datagrams: number,
-): number {
-  const { tunnels, counters, pool } = machine;
-  const isSent = queue.sendTo(
-    slot,
-    datagramSize,
-    sender,
-    trafficClass,
-    tunnels.addressWord(tunnel, 0),
-    tunnels.addressWord(tunnel, 1),
-    tunnels.addressWord(tunnel, 2),
-    tunnels.addressWord(tunnel, 3),
-  );
-  if (!isSent) return dropReasonNumber.tx_full;
-  counters.addTunnel(tunnel, TUNNEL_TX_FRAMES, datagrams);
-  counters.addTunnel(tunnel, TUNNEL_TX_BYTES, pool.length[slot]);
-  return ON_ITS_WAY;
+function send(machine: Machine, slot: number, datagramSize: number, datagrams: number): number {
+  const isSent = way.send(machine, slot, datagramSize, inner.flow, trafficClass, datagrams);
+  return isSent ? ON_ITS_WAY : dropReasonNumber.tx_full;
 }
