@@ -117,6 +117,7 @@ export class Controller {
       firstSnapshot: compile(EMPTY.resolved, indices, () => undefined, this.epoch),
       connectionCapacity: conntrack.capacity,
       neighborCapacity: neighbors.capacity,
+      routerName: (index) => this.inForce.indices.routerName(index),
       portChanged: (index) => this.askRecompile(index),
     });
     this.acls = new AclCompiler(this.dataplane.ruleNumbers);

@@ -45,6 +45,7 @@ import { Announcer } from './announcer.js';
 import { BfdServer } from './bfd-server.js';
 import { LeaseStore } from './lease-store.js';
 import type { Log } from './log.js';
+import { NatRefusalLog } from './nat-refusal-log.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
 import { RuleLogServer } from './rule-log-server.js';
@@ -67,6 +68,8 @@ export interface DataplaneOptions {
   readonly connectionCapacity: number;
   /** Stations' addresses that there is room for. */
   readonly neighborCapacity: number;
+  /** By a router's number. */
+  readonly routerName: (index: number) => string | undefined;
   /** A port came, went or changed: compile and publish a new snapshot. */
   readonly portChanged: (index: number) => void;
 }
@@ -108,6 +111,7 @@ export class Dataplane {
   /** Until when each port was blocked when that was logged. */
   private readonly loggedBlocks = new Map<number, number>();
   private readonly ruleLog: RuleLogServer;
+  private readonly natRefusalLog: NatRefusalLog;
   private tracer: Tracer | undefined;
   private current: Snapshot;
 
@@ -144,6 +148,7 @@ export class Dataplane {
     const portName = (index: number) => shownName(this.ports.intent(index)?.name ?? '');
     this.ruleLog = new RuleLogServer(options.log, this.ruleNumbers, counters, portName);
     this.ruleLog.read(ruleLogs, this.ending.signal);
+    this.natRefusalLog = new NatRefusalLog(options.log, this.connections.refusals, options.routerName, portName);
     this.memories = new PortMemories(join(options.stateDirectory, 'ports'));
     const orders = {
       count: options.workers,
@@ -321,6 +326,7 @@ export class Dataplane {
   private tick(): void {
     this.logLoops();
     this.ruleLog.tick();
+    this.natRefusalLog.tick();
     this.statistics.sample();
     this.addresses.tick();
     this.announcer.tick();

@@ -66,6 +66,11 @@ export class Indices {
     return this.routers.get(name);
   }
 
+  routerName(index: number): string | undefined {
+    for (const [name, one] of this.routers) if (one === index) return name;
+    return undefined;
+  }
+
   outside(router: string, address: Uint8Array): number | undefined {
     return this.outsides.get(outsideKey(router, address));
   }

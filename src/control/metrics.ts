@@ -1,7 +1,7 @@
 /**
  * Prometheus metrics and /healthz over HTTP, read from SwitchControl at each scrape. Main thread.
  *
- * Series are bounded by the configuration: labels are names of ports, networks, workers and errnos, configured remotes and the table of drop reasons, never
+ * Series are bounded by the configuration: labels are names of ports, networks, routers, workers and errnos, configured remotes and outside addresses, and the table of drop reasons, never
  * anything a frame holds, and what left the configuration leaves the metrics. What a hostile client of the listener
  * can do: hold one of METRICS_CONNECTIONS_MAX connections for a few seconds; scrapes at the same time share one reading.
  */
@@ -10,7 +10,15 @@ import type { AddressInfo } from 'node:net';
 import { Counter, Gauge, Registry } from 'prom-client';
 import { UserError } from '../errors.js';
 import { METRICS_CONNECTIONS_MAX } from '../limits.js';
-import type { ConntrackStats, DhcpLeaseRow, DropRow, StatsResult, StatusResult, TunnelRow } from './shapes.js';
+import type {
+  ConntrackStats,
+  DhcpLeaseRow,
+  DropRow,
+  NatStatsRow,
+  StatsResult,
+  StatusResult,
+  TunnelRow,
+} from './shapes.js';
 import { errorCode } from './socket-path.js';
 import type { SwitchControl } from './switch-control.js';
 
@@ -41,8 +49,11 @@ interface Reading {
   readonly drops: readonly DropRow[];
   readonly tunnels: readonly TunnelRow[];
   readonly conntrack: ConntrackStats;
+  readonly nat: readonly NatStatsRow[];
   readonly leases: readonly DhcpLeaseRow[];
 }
+
+const natLabels: ('router' | 'external' | 'proto')[] = ['router', 'external', 'proto'];
 
 /** In place of the remotes that are not in the configuration, whose number a sender within allowFrom decides. */
 const LEARNED = 'learned';
@@ -115,9 +126,16 @@ export class SwitchMetrics {
     ['network', 'remote'],
   );
 
+  private readonly natPorts = this.gauge('weft_nat_ports_used', 'Outside ports that are mapped.', natLabels);
+  private readonly natPool = this.gauge('weft_nat_ports_limit', 'Outside ports there are.', natLabels);
+  private readonly natRefused = this.counter('weft_nat_refused_total', 'Connections that NAT refused.', [
+    'router',
+    'why',
+  ]);
+
   private readonly leases = this.gauge('weft_dhcp_leases', 'Addresses given and in force.', ['subnet']);
 
-  update({ status, stats, drops, tunnels, conntrack, leases }: Reading): void {
+  update({ status, stats, drops, tunnels, conntrack, nat, leases }: Reading): void {
     this.registry.resetMetrics();
     this.info.set({ version: status.version, io: status.io }, 1);
     this.ready.set(status.ready ? 1 : 0);
@@ -130,6 +148,7 @@ export class SwitchMetrics {
     this.updatePorts(stats);
     for (const { port, reason, of, count } of drops) this.drops.inc({ port, reason, of }, count);
     this.updateTunnels(tunnels);
+    this.updateNat(nat);
     for (const { subnet } of leases) this.leases.inc({ subnet });
     this.updateWorkers(status, stats);
   }
@@ -141,6 +160,16 @@ export class SwitchMetrics {
     this.connectionsExpired.inc(expired);
     for (const [why, count] of Object.entries(refused)) this.connectionsRefused.inc({ why }, count);
     for (const { port, used: ofPort } of byPort) this.connectionsByPort.set({ port }, ofPort);
+  }
+
+  private updateNat(rows: readonly NatStatsRow[]): void {
+    for (const { router, ports, refused } of rows) {
+      for (const { external, proto, used, size } of ports) {
+        this.natPorts.set({ router, external, proto }, used);
+        this.natPool.set({ router, external, proto }, size);
+      }
+      for (const why of ['exhausted', 'limit'] as const) this.natRefused.inc({ router, why }, refused[why]);
+    }
   }
 
   private updateTunnels(tunnels: readonly TunnelRow[]): void {
@@ -269,15 +298,16 @@ export class MetricsServer {
 
   private async readNow(): Promise<string> {
     const { control } = this;
-    const [status, stats, drops, tunnels, conntrack, leases] = await Promise.all([
+    const [status, stats, drops, tunnels, conntrack, nat, leases] = await Promise.all([
       control.status(),
       control.stats(),
       control.drops(),
       control.tunnelList(),
       control.conntrackStats(),
+      control.natStats(),
       control.dhcpLeases(),
     ]);
-    this.metrics.update({ status, stats, drops, tunnels, conntrack, leases });
+    this.metrics.update({ status, stats, drops, tunnels, conntrack, nat, leases });
     return await this.metrics.registry.metrics();
   }
 }

@@ -25,7 +25,8 @@ export function endpointsOf(key: Int32Array, state: number): readonly [Endpoint,
   return (state & LOWER_IS_ORIGINAL) !== 0 ? [lower, higher] : [higher, lower];
 }
 
-function wordsText(key: Int32Array, at: number): string {
+/** The address that is four words in network order. */
+export function wordsText(key: Int32Array, at: number): string {
   return ipWordsText(key.slice(at, at + 4).map(swap32));
 }
 

@@ -2,12 +2,11 @@
 
 import type { ConnectionRow } from '../pipeline/connection-control.js';
 import { KEY_LOWER, KEY_PORTS, KEY_ZONE, M_ADDRESS, M_PORT, V_STATE } from '../pipeline/connection-entry.js';
-import { ipText, ipWordsText } from '../wire/address.js';
+import { ipText } from '../wire/address.js';
 import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
-import { swap32 } from '../wire/octets.js';
 import { hasPorts } from '../wire/packet.js';
 import { hidingAddresses } from './indices.js';
-import { type Endpoint, endpointsOf } from './nat-connections.js';
+import { type Endpoint, endpointsOf, wordsText } from './nat-connections.js';
 import { protocolName } from './protocol-names.js';
 import type { ResolvedForward, ResolvedRouter } from './resolved.js';
 import type { NatRow } from './shapes.js';
@@ -72,8 +71,4 @@ export function dependentRow(
 
 function at(address: string, port: string): string {
   return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
-}
-
-function wordsText(words: Int32Array, from: number): string {
-  return ipWordsText(words.slice(from, from + 4).map(swap32));
 }

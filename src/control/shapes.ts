@@ -49,6 +49,8 @@ export interface StatusResult {
   readonly rates: { readonly rx: Rate; readonly tx: Rate };
   readonly fdb: { readonly entries: number; readonly capacity: number };
   readonly connections: { readonly used: number; readonly capacity: number };
+  /** Of all routers that translate: outside ports that are mapped, and new connections that were refused. Absent: none does. */
+  readonly nat?: { readonly ports: number; readonly refused: NatRefused };
   /** Number of the snapshot that all workers forward by. */
   readonly epoch: number;
   /** What a restarted daemon took over from its predecessor. */
@@ -253,6 +255,24 @@ export interface NatRow {
   readonly external: string;
   /** The only far end that the mapping is good for. */
   readonly remote?: string;
+}
+
+/** New connections that were refused: no outside port was free, or a machine's share was used up. */
+export interface NatRefused {
+  readonly exhausted: number;
+  readonly limit: number;
+}
+
+export interface NatStatsRow {
+  readonly router: string;
+  /** By outside address that hides inside ones, and protocol: ports (of ICMP identifiers) that are mapped, and the pool's size. */
+  readonly ports: readonly {
+    readonly external: string;
+    readonly proto: string;
+    readonly used: number;
+    readonly size: number;
+  }[];
+  readonly refused: NatRefused;
 }
 
 export interface ConntrackStats {

@@ -21,6 +21,7 @@ import type {
   HealthResult,
   JsonObject,
   NatRow,
+  NatStatsRow,
   NeighborRow,
   NetworkDetail,
   NetworkRow,
@@ -108,6 +109,8 @@ export interface SwitchControl {
 
   /** What routers translate: as configured, then the mappings in use. */
   natList(): Promise<readonly NatRow[]>;
+  /** How full outside addresses are, by router that translates. */
+  natStats(): Promise<readonly NatStatsRow[]>;
 
   /** Addresses that the address service has given, by subnet, then by address. */
   dhcpLeases(): Promise<readonly DhcpLeaseRow[]>;

@@ -16,6 +16,7 @@ import { diff } from './diff.js';
 import { FdbListing } from './fdb-listing.js';
 import { groupDetail, groupRows } from './group-rows.js';
 import { configuredNatRows, dependentRow, mappingRow } from './nat-rows.js';
+import { natStatistics, natTotals } from './nat-statistics.js';
 import { outerDatagram } from './outer-datagram.js';
 import { networkMtu } from './overlay-mtu.js';
 import { remoteFault } from './resolve-tunnels.js';
@@ -35,6 +36,7 @@ import type {
   HealthResult,
   JsonObject,
   NatRow,
+  NatStatsRow,
   NeighborRow,
   NetworkDetail,
   NetworkRow,
@@ -94,6 +96,7 @@ export class SwitchService implements SwitchControl {
       rates,
       fdb: { entries, capacity },
       connections: { used: dataplane.connections.used, capacity: dataplane.connections.capacity },
+      ...natTotals(await this.natStats()),
       epoch: controller.snapshotEpoch,
       ...(dataplane.fdbSurvived ? { kept: { connections: controller.keptConnections, fdb: controller.keptFdb } } : {}),
     };
@@ -269,6 +272,11 @@ export class SwitchService implements SwitchControl {
       if (dependent !== undefined) rows.push(dependent);
     }
     return rows;
+  }
+
+  async natStats(): Promise<readonly NatStatsRow[]> {
+    const { checked, indices } = this.controller.running;
+    return natStatistics(checked.resolved, indices, this.controller.dataplane.connections);
   }
 
   async conntrackFlush(port?: string): Promise<number> {

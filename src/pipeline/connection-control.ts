@@ -2,7 +2,7 @@
  * What the main thread does with the connections: expiry, flushing, listing, counts, a copy for `weft trace`, and repair
  * after a worker's death or a crash. It holds the workers' lock for CONNECTION_HOLD_MAX removals at a time (some 30 us).
  */
-import { CONNECTION_EXPIRY_TURN_MS, CONNECTION_HOLD_MAX, NETWORKS_MAX, PORTS_MAX } from '../limits.js';
+import { CONNECTION_EXPIRY_TURN_MS, CONNECTION_HOLD_MAX, NETWORKS_MAX, PORTS_MAX, ROUTERS_MAX } from '../limits.js';
 import {
   C_CREATED,
   C_EVICTED,
@@ -168,6 +168,8 @@ export class ConnectionControl extends ConnectionTable {
    */
   keepOnly(isPort: (index: number) => boolean, isNetwork: (index: number) => boolean): number {
     const isThere = (index: number) => index < 0 || isPort(index);
+    for (let router = 0; router < ROUTERS_MAX; router++)
+      if (!isNetwork(NETWORKS_MAX + router)) this.refusals.forget(router);
     return this.removeWhere((entry) => {
       const ports = this.table.valueWord(entry, V_PORTS);
       const charged = chargedPortOf(this.table.groupOf(entry));

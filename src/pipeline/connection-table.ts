@@ -64,6 +64,7 @@ import {
 import { keyOfPacket } from './connection-key.js';
 import { begin, classOf, isReplyOf, stateBits, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
 import { PORT_MAPS_WORDS, PortMaps } from './nat-ports.js';
+import { NAT_REFUSALS_WORDS, NatRefusals } from './nat-refusals.js';
 import type { Snapshot } from './snapshot.js';
 
 export * from './connection-entry.js';
@@ -78,9 +79,6 @@ export const C_REFUSED_NETWORK = 5;
 /** Refused because the lock was not to be had. */
 export const C_REFUSED_BUSY = 6;
 export const C_REMOVED = 7;
-/** NAT: no outside port was free; the port's share of mappings was used up. */
-export const C_NAT_EXHAUSTED = 8;
-export const C_NAT_LIMIT = 9;
 const COUNT_WORDS = 16;
 
 /** What gives way to a new connection, in this order: what is over first, then what nobody has answered. */
@@ -117,7 +115,7 @@ export interface ConnectionMemory {
 }
 
 /** Changed whenever the words of an entry, its key or its groups mean something else. */
-export const CONNECTION_LAYOUT = { kind: 'conn', version: 2 } as const;
+export const CONNECTION_LAYOUT = { kind: 'conn', version: 3 } as const;
 
 function shapeOf(capacity: number): TableShape {
   return {
@@ -130,7 +128,7 @@ function shapeOf(capacity: number): TableShape {
 
 /** Octets of memory the table takes, with what is kept beside it. */
 export function connectionTableSize(capacity: number): number {
-  return sharedTableSize(shapeOf(capacity)) + (ZONES_MAX + COUNT_WORDS + PORT_MAPS_WORDS) * 4;
+  return sharedTableSize(shapeOf(capacity)) + (ZONES_MAX + COUNT_WORDS + PORT_MAPS_WORDS + NAT_REFUSALS_WORDS) * 4;
 }
 
 /** A worker's table over memory that the main thread made. */
@@ -169,6 +167,8 @@ export class ConnectionTable {
   readonly counts: Int32Array;
   /** Which ports of outside addresses are mapped. */
   readonly ports: PortMaps;
+  /** What NAT refused. */
+  readonly refusals: NatRefusals;
   readonly networkCounts: Int32Array;
   protected readonly owner: number;
   private readonly pause: () => void;
@@ -192,7 +192,9 @@ export class ConnectionTable {
     const beside = byteOffset + sharedTableSize(shape);
     const networkCounts = new Int32Array(memory, beside, ZONES_MAX);
     const counts = new Int32Array(memory, beside + ZONES_MAX * 4, COUNT_WORDS);
-    this.ports = new PortMaps(memory, beside + (ZONES_MAX + COUNT_WORDS) * 4, isFrozen);
+    const behind = beside + (ZONES_MAX + COUNT_WORDS) * 4;
+    this.ports = new PortMaps(memory, behind, isFrozen);
+    this.refusals = new NatRefusals(memory, behind + PORT_MAPS_WORDS * 4, isFrozen);
     this.networkCounts = isFrozen ? networkCounts.slice() : networkCounts;
     this.counts = isFrozen ? counts.slice() : counts;
   }

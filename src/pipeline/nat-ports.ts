@@ -69,6 +69,14 @@ export class PortMaps {
     words[base + LEAVES + BRANCHES] &= ~(1 << (leaf >>> 5));
   }
 
+  /** Ports of the map that are taken. For people: it looks at all of it. */
+  countTaken(map: number): number {
+    let taken = 0;
+    for (const base of [parityBase(map, 0), parityBase(map, 1)])
+      for (let leaf = base; leaf < base + LEAVES; leaf++) taken += bitCount(this.words[leaf]);
+    return taken;
+  }
+
   /** All ports of all maps are free. */
   clear(): void {
     if (!this.isFrozen) this.words.fill(0);
@@ -131,6 +139,12 @@ function parityBase(map: number, port: number): number {
 
 function within(bit: number, to: number): number {
   return bit <= to ? bit : NO_PORT;
+}
+
+function bitCount(word: number): number {
+  let count = 0;
+  for (let left = word; left !== 0; left &= left - 1) count++;
+  return count;
 }
 
 /** Number of the lowest bit that is set; of a word that is not 0. */

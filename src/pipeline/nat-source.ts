@@ -24,11 +24,11 @@ import {
   M_PORT,
   V_LINK,
 } from './connection-entry.js';
-import { C_NAT_EXHAUSTED, C_NAT_LIMIT } from './connection-table.js';
 import type { Machine } from './machine.js';
 import { natPlan, setMappingKey } from './nat-plan.js';
 import { choosePort, isInRanges, unpredictable } from './nat-port-choice.js';
 import { MAP_ICMP, MAP_TCP, MAP_UDP, MAPS_PER_OUTSIDE, portMapOf } from './nat-ports.js';
+import { REFUSED_EXHAUSTED, REFUSED_LIMIT } from './nat-refusals.js';
 import { isReplyFree, makeReplyKey } from './nat-reply.js';
 import {
   A_KIND,
@@ -130,7 +130,7 @@ export function hideSource(machine: Machine, slot: number): number {
   for (let word = 0; word < ADDRESS_WORDS; word++)
     natPlan.from[word] = nat.outsideAddress[outside * ADDRESS_WORDS + word];
   if (kind < 0 || (nat.routerFlags[natPlan.router] & NAT_DEPENDENT_MAPPING) !== 0)
-    return isLimited ? refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit) : hideDependently(machine, protocol);
+    return isLimited ? refuse(machine, slot, REFUSED_LIMIT) : hideDependently(machine, slot, protocol);
   const port = natPlan.ports >>> 16;
   setMappingKey(insideKey, natPlan.source, port, protocol, KIND_MAPPED_INSIDE);
   const hash = table.hashKey(insideKey, 0);
@@ -140,17 +140,22 @@ export function hideSource(machine: Machine, slot: number): number {
     setSourcePort(protocol, table.found[M_PORT]);
     return mapping;
   }
-  if (isLimited) return refuse(machine, C_NAT_LIMIT, dropReasonNumber.nat_limit);
+  if (isLimited) return refuse(machine, slot, REFUSED_LIMIT);
   const map = portMapOf(nat.outsideNumber[outside], kind);
   const chosen = choosePort(machine, outside * MAPS_PER_OUTSIDE + kind, map, port);
-  if (chosen < 0) return refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
+  if (chosen < 0) return refuse(machine, slot, REFUSED_EXHAUSTED);
   setSourcePort(protocol, chosen);
   return insertMapping(machine, slot, hash, map, chosen);
 }
 
-function refuse({ connections }: Machine, what: number, reason: number): number {
-  connections.count(what);
-  return -reason;
+/** Returns -reason. */
+function refuse({ pool, snapshot, connections }: Machine, slot: number, kind: number): number {
+  const { zone, source, ports } = natPlan;
+  const { outsideAddress } = snapshot.nat;
+  const at = outside * ADDRESS_WORDS;
+  const protocol = pool.protocol[slot];
+  connections.refusals.add(kind, zone, protocol, pool.ingressPort[slot], source, ports >>> 16, outsideAddress, at);
+  return -(kind === REFUSED_LIMIT ? dropReasonNumber.nat_limit : dropReasonNumber.nat_exhausted);
 }
 
 function setSourcePort(protocol: number, port: number): void {
@@ -183,12 +188,12 @@ function insertMapping(machine: Machine, slot: number, hash: number, map: number
 }
 
 /** Endpoint-dependent mapping: a port of the outside address with which the reply is nobody else's. Returns 0 or -reason. */
-function hideDependently(machine: Machine, protocol: number): number {
+function hideDependently(machine: Machine, slot: number, protocol: number): number {
   const { nat } = machine.snapshot;
   const kind = mapOf(protocol);
   if (kind === AS_IT_IS) {
     makeReplyKey();
-    return isReplyFree(machine) ? 0 : refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
+    return isReplyFree(machine) ? 0 : refuse(machine, slot, REFUSED_EXHAUSTED);
   }
   const place = outside * MAPS_PER_OUTSIDE + (kind === BY_PORTS ? MAP_UDP : kind);
   const first = nat.rangeStart[place];
@@ -205,5 +210,5 @@ function hideDependently(machine: Machine, protocol: number): number {
     const size = nat.ranges[range * 2 + 1] - nat.ranges[range * 2] + 1;
     port = nat.ranges[range * 2] + ((random >>> 8) % size);
   }
-  return refuse(machine, C_NAT_EXHAUSTED, dropReasonNumber.nat_exhausted);
+  return refuse(machine, slot, REFUSED_EXHAUSTED);
 }

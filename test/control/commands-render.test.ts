@@ -29,6 +29,14 @@ describe('text for a person', () => {
     `);
   });
 
+  it('shows how full outside addresses are', async () => {
+    expect(await output('nat', 'stats')).toMatchInlineSnapshot(`
+      "ROUTER  EXTERNAL      PROTO  USED   POOL
+      r1      203.0.113.10  tcp       3  64511
+      r1 refused 2 for want of a port, 1 beyond a machine's share"
+    `);
+  });
+
   it('shows tunnels with the reason of what is not up', async () => {
     expect(await output('tunnel', 'list')).toMatchInlineSnapshot(`
       "NETWORK  TYPE     ID  LOCAL      REMOTE                 MTU  RX  TX  STATE

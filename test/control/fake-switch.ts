@@ -14,6 +14,7 @@ import type {
   HealthResult,
   JsonObject,
   NatRow,
+  NatStatsRow,
   NeighborRow,
   NetworkDetail,
   NetworkRow,
@@ -229,6 +230,14 @@ export const fakeConntrackStats: ConntrackStats = {
   refused: { full: 3, port: 0, network: 0, busy: 0 },
 };
 
+export const fakeNatStats: readonly NatStatsRow[] = [
+  {
+    router: 'r1',
+    ports: [{ external: '203.0.113.10', proto: 'tcp', used: 3, size: 64_511 }],
+    refused: { exhausted: 2, limit: 1 },
+  },
+];
+
 export const fakeChange: ChangeResult = {
   changes: [
     { path: 'ports.vm1.network', op: 'change', from: 'red', to: 'blue' },
@@ -417,6 +426,10 @@ export class FakeSwitch implements SwitchControl {
   async natList(): Promise<readonly NatRow[]> {
     this.calls.push(['natList']);
     return [];
+  }
+
+  async natStats(): Promise<readonly NatStatsRow[]> {
+    return fakeNatStats;
   }
 
   async dhcpLeases(): Promise<readonly DhcpLeaseRow[]> {

@@ -41,6 +41,17 @@ describe('the metrics', () => {
     expect(text).not.toContain('192.0.2.77');
   });
 
+  it('tell of outside ports by address and protocol, and of what NAT refused', async () => {
+    const text = await scrape();
+    for (const line of [
+      'weft_nat_ports_used{router="r1",external="203.0.113.10",proto="tcp"} 3',
+      'weft_nat_ports_limit{router="r1",external="203.0.113.10",proto="tcp"} 64511',
+      'weft_nat_refused_total{router="r1",why="exhausted"} 2',
+      'weft_nat_refused_total{router="r1",why="limit"} 1',
+    ])
+      expect(text).toContain(`${line}\n`);
+  });
+
   it('tell of the FDB, the workers and the daemon', async () => {
     const text = await scrape();
     for (const line of [

@@ -133,6 +133,8 @@ function sources(): string[] {
     'connection-key',
     'connection-tracking',
     'nat-ports',
+    'nat-refusals',
+    'routing-tables',
     'tcp-tracking',
   ];
   const wire = ['icmp', 'ip-protocol', 'ipv4', 'ipv6', 'octets', 'packet', 'tcp', 'arp', 'ethernet', 'udp'];

@@ -1,7 +1,7 @@
 /** `weft nat`: what routers translate. */
 import { z } from 'zod';
 import { remoteCommand } from '../remote-command.js';
-import type { NatRow } from '../shapes.js';
+import type { NatRow, NatStatsRow } from '../shapes.js';
 import { formatTable } from '../table-text.js';
 
 function renderList(rows: readonly NatRow[]): string {
@@ -26,6 +26,27 @@ function renderList(rows: readonly NatRow[]): string {
   );
 }
 
+function renderStats(rows: readonly NatStatsRow[]): string {
+  if (rows.length === 0) return 'no router translates';
+  const ports = formatTable(
+    [
+      { title: 'ROUTER' },
+      { title: 'EXTERNAL' },
+      { title: 'PROTO' },
+      { title: 'USED', align: 'right' },
+      { title: 'POOL', align: 'right' },
+    ],
+    rows.flatMap(({ router, ports: all }) =>
+      all.map(({ external, proto, used, size }) => [router, external, proto, String(used), String(size)]),
+    ),
+  );
+  const refused = rows.map(
+    ({ router, refused: { exhausted, limit } }) =>
+      `${router} refused ${exhausted} for want of a port, ${limit} beyond a machine's share`,
+  );
+  return [ports, ...refused].join('\n');
+}
+
 export const natCommands = [
   remoteCommand({
     words: 'nat list',
@@ -41,5 +62,16 @@ export const natCommands = [
     params: z.strictObject({}),
     serve: (control) => control.natList(),
     render: renderList,
+  }),
+  remoteCommand({
+    words: 'nat stats',
+    summary: 'Show how full outside addresses are, and what was refused.',
+    description: [
+      'USED is the ports (of ICMP: identifiers) that are mapped, POOL how many there are; connections that endpoint-dependent mapping or their protocol hides one by one share ports, and are not counted. What is refused is dropped as nat_exhausted or nat_limit, and the log says so once a second at most.',
+    ],
+    examples: [{ command: 'weft nat stats', shows: 'whether ports run out' }],
+    params: z.strictObject({}),
+    serve: (control) => control.natStats(),
+    render: renderStats,
   }),
 ];

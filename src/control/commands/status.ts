@@ -19,6 +19,17 @@ function failuresText(failures: readonly IoFailure[]): string {
   return `; failed calls: ${calls.join(', ')}`;
 }
 
+function natLine({ nat }: StatusResult): (readonly [string, string])[] {
+  if (nat === undefined) return [];
+  const { ports, refused } = nat;
+  const words = [
+    plural(ports, 'port mapped', 'ports mapped'),
+    ...(refused.exhausted > 0 ? [`${refused.exhausted} connections refused for want of a port`] : []),
+    ...(refused.limit > 0 ? [`${refused.limit} beyond a machine's share`] : []),
+  ];
+  return [['NAT', words.join(', ')]];
+}
+
 function render(status: StatusResult): string {
   const { ports, rates, fdb, kept } = status;
   return formatFields([
@@ -30,6 +41,7 @@ function render(status: StatusResult): string {
     ['received', rateText(rates.rx)],
     ['sent', rateText(rates.tx)],
     ['FDB', `${fdb.entries} of ${fdb.capacity} addresses`],
+    ...natLine(status),
     ...(kept === undefined
       ? []
       : [['kept', `${plural(kept.connections, 'connection')}, ${plural(kept.fdb, 'address', 'addresses')}`] as const]),
