@@ -144,7 +144,12 @@ function checkSharedAddresses(routers: ReadonlyMap<string, ResolvedRouter>, faul
   }
 }
 
-/** A router's question does not leave the switch towards another router of it, so such a way would never be found. */
+/**
+ * A router's question does not leave the switch towards another router of it, so such a way would never be found. It could be
+ * made one: the packet would be taken by the second router in the same pass. But what the first has brought has no sender any
+ * more that could be answered (reply.ts), so the second could tell nobody of a packet that is too long for it, or too old; and one
+ * router with all networks does the same.
+ */
 function checkHopsOfOthers(routers: ReadonlyMap<string, ResolvedRouter>, faults: ConfigFault[]): void {
   const all = [...routers].flatMap(([name, { interfaces }]) =>
     interfaces.flatMap(({ network, addresses }) =>

@@ -61,7 +61,8 @@ const table = {
     'The port asked the switch itself (ARP, ND, DHCP, ICMP) more often a second than settings.limits allow.',
   acl_deny: 'A rule of an ACL denies the frame.',
   acl_default: 'No rule of the ACL matches the frame, and what none matches is denied.',
-  martian: 'A router does not take it: one of its addresses is no host, or of one link only.',
+  martian:
+    "A router does not take it: one of its addresses is no host's, of one link only, or its source the router's own.",
   source_route: 'Its sender wrote the route it is to take, which no router follows (RFC 5095, RFC 7126).',
   not_routed: 'It was sent to a router, which takes IP only.',
   no_route: 'The router has no route to the destination; the sender was told.',

@@ -31,7 +31,8 @@ import { UDP_HEADER_SIZE } from '../wire/udp.js';
 import type { Machine } from './machine.js';
 
 /** The drop reason's number, 0 for what is none of these. */
-export function alwaysBlocked({ pool }: Machine, slot: number): number {
+export function alwaysBlocked(machine: Machine, slot: number): number {
+  const { pool } = machine;
   const kind = pool.packetKind[slot];
   if (kind < PACKET_IPV4) return 0;
   const protocol = pool.protocol[slot];
@@ -45,14 +46,18 @@ export function alwaysBlocked({ pool }: Machine, slot: number): number {
     const message = pool.transport[slot] + UDP_HEADER_SIZE;
     return isServerMessage(pool.octets, kind, message, pool.packetEnd[slot]) ? dropReasonNumber.dhcp_server : 0;
   }
-  if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6) return 0;
+  return isRoutersWord(machine, slot) ? dropReasonNumber.router_advertisement : 0;
+}
+
+/** Whether it is a router advertisement or a redirect, of either IP version. */
+export function isRoutersWord({ pool }: Machine, slot: number): boolean {
+  const protocol = pool.protocol[slot];
+  if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6) return false;
   // A later fragment that was given no ports says type 0: an echo reply, which is none of these.
   const type = pool.ports[slot] >>> 24;
-  const isRouters =
-    kind === PACKET_IPV6
-      ? type === ICMPV6_ROUTER_ADVERTISEMENT || type === ICMPV6_REDIRECT
-      : type === ICMP_REDIRECT || type === ICMP_ROUTER_ADVERTISEMENT;
-  return isRouters ? dropReasonNumber.router_advertisement : 0;
+  return pool.packetKind[slot] === PACKET_IPV6
+    ? type === ICMPV6_ROUTER_ADVERTISEMENT || type === ICMPV6_REDIRECT
+    : type === ICMP_REDIRECT || type === ICMP_ROUTER_ADVERTISEMENT;
 }
 
 /** Of a message to the servers' port: whether a server, or a relay towards clients, sends it. */

@@ -1,6 +1,6 @@
 /**
  * Which packets a router takes at all: sound ones, between addresses that may be one host's and the other's, without a route
- * that their sender wrote. @hot
+ * that their sender wrote, that are not from itself and speak no router's word. @hot
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { sumOctets } from '../wire/checksum.js';
@@ -9,7 +9,9 @@ import { IPV4_DESTINATION, IPV4_HEADER_SIZE_MIN, IPV4_SOURCE, ipv4HeaderSize, is
 import { IPV6_DESTINATION, IPV6_HEADER_SIZE, IPV6_NEXT_HEADER, IPV6_SOURCE, isHostIpv6 } from '../wire/ipv6.js';
 import { read16, read32 } from '../wire/octets.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
+import { isRoutersWord } from './always-blocked.js';
 import type { Machine } from './machine.js';
+import { ADDRESS_WORDS } from './routing-tables.js';
 
 /** IPv4 options (RFC 791 3.1): end of the list, no operation, and the two in which the sender writes the route. */
 const OPTION_END = 0;
@@ -21,11 +23,25 @@ const LINK_LOCAL6 = 0xfe80;
 const LINK_LOCAL6_MASK = 0xffc0;
 const LINK_LOCAL4 = 0xa9fe;
 
-/** Returns the drop reason's number, 0 for a packet that may be routed. */
-export function packetProblem({ pool }: Machine, slot: number): number {
+/** Of a packet that came in by the interface `from`: the drop reason's number, 0 if it may be routed. */
+export function packetProblem(machine: Machine, slot: number, from: number): number {
+  const { pool } = machine;
   if (pool.packetFault[slot] !== 0) return pool.packetFault[slot];
   const packet = pool.networkHeader[slot];
-  return pool.packetKind[slot] === PACKET_IPV4 ? problem4(pool.octets, packet) : problem6(pool.octets, packet);
+  const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
+  const problem = isIpv4 ? problem4(pool.octets, packet) : problem6(pool.octets, packet);
+  if (problem !== 0) return problem;
+  if (isFromItself(machine, packet, from, isIpv4)) return dropReasonNumber.martian;
+  // Routes are the configuration's: a router heeds nobody's redirect, and carries none to another link, where it would be forged.
+  return isRoutersWord(machine, slot) ? dropReasonNumber.router_advertisement : 0;
+}
+
+/** Whether the packet's source is the (first) address of the interface that it came in by. */
+function isFromItself({ pool, snapshot }: Machine, packet: number, from: number, isIpv4: boolean): boolean {
+  const { interfaceAddress4, interfaceAddress6 } = snapshot.routing;
+  const at = from * ADDRESS_WORDS;
+  if (isIpv4) return read32(pool.octets, packet + IPV4_SOURCE) === interfaceAddress4[at + 3];
+  return isAddress6(pool.octets, packet + IPV6_SOURCE, interfaceAddress6, at);
 }
 
 function problem4(octets: Uint8Array, packet: number): number {

@@ -424,6 +424,21 @@ describe('what no router takes', () => {
     return octets;
   };
 
+  /** Of this type, one address, all segments left, and TCP behind it. */
+  const routingHeader = (type: number) =>
+    Uint8Array.of(6, 2, type, 1, 0, 0, 0, 0, ...ip('2001:db8:c::1'), ...buildTcp(TCP, 10));
+  /** Telling of a better way, with the beginning of a packet behind it. */
+  const redirect = (destination: string) =>
+    packet({ destination, protocol: 1, payload: buildIcmp({ type: 5, code: 1, id: 0xc000, sequence: 0x0209 }, 28) });
+  const redirect6 = (destination: string) =>
+    packet({
+      ...from6,
+      destination,
+      protocol: 58,
+      ttl: 255,
+      payload: buildIcmp({ type: 137, code: 0, id: 0, sequence: 0 }, 32),
+    });
+
   test.each([
     ['a header checksum that is wrong', damaged((octets) => octets.fill(0xff, 24, 25)), 'bad_ip_header'],
     ['a source that is a group', packet({ source: '224.0.0.1' }), 'martian'],
@@ -433,6 +448,17 @@ describe('what no router takes', () => {
     ['a link-local source', packet({ source: '169.254.1.1' }), 'martian'],
     ['a link-local IPv6 source', packet({ ...from6, source: 'fe80::5' }), 'martian'],
     ['an IPv6 group', packet({ ...from6, destination: 'ff0e::1' }), 'martian'],
+    ["the router's own address as source", packet({ source: '192.0.2.1' }), 'martian'],
+    ["the router's own IPv6 address as source", packet({ ...from6, source: '2001:db8:a::1' }), 'martian'],
+    ['the unspecified source', packet({ source: '0.0.0.0' }), 'martian'],
+    ['the unspecified IPv6 source', packet({ ...from6, source: '::' }), 'martian'],
+    ['a broadcast source', packet({ source: '255.255.255.255' }), 'martian'],
+    ['the IPv6 loopback as destination', packet({ ...from6, destination: '::1' }), 'martian'],
+    ['an IPv6 routing header of type 0', packet({ ...from6, protocol: 43, payload: routingHeader(0) }), 'source_route'],
+    ['a redirect to the router', redirect('192.0.2.1'), 'router_advertisement'],
+    ['a redirect to a machine behind it', redirect('198.51.100.6'), 'router_advertisement'],
+    ['an IPv6 redirect to a machine behind it', redirect6('2001:db8:b::6'), 'router_advertisement'],
+    ['an IPv6 redirect to the router', redirect6('2001:db8:a::1'), 'router_advertisement'],
     ['a loose source route', withOptions(131, 3, 4, 0), 'source_route'],
     ['a strict source route behind others', withOptions(1, 137, 3, 4), 'source_route'],
     ['options without end', withOptions(7, 0, 0, 0), 'bad_ip_header'],
@@ -452,6 +478,40 @@ describe('what no router takes', () => {
       }
     tested.expectConservation();
   });
+});
+
+test.each([
+  [
+    'IPv4',
+    {
+      announced: announceB,
+      route: { to: '203.0.113.0/24', via: '198.51.100.6' },
+      away: { destination: '203.0.113.5' },
+    },
+  ],
+  [
+    'IPv6',
+    {
+      announced: announceB6,
+      route: { to: '2001:db8:c::/64', via: '2001:db8:b::6' },
+      away: { ...from6, destination: '2001:db8:c::1' },
+    },
+  ],
+] as const)('a loop of routes through a station ends with the TTL (%s)', (_, { announced, route, away }) => {
+  tested = new TestSwitch(document({ routes: [route] }));
+  run('b', announced);
+  let rounds = 0;
+  let [sent] = run('a', packet({ ...away, ttl: 16 }));
+  while (sent?.isGenerated === false) {
+    expect(sent.port).toBe('b');
+    // B's own way there leads by the router.
+    const octets = Uint8Array.of(...virtualMac('blue'), ...mac(B), ...sent.octets.slice(12));
+    [sent] = run('b', octets);
+    rounds++;
+  }
+  expect(sent?.isGenerated).toBe(true);
+  expect(rounds).toBe(15);
+  expect(tested.drops()).toEqual({ 'b ttl_exceeded': 1 });
 });
 
 test('a frame that is not for the router is switched as without one', () => {

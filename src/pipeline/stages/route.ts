@@ -82,7 +82,7 @@ function routeFrame(machine: Machine, slot: number, from: number): number {
   // What it says was learned; a question was answered before.
   if (kind === PACKET_ARP) return CONSUMED;
   if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) return dropReasonNumber.not_routed;
-  const problem = packetProblem(machine, slot);
+  const problem = packetProblem(machine, slot, from);
   if (problem !== 0) return problem;
   if (kind === PACKET_IPV6 && isLinkLocal(pool.octets, pool.networkHeader[slot] + IPV6_DESTINATION))
     return isOwnLinkLocal(machine, slot, from) ? answerLocal(machine, slot, from) : dropReasonNumber.martian;
