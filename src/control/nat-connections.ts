@@ -1,10 +1,19 @@
 /**
  * Which translated connections the configuration still allows: one whose floating address, forward or outside address is gone
- * is cut, and what would be translated otherwise now is not. Main thread.
+ * is cut, and one that came in by a mapped port as far as filtering would keep it out now. What would be translated otherwise
+ * now is not: a machine that is given a floating address keeps the connections it has by SNAT until they end, as in Neutron,
+ * and begins new ones by the floating address. Main thread.
  */
 
 import type { ConnectionTranslation } from '../pipeline/connection-control.js';
-import { KEY_HIGHER, KEY_LOWER, KEY_PORTS, KEY_ZONE, LOWER_IS_ORIGINAL } from '../pipeline/connection-entry.js';
+import {
+  ENTERED_BY_MAPPING,
+  KEY_HIGHER,
+  KEY_LOWER,
+  KEY_PORTS,
+  KEY_ZONE,
+  LOWER_IS_ORIGINAL,
+} from '../pipeline/connection-entry.js';
 import { ipText, ipWordsText } from '../wire/address.js';
 import { swap32 } from '../wire/octets.js';
 import { routerZone } from './compile-nat.js';
@@ -54,7 +63,7 @@ function rulesOf(router: ResolvedRouter): (one: Translation) => boolean {
         ipText(one.inside) === to.address &&
         to.port === one.port + (one.follows ? from.port - one.ports.first : 0),
     );
-  return ({ key, state, translated, translatedState, mapping }) => {
+  return ({ key, state, translated, translatedState, contact }) => {
     const [source, destination] = endpointsOf(key, state);
     const [inside, outside] = endpointsOf(translated, translatedState);
     const protocol = (key[KEY_ZONE]! >>> 8) & 0xff;
@@ -62,11 +71,21 @@ function rulesOf(router: ResolvedRouter): (one: Translation) => boolean {
       source.address === outside.address ||
       floating.get(outside.address) === source.address ||
       hiding.has(outside.address);
+    // Its sender is inside, and hidden: filtering is not asked.
+    const isHairpin = source.address !== outside.address;
     const isDestinationRight =
       destination.address === inside.address ||
       floating.get(destination.address) === inside.address ||
       isForwarded(protocol, destination, inside) ||
-      (mapping !== 0 && hiding.has(destination.address));
+      ((translatedState & ENTERED_BY_MAPPING) !== 0 &&
+        hiding.has(destination.address) &&
+        (isHairpin || isLetIn(router, contact)));
     return isSourceRight && isDestinationRight;
   };
+}
+
+/** Whether what was let in from outside by a mapped port would be now. */
+function isLetIn({ external }: ResolvedRouter, contact: number): boolean {
+  if (external?.filtering === 'address-dependent') return contact !== 0;
+  return external?.filtering === 'endpoint-independent';
 }

@@ -25,6 +25,7 @@ import {
   KIND_BESIDE,
   KIND_MAPPED_INSIDE,
   sourcePortOf,
+  T_CONTACT,
   T_MAPPING,
   V_EPOCH,
   V_LINK,
@@ -42,11 +43,12 @@ export interface ConnectionSelector {
   readonly network?: number;
 }
 
-/** Of a translated connection: the key and state of its reply as it arrives, and the mapping it uses, 0: none. */
+/** Of a translated connection: the key and state of its reply as it arrives, the mapping and the contact it uses, 0: none. */
 interface SecondEntry {
   readonly translated: Int32Array | undefined;
   readonly translatedState: number;
   readonly mapping: number;
+  readonly contact: number;
 }
 
 /** A translated connection: its own key and state, and the second's. */
@@ -242,13 +244,14 @@ export class ConnectionControl extends ConnectionTable {
 
   /** What the second entry of a translated connection says; of others nothing. */
   private secondOf(entry: number, second: number): SecondEntry {
-    const none = { translated: undefined, translatedState: 0, mapping: 0 };
+    const none = { translated: undefined, translatedState: 0, mapping: 0, contact: 0 };
     if (second === 0) return none;
     const words = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
     if (!this.table.read(second, words) || words[CONNECTION_KEY_WORDS + V_LINK] !== entry) return none;
     const translatedState = words[CONNECTION_KEY_WORDS + V_STATE];
     const mapping = words[CONNECTION_KEY_WORDS + T_MAPPING];
-    return { translated: words.slice(0, CONNECTION_KEY_WORDS), translatedState, mapping };
+    const contact = words[CONNECTION_KEY_WORDS + T_CONTACT];
+    return { translated: words.slice(0, CONNECTION_KEY_WORDS), translatedState, mapping, contact };
   }
 
   /** Removes the translated connections that `isAllowed` refuses. */

@@ -100,6 +100,8 @@ export const HAS_ACKED_REPLY = 1 << 24;
  * endpoint sends it; nothing else of the state means anything.
  */
 export const IS_TRANSLATED_REPLY = 1 << 25;
+/** Beside it: the connection's destination is inside because its outside port is mapped, not by a forward or floating address. */
+export const ENTERED_BY_MAPPING = 1 << 26;
 
 /** Classes of timeouts, in the order of `connectionClasses`. */
 export const CLASS_TCP_SYN = 0;

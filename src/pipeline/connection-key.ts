@@ -124,7 +124,8 @@ export function keyOfPacket(key: Int32Array, at: number, pool: FramePool, slot: 
   return queryEndpoints(key, at, pool.octets, packet, isIpv6, ports, zone, protocol, query);
 }
 
-function kindOfMessage(type: number, isIpv6: boolean): number {
+/** Of an ICMP message that is no query: KEY_ERROR, KEY_NONE or KEY_INVALID. */
+export function kindOfMessage(type: number, isIpv6: boolean): number {
   if (!isIpv6) return isError4(type) ? KEY_ERROR : KEY_INVALID;
   if (type < ICMPV6_INFORMATIONAL) return KEY_ERROR;
   return isLinkMessage6(type) ? KEY_NONE : KEY_INVALID;
@@ -306,6 +307,11 @@ function innerUpper6(octets: Uint8Array, inner: number, end: number): number {
     position += isFragment ? 8 : (octets[position + 1] + 1) << 3;
   }
   return -1;
+}
+
+/** Protocol of the packet that `quotedUpper` looked at last. */
+export function quotedProtocol(): number {
+  return innerProtocol;
 }
 
 /** Whether the key's endpoints are one: such a packet has only one direction. */

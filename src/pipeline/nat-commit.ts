@@ -12,6 +12,7 @@ import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
 import {
   CONNECTION_VALUE_WORDS,
+  ENTERED_BY_MAPPING,
   GROUP_ATTACHED,
   GROUP_MAPPINGS,
   GROUPS_PER_PORT,
@@ -209,12 +210,16 @@ function insertBoth(
   const { pool, connections, nowSeconds } = machine;
   const { table } = connections;
   const replySide = makeReplyKey();
+  const stamp = table.stampOf(mapping);
   if (!isReplyFree(machine)) return dropReasonNumber.nat_filtered;
   // What gave way may have been the last that used it.
-  if (mapping !== 0 && !table.isLive(mapping)) return dropReasonNumber.conntrack_invalid;
+  if (table.stampOf(mapping) !== stamp) return dropReasonNumber.conntrack_invalid;
   const groups = pool.ingressPort[slot] * GROUPS_PER_PORT;
   secondValue.fill(0);
-  secondValue[V_STATE] = IS_TRANSLATED_REPLY | ((replySide & FROM_LOWER) !== 0 ? LOWER_IS_ORIGINAL : 0);
+  secondValue[V_STATE] =
+    IS_TRANSLATED_REPLY |
+    ((replySide & FROM_LOWER) !== 0 ? LOWER_IS_ORIGINAL : 0) |
+    (natPlan.mapping !== 0 ? ENTERED_BY_MAPPING : 0);
   secondValue[T_MAPPING] = mapping;
   secondValue[T_CONTACT] = contact;
   const second = table.insert(table.hashKey(replyKey, 0), replyKey, secondValue, groups + group, nowSeconds);

@@ -17,6 +17,7 @@ import type { ConnectionTable } from './connection-table.js';
 import { type EgressBatch, IN_FRAGMENTS } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { FragmentTable } from './fragment-table.js';
+import { changesBetween, type FrameFields, fieldsOf } from './frame-changes.js';
 import { LoopGuard } from './loop-guard.js';
 import { CONSUMED, Machine } from './machine.js';
 import type { NeighborTable } from './neighbor-table.js';
@@ -189,6 +190,8 @@ class Recorder implements StageListener {
   private readonly stages: TracedStage[] = [];
   private reason = 0;
   private length: number;
+  /** Of the frame as the stage before left it, from the first one on. */
+  private fields: FrameFields | undefined;
   /** Copies that died, by where they were to go. */
   private readonly dead = new Set<string>();
 
@@ -230,9 +233,16 @@ class Recorder implements StageListener {
       return;
     }
     const text = stage.explain(this.machine, this.slot, this.names);
-    const changes = pool.length[this.slot] < this.length ? ['takes the outer tag off'] : [];
+    const changes = [...(pool.length[this.slot] < this.length ? ['takes the outer tag off'] : []), ...this.rewrites()];
     this.length = pool.length[this.slot];
     this.add(stage.name, this.decisionOf(stage), text, changes, rule);
+  }
+
+  /** What the stage wrote into the frame. */
+  private rewrites(): string[] {
+    const before = this.fields;
+    this.fields = fieldsOf(this.machine, this.slot);
+    return before === undefined ? [] : changesBetween(before, this.fields);
   }
 
   egress(stage: EgressStage, copies: EgressBatch): void {
