@@ -168,6 +168,18 @@ const denied: Readonly<Record<string, readonly [Uint8Array, DropReason]>> = {
     dhcpClient({ options: concatenate(bytes(61, 7, 1), mac(FOREIGN_MAC), bytes(255)) }),
     'spoof_dhcp',
   ],
+  'a DHCP client with another’s MAC in a second identifier': [
+    dhcpClient({ options: concatenate(bytes(61, 7, 1), mac(OWN_MAC), bytes(61, 7, 1), mac(FOREIGN_MAC), bytes(255)) }),
+    'not_parsed',
+  ],
+  'a DHCP client whose identifier is in two parts': [
+    dhcpClient({ options: concatenate(bytes(61, 3, 255, 1, 2, 61, 7, 1), mac(FOREIGN_MAC), bytes(255)) }),
+    'not_parsed',
+  ],
+  'a DHCP client whose options go on elsewhere': [
+    dhcpClient({ options: concatenate(bytes(52, 1, 3, 61, 7, 1), mac(OWN_MAC), bytes(255)) }),
+    'not_parsed',
+  ],
   'a DHCP option past the end': [dhcpClient({ options: bytes(53, 9, 1) }), 'not_parsed'],
   'a cut DHCP message': [udp4({ ports: [68, 67] }), 'not_parsed'],
   'DHCP in fragments': [

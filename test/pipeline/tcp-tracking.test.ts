@@ -1,7 +1,7 @@
 /** TCP's states and windows, on segments of our own making. */
 import { describe, expect, test } from 'vitest';
 import { packWindow, unpackWindow } from '../../src/pipeline/tcp-tracking.js';
-import { answer, type Segment, segment, TrackedSwitch } from './connection-fixture.js';
+import { answer, packet, type Segment, segment, TrackedSwitch, tcpOctets } from './connection-fixture.js';
 
 const A = 1_000_000;
 const B = 5_000_000;
@@ -155,6 +155,33 @@ describe('a connection', () => {
     expect(new Dialogue(new TrackedSwitch({ midstream: true })).client({ flags: 'FA', seq: A, ack: B })).toBe(
       'invalid',
     );
+  });
+
+  test('whose segments come in fragments is not held to what the first of them shows', () => {
+    const first = (seq: number) =>
+      packet({ protocol: 6, payload: tcpOctets({ flags: 'PA', seq, ack: B + 1, length: 4 }), fragment: 0x2000 });
+    const acknowledged: Segment = { flags: 'A', seq: B + 1, ack: A + 1001 };
+    const whole = new Dialogue().open();
+    expect(whole.server(acknowledged), 'nothing was sent').toBe('invalid');
+    const inFragments = new Dialogue().open();
+    expect(inFragments.tracked.what('a', first(A + 1))).toBe('original+');
+    expect(inFragments.server(acknowledged), 'the whole segment may be as long as that').toBe('reply+');
+    // What can't be checked any more must not make resets easier to guess.
+    expect(inFragments.server({ flags: 'R', seq: B + 500 })).toBe('reply+');
+    expect(inFragments.state).toBe('established');
+    expect(inFragments.server({ flags: 'R', seq: B + 1 })).toBe('reply+');
+    expect(inFragments.state).toBe('closed');
+  });
+
+  test.each([
+    ['beyond the window', A + 1_000_000, 'invalid'],
+    ['long acknowledged', A - 200_000, 'original+'],
+  ])('is held to its windows after a fragment that does not fit them: %s', (_, seq, what) => {
+    const dialogue = new Dialogue().open();
+    const payload = tcpOctets({ flags: 'PA', seq, ack: B + 1, length: 4 });
+    expect(dialogue.tracked.what('a', packet({ protocol: 6, payload, fragment: 0x2000 }))).toBe(what);
+    expect(dialogue.server({ flags: 'A', seq: B + 1, ack: A + 1001 })).toBe('invalid');
+    expect(dialogue.client({ flags: 'PA', seq: A + 5001, ack: B + 1, length: 10 })).toBe('invalid');
   });
 
   test.each(['', 'SF', 'SR', 'FSRPAU', 'F', 'FPU', 'P', 'SFA', 'RF', 'U'])(

@@ -10,6 +10,7 @@ import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, WatchedQueue } from '../../src/dataplane/io-engine.js';
 import { Kernels } from '../../src/kernels/kernels.js';
+import { FRAGMENT_SLEEP_MS, SLEEP_MAX_MS } from '../../src/limits.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
@@ -97,4 +98,23 @@ test('devices and nine streams that all flood get their frames in, and no slot i
   expect(least, 'frames of the stream that got least').toBeGreaterThan(0);
   expect(most / least).toBeLessThanOrEqual(2);
   expect(m.pool.available).toBe(SLOTS);
+});
+
+test('a worker sleeps as long as it may, but hardly while packets wait for a station that another worker may hear', () => {
+  const m = machine();
+  const slept: number[] = [];
+  const idle = { receive: () => {}, hasWork: () => false, submit: (timeoutMs: number) => void slept.push(timeoutMs) };
+  const engine: IoEngine = { ...floodingEngine(m.pool, 0), ...idle };
+  let now = 0;
+  const loop = new WorkerLoop(m, engine, { isPending: () => false, yieldCpu: () => {} }, () => (now += 1000));
+  const sleepOfABreath = (): number => {
+    slept.length = 0;
+    loop.breathe();
+    return Math.max(...slept);
+  };
+  expect(sleepOfABreath()).toBe(SLEEP_MAX_MS);
+  m.pending.packets = 1;
+  expect(sleepOfABreath()).toBe(FRAGMENT_SLEEP_MS);
+  m.pending.packets = 0;
+  expect(sleepOfABreath()).toBe(SLEEP_MAX_MS);
 });
