@@ -89,9 +89,8 @@ export const OFFERS_SCALE_ORIGINAL = 1 << 18;
 export const OFFERS_SCALE_REPLY = 1 << 19;
 /** TCP: picked up in the midst, so that windows are not known and not checked. */
 export const LIBERAL = 1 << 20;
-/** TCP: a SYN of this direction was let through although the connection stands; SIDE_MAX_ACK is then what it asks to be acknowledged. */
-export const SYN_PENDING_ORIGINAL = 1 << 21;
-export const SYN_PENDING_REPLY = 1 << 22;
+/** TCP: a SYN of who began was let through although the connection stands; its SIDE_MAX_ACK is then what it asks to be acknowledged. */
+export const SYN_PENDING = 1 << 21;
 /** TCP: this direction has acknowledged something. */
 export const HAS_ACKED_ORIGINAL = 1 << 23;
 export const HAS_ACKED_REPLY = 1 << 24;

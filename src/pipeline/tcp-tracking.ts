@@ -15,11 +15,13 @@
  * and changes nothing: the receiver answers it with a challenge ACK, and if the sender meant it, the exact one follows. What
  * lies outside the window is INVALID. Stricter than Linux: also while the connection is being closed.
  *
- * A **SYN** into a standing connection passes and changes nothing, except that what it asks to be acknowledged is noted (in
- * its sender's maxAck, which the sender's next segment sets right): if its sender has restarted, the other end either sends a
- * challenge ACK, and the exact RST follows, or has forgotten the connection too and answers with a SYN/ACK that fits the
- * noted number, which begins the connection anew. Nobody who can't see the traffic can end a connection by these, as long as
- * ports tell the two directions apart (anti-spoofing; group stages compare the ports by which a connection runs).
+ * A **SYN** of who began a standing connection passes and changes nothing, except that what it asks to be acknowledged is noted
+ * (in its sender's maxAck, which the sender's next segment sets right): if its sender has restarted, the other end either
+ * sends a challenge ACK (RFC 5961 section 4), and the exact RST follows, or has forgotten the connection too and answers with
+ * a SYN/ACK that fits the noted number, which begins the connection anew. Both count only by the ports that the connection
+ * runs by: who can't see the traffic can forge one end's address there, not both, so he ends no connection by these. A SYN of
+ * the other end is INVALID, as in Linux: nobody asks from the port he serves, and hosts from before RFC 5961 reset the
+ * connection for one that is in the window.
  *
  * Windows are kept as 16 bits: 11 of mantissa, 5 of exponent, rounded up (a thousandth too wide at most).
  */
@@ -47,6 +49,7 @@ import {
   CLASS_TCP_RESET,
   CLASS_TCP_SYN,
   CLASS_TCP_TIME_WAIT,
+  destinationPortOf,
   HAS_ACKED_ORIGINAL,
   HAS_ACKED_REPLY,
   LIBERAL,
@@ -60,9 +63,10 @@ import {
   SIDE_MAX_ACK,
   SIDE_MAX_END,
   STATE_MASK,
-  SYN_PENDING_ORIGINAL,
-  SYN_PENDING_REPLY,
+  SYN_PENDING,
+  sourcePortOf,
   V_ORIGINAL,
+  V_PORTS,
   V_REPLY,
   V_STATE,
   V_WINDOWS,
@@ -136,7 +140,7 @@ const transitions = Uint8Array.from(
     [INVALID, INVALID, ES, ES, CW, CW, TW, TW, CL, INVALID],
     [INVALID, CL, CL, CL, CL, CL, CL, CL, CL, CL],
     // Reply. A SYN in the reply direction after the end is the other side's turn to begin.
-    [INVALID, S2, INVALID, PASSES, PASSES, PASSES, PASSES, REUSE, REUSE, S2],
+    [INVALID, S2, INVALID, INVALID, INVALID, INVALID, INVALID, REUSE, REUSE, S2],
     [INVALID, SR, PASSES, PASSES, PASSES, PASSES, PASSES, PASSES, PASSES, SR],
     [INVALID, INVALID, FW, FW, LA, LA, LA, TW, CL, INVALID],
     [INVALID, PASSES, SR, ES, CW, CW, TW, TW, CL, PASSES],
@@ -205,6 +209,8 @@ function withState(state: number, next: number): number {
 
 /** Of the segment in hand: one thread works on one segment at a time. */
 let scaleOffered = -1;
+/** It came by the port that its connection's segments of that direction come by. Of SYN and SYN/ACK only. */
+let isByOwnPort = false;
 
 /** The first segment of a connection. False: it can't be. `value[V_STATE]` has the direction. */
 export function beginTcp(value: Int32Array, pool: FramePool, slot: number, midstream: boolean): boolean {
@@ -281,7 +287,10 @@ export function trackTcp(value: Int32Array, pool: FramePool, slot: number, isRep
   const flags = octets[at + TCP_FLAGS];
   const sequence = read32(octets, at + TCP_SEQUENCE);
   const end = endOf(pool, slot, at, sequence, flags);
-  if ((flags & TCP_SYN) !== 0) readScale(octets, at);
+  if ((flags & TCP_SYN) !== 0) {
+    readScale(octets, at);
+    isByOwnPort = comesByRecordedPort(value[V_PORTS], pool, slot, isReply);
+  }
   const acknowledged = read32(octets, at + TCP_ACKNOWLEDGEMENT);
   const before = value[V_STATE];
   lastFit = OLD;
@@ -291,6 +300,12 @@ export function trackTcp(value: Int32Array, pool: FramePool, slot: number, isRep
   if (pool.fragment[slot] === FRAGMENT_FIRST && lastFit === FITS && (before & STATE_MASK) === ES)
     value[V_STATE] |= LIBERAL;
   return verdict;
+}
+
+/** A port that is not recorded is anybody's: what a router brought came by none, and what it takes leaves by none. */
+function comesByRecordedPort(ports: number, pool: FramePool, slot: number, isReply: boolean): boolean {
+  const recorded = isReply ? destinationPortOf(ports) : sourcePortOf(ports);
+  return recorded < 0 || (recorded === pool.ingressPort[slot] && pool.ingressMember[slot] >= 0);
 }
 
 function trackSegment(
@@ -310,7 +325,7 @@ function trackSegment(
   if (next === REUSE) return TRACK_REUSE;
   if (kind === KIND_RST) return trackReset(value, isReply, flags, sequence, acknowledged);
   if (next === PASSES) {
-    if (kind === KIND_SYN) noteSyn(value, isReply, end);
+    if (kind === KIND_SYN) noteSyn(value, end);
     else if (kind === KIND_SYN_ACK) return answerNoted(value, isReply, sequence, end, acknowledged, window);
     return TRACK_PASS;
   }
@@ -341,11 +356,12 @@ function trackOpening(
   const current = value[V_STATE] & STATE_MASK;
   if (kind === KIND_SYN && !isReply && current === SS) {
     // Repeated, perhaps with other options, or another attempt with other numbers: nobody has answered yet.
-    beginBySyn(value, sequence, end, window);
+    if (isByOwnPort) beginBySyn(value, sequence, end, window);
     return TRACK_PASS;
   }
   if (kind === KIND_SYN_ACK) {
-    // An answer to an older SYN: its receiver will reset it, and has to see it for that.
+    // An answer to an older SYN, whose number may lie before or behind the newer one's: its receiver will reset it, and has
+    // to see it for that. (Linux lets only those before it pass.)
     if (isAfter(acknowledged, value[other + SIDE_END])) return TRACK_PASS;
     if ((value[V_STATE] & hasAcked(!isReply)) === 0 && isAfter(value[other + SIDE_MAX_ACK], acknowledged))
       return TRACK_PASS;
@@ -377,12 +393,12 @@ function openSide(value: Int32Array, isReply: boolean, sequence: number, end: nu
   widen(value, isReply, window);
 }
 
-/** A SYN into a connection that stands. Repeated, it is nothing new. */
-function noteSyn(value: Int32Array, isReply: boolean, end: number): void {
-  const side = isReply ? V_REPLY : V_ORIGINAL;
-  if ((value[V_STATE] & STATE_MASK) === SR && end === value[side + SIDE_END]) return;
-  value[V_STATE] |= isReply ? SYN_PENDING_REPLY : SYN_PENDING_ORIGINAL;
-  value[side + SIDE_MAX_ACK] = end;
+/** A SYN of who began, into a connection that stands. Repeated, it is nothing new. */
+function noteSyn(value: Int32Array, end: number): void {
+  if (!isByOwnPort) return;
+  if ((value[V_STATE] & STATE_MASK) === SR && end === value[V_ORIGINAL + SIDE_END]) return;
+  value[V_STATE] |= SYN_PENDING;
+  value[V_ORIGINAL + SIDE_MAX_ACK] = end;
 }
 
 /** A SYN/ACK into a connection that stands: if it answers a noted SYN, both ends have begun anew. */
@@ -395,11 +411,11 @@ function answerNoted(
   window: number,
 ): number {
   const other = isReply ? V_ORIGINAL : V_REPLY;
-  const isNoted = (value[V_STATE] & (isReply ? SYN_PENDING_ORIGINAL : SYN_PENDING_REPLY)) !== 0;
+  const isNoted = isReply && isByOwnPort && (value[V_STATE] & SYN_PENDING) !== 0;
   if (!isNoted || acknowledged !== value[other + SIDE_MAX_ACK]) return TRACK_PASS;
   const side = isReply ? V_REPLY : V_ORIGINAL;
   const theirs = windowOf(value, !isReply);
-  value[V_STATE] &= ~(SYN_PENDING_ORIGINAL | SYN_PENDING_REPLY | HAS_ACKED_ORIGINAL | HAS_ACKED_REPLY);
+  value[V_STATE] &= ~(SYN_PENDING | HAS_ACKED_ORIGINAL | HAS_ACKED_REPLY);
   value[other + SIDE_END] = acknowledged;
   value[other + SIDE_MAX_END] = (acknowledged + window) | 0;
   value[V_WINDOWS] = 0;
@@ -430,7 +446,7 @@ function trackReset(
       return (state & LIBERAL) === 0 ? TRACK_INVALID : TRACK_PASS;
     return close(value, isReply);
   }
-  const isSynPending = (state & (isReply ? SYN_PENDING_ORIGINAL : SYN_PENDING_REPLY)) !== 0;
+  const isSynPending = isReply && (state & SYN_PENDING) !== 0;
   if (isSynPending && (flags & TCP_ACK) !== 0 && acknowledged === value[other + SIDE_MAX_ACK]) return TRACK_PASS;
   const isAwaited = (state & hasAcked(!isReply)) !== 0 && !isSynPending;
   if (sequence === value[side + SIDE_END] || (isAwaited && sequence === value[other + SIDE_MAX_ACK]))
@@ -510,7 +526,7 @@ function learnWindows(
 
 function noteAck(value: Int32Array, isReply: boolean, side: number, acknowledged: number): void {
   const has = hasAcked(isReply);
-  const pending = isReply ? SYN_PENDING_REPLY : SYN_PENDING_ORIGINAL;
+  const pending = isReply ? 0 : SYN_PENDING;
   const state = value[V_STATE];
   if ((state & (has | pending)) === has && !isAfter(acknowledged, value[side + SIDE_MAX_ACK])) return;
   value[side + SIDE_MAX_ACK] = acknowledged;

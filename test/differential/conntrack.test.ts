@@ -1,12 +1,13 @@
 /**
  * The kernel's connection tracking as the oracle for TCP: the same segments pass a router of the kernel's, in a namespace of
  * its own, whose nftables drop what is invalid, and the stages of ours. What each judge
- * makes of each segment must be the same, or stand in `differences` with its reason. Behind the first difference of a sequence
- * the two are in different states: no more of it is compared.
+ * makes of each segment must be the same, or stand in `differences` with its reason; and the state that its connection is in
+ * afterwards, or stand in `stateDifferences`. Behind the first difference of a sequence no more of it is compared.
  *
  * The router has two TAPs, which the test holds. Sequences go on side by side, a step at a time, each connection by its port.
  */
 import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setInterfaceUp } from '../../src/dataplane/interface.js';
 import * as native from '../../src/dataplane/native.js';
@@ -15,7 +16,7 @@ import { COMMITTED } from '../../src/pipeline/connection-table.js';
 import { segment, TrackedSwitch, udp } from '../pipeline/connection-fixture.js';
 import { sleep } from '../suites/bench-worker.js';
 import { TestNamespace } from '../suites/namespace.js';
-import { differences } from './conntrack-differences.js';
+import { differences, stateDifferences } from './conntrack-differences.js';
 import { chosen, randomSequence, type Sequence, type Step } from './conntrack-sequences.js';
 
 const RANDOM_COUNT = 300;
@@ -27,6 +28,12 @@ const stepsMax = Math.max(...sequences.map(({ steps }) => steps.length));
 
 /** What a judge makes of a segment. */
 type Verdict = 'passes' | 'invalid';
+
+/** And in what state that leaves its connection, in the kernel's words; NONE: there is no connection. */
+interface Judgement {
+  readonly verdict: Verdict;
+  readonly state: string;
+}
 
 const SIDES = {
   client: { device: 'left', address: '192.0.2.2' },
@@ -153,8 +160,21 @@ class Kernel {
     this.listen();
   }
 
-  async judge(): Promise<Verdict[][]> {
+  /** States by sequence; a connection is known by its client's port, whoever began it. */
+  private states(): Map<number, string> {
+    const listing = execFileSync('ip', ['netns', 'exec', this.namespace.name, 'cat', '/proc/net/nf_conntrack']);
+    const states = new Map<number, string>();
+    for (const line of listing.toString().split('\n')) {
+      const [, state, source, destination] = /^ipv4 .* tcp +6 \d+ (\w+) .*? sport=(\d+) dport=(\d+)/.exec(line) ?? [];
+      const port = Number(source) === SERVER_PORT ? Number(destination) : Number(source);
+      if (state !== undefined) states.set(port - CLIENT_PORTS, state);
+    }
+    return states;
+  }
+
+  async judge(): Promise<Judgement[][]> {
     await this.settle();
+    const states: Map<number, string>[] = [];
     for (let step = 0; step < stepsMax; step++) {
       for (const [index, { steps }] of sequences.entries()) {
         const one = steps[step];
@@ -163,9 +183,13 @@ class Kernel {
         this.listen();
       }
       await this.settle();
+      states.push(this.states());
     }
     return sequences.map(({ steps }, index) =>
-      steps.map((_, step) => (this.passed.has(numberOf(index, step)) ? 'passes' : 'invalid')),
+      steps.map((_, step) => ({
+        verdict: this.passed.has(numberOf(index, step)) ? 'passes' : 'invalid',
+        state: states[step]!.get(index) ?? 'NONE',
+      })),
     );
   }
 
@@ -177,12 +201,19 @@ class Kernel {
 
 // Ours.
 
-function judgeHere(): Verdict[][] {
+/** Ours by the kernel's name, where it is another word. */
+const kernelNames: Readonly<Record<string, string>> = { SYN_RECEIVED: 'SYN_RECV', CLOSED: 'CLOSE' };
+
+function judgeHere(): Judgement[][] {
   return sequences.map(({ steps }, index) => {
     const tracked = new TrackedSwitch();
+    let connection = 0;
     return steps.map((step) => {
-      const { what, result } = tracked.one(step.from === 'client' ? 'a' : 'b', frameOf(index, step));
-      return what === 'invalid' || result !== COMMITTED ? 'invalid' : 'passes';
+      const { what, result, entry } = tracked.one(step.from === 'client' ? 'a' : 'b', frameOf(index, step));
+      if (entry > 0) connection = entry;
+      const state = tracked.tcpState(connection).toUpperCase();
+      const verdict = what === 'invalid' || result !== COMMITTED ? 'invalid' : 'passes';
+      return { verdict, state: kernelNames[state] ?? state };
     });
   });
 }
@@ -197,21 +228,44 @@ function demandWhatIsNeeded(): void {
 }
 
 /** The first segment of which the two make different things: `4 PA server: kernel passes`. */
-function differenceOf({ steps }: Sequence, here: readonly Verdict[], there: readonly Verdict[]): string | undefined {
-  const at = steps.findIndex((_, step) => here[step] !== there[step]);
-  return at < 0 ? undefined : textOf(at + 1, `${steps[at]!.flags} ${steps[at]!.from}`, there[at]!);
+function differenceOf(
+  { steps }: Sequence,
+  here: readonly Judgement[],
+  there: readonly Judgement[],
+): string | undefined {
+  const at = firstDifference(here, there);
+  if (at === here.length) return undefined;
+  return textOf(at + 1, `${steps[at]!.flags} ${steps[at]!.from}`, there[at]!.verdict);
 }
+
+/** Number of segments that both judge alike before they differ. */
+function firstDifference(here: readonly Judgement[], there: readonly Judgement[]): number {
+  const at = here.findIndex(({ verdict }, step) => verdict !== there[step]!.verdict);
+  return at < 0 ? here.length : at;
+}
+
+/** The first segment after which the two are in different states, of those that both judge alike. */
+function stateDifferenceOf(here: readonly Judgement[], there: readonly Judgement[]): string | undefined {
+  const compared = here.slice(0, firstDifference(here, there));
+  const at = compared.findIndex(({ state }, step) => state !== there[step]!.state);
+  return at < 0 ? undefined : stateText(at + 1, here[at]!.state, there[at]!.state);
+}
+
+const stateText = (step: number, here: string, kernel: string): string => `${step}: ${here}, kernel ${kernel}`;
 
 const textOf = (step: number, segment: string, kernel: Verdict): string => `${step} ${segment}: kernel ${kernel}`;
 
 describe("TCP as the kernel's connection tracking has it", () => {
   let kernel: Kernel | undefined;
-  let there: readonly Verdict[][] = [];
-  let here: readonly Verdict[][] = [];
+  let there: readonly Judgement[][] = [];
+  let here: readonly Judgement[][] = [];
 
   beforeAll(async () => {
     demandWhatIsNeeded();
     kernel = new Kernel();
+    // Its rules have loaded the module.
+    if (!existsSync('/proc/net/nf_conntrack'))
+      throw new Error('/proc/net/nf_conntrack is missing: this kernel is built without NF_CONNTRACK_PROCFS');
     there = await kernel.judge();
     here = judgeHere();
   }, 50_000);
@@ -220,14 +274,16 @@ describe("TCP as the kernel's connection tracking has it", () => {
 
   it('was compared over segments of all kinds', () => {
     for (const verdict of ['passes', 'invalid'] as const)
-      expect(there.flat().filter((one) => one === verdict).length, verdict).toBeGreaterThan(100);
+      expect(there.flat().filter((one) => one.verdict === verdict).length, verdict).toBeGreaterThan(100);
   });
 
   it('differs only where there is a sequence', () => {
     const names = sequences.map(({ name }) => name);
-    const named = differences.flatMap(({ where }) => Object.keys(where));
-    expect(named.filter((name) => !names.includes(name))).toEqual([]);
-    expect(new Set(named).size).toBe(named.length);
+    for (const list of [differences, stateDifferences]) {
+      const named = list.flatMap(({ where }) => Object.keys(where));
+      expect(named.filter((name) => !names.includes(name))).toEqual([]);
+      expect(new Set(named).size).toBe(named.length);
+    }
   });
 
   it.each(sequences.map(({ name }, index) => ({ name, index })))('is the same, or known to differ: $name', (one) => {
@@ -236,4 +292,22 @@ describe("TCP as the kernel's connection tracking has it", () => {
     const expected = known && textOf(known.where[one.name]!, known.segment, known.kernel);
     expect(found, known?.reason ?? 'no difference is known here').toBe(expected);
   });
+
+  it('knew the states that connections can be in', () => {
+    const states = new Set(there.flat().map(({ state }) => state));
+    for (const state of ['NONE', 'SYN_SENT', 'SYN_SENT2', 'SYN_RECV', 'ESTABLISHED', 'FIN_WAIT', 'CLOSE_WAIT'])
+      expect(states, state).toContain(state);
+    for (const state of ['LAST_ACK', 'TIME_WAIT', 'CLOSE']) expect(states, state).toContain(state);
+    expect(new Set(here.flat().map(({ state }) => state))).toEqual(states);
+  });
+
+  it.each(sequences.map(({ name }, index) => ({ name, index })))(
+    'leaves the connection in the same state after each segment, or one known to differ: $name',
+    (one) => {
+      const known = stateDifferences.find(({ where }) => one.name in where);
+      const found = stateDifferenceOf(here[one.index]!, there[one.index]!);
+      const expected = known && stateText(known.where[one.name]!, known.here, known.kernel);
+      expect(found, known?.reason ?? 'no difference is known here').toBe(expected);
+    },
+  );
 });

@@ -36,6 +36,9 @@ export interface Conntrack {
 
 export const EPOCH = 77;
 
+/** Where packets from a port go to. */
+const otherEnd: Readonly<Record<string, string>> = { a: 'b', b: 'a', x: 'y', y: 'x' };
+
 export class TrackedSwitch {
   readonly tested: TestSwitch;
   private readonly batch = new Batch(256);
@@ -74,7 +77,11 @@ export class TrackedSwitch {
     const states = slots.map((slot) => wordOf(pool.connection[slot], pool.connectionState[slot]));
     const places = slots.map((slot, index) => {
       if (!commits || states[index] !== 'new') return -1;
-      return machine.newConnections.push(slot, pool.ingressPort[slot], this.tested.index('c'));
+      return machine.newConnections.push(
+        slot,
+        pool.ingressPort[slot],
+        this.tested.index(otherEnd[frames[index]![0]] ?? 'c'),
+      );
     });
     this.table.commit(pool, machine.newConnections, machine.snapshot, EPOCH, machine.nowSeconds);
     const seen = slots.map((slot, index) => ({

@@ -39,7 +39,7 @@ describe('an entry', () => {
     const { entry } = tracked.one('a', udp(ONE, TWO, [5, 6]));
     const { table, tested } = tracked;
     expect(sourcePortOf(table.connectionPorts(entry))).toBe(tested.index('a'));
-    expect(destinationPortOf(table.connectionPorts(entry))).toBe(tested.index('c'));
+    expect(destinationPortOf(table.connectionPorts(entry))).toBe(tested.index('b'));
     expect(table.policyEpoch(entry)).toBe(EPOCH);
     const stamp = table.table.stampOf(entry);
     table.judge(entry, stamp, EPOCH + 1, -1, 4095);
@@ -346,7 +346,7 @@ describe('what is gone', () => {
   test('takes its connections along, and leaves no used-up share to who gets its number', () => {
     const tracked = new TrackedSwitch();
     tracked.one('a', syn(1));
-    tracked.one('b', udp(TWO, ONE, [5, 6]));
+    tracked.one('c', udp('192.0.2.3', TWO, [5, 6]));
     tracked.one('x', syn(1));
     const { tested, table } = tracked;
     const gone = tested.index('a');

@@ -261,6 +261,43 @@ describe('the six situations that Linux tests its conntrack by', () => {
 });
 
 describe('who does not see a connection', () => {
+  /** By another port than it should come by: forged, or with an address forged. */
+  const sent = (dialogue: Dialogue, port: string, isServer: boolean, recipe: Segment) =>
+    dialogue.tracked.what(port, isServer ? answer(recipe) : segment(recipe));
+
+  function expectLiving(dialogue: Dialogue): void {
+    expect(dialogue.client({ flags: 'PA', seq: A + 1, ack: B + 1, length: 10 })).toBe('original+');
+    expect(dialogue.server({ flags: 'PA', seq: B + 1, ack: A + 11, length: 10 })).toBe('reply+');
+    expect(dialogue.state).toBe('established');
+  }
+
+  test('RFC 5961: does not begin it anew by a SYN and its own answer to that, forged for both ends', () => {
+    // By a third port; by that of either end, which alone can be forged there.
+    for (const [synBy, answerBy] of ['cc', 'aa', 'bb', 'ac', 'cb']) {
+      const dialogue = new Dialogue().open();
+      expect(sent(dialogue, synBy!, false, { flags: 'S', seq: 77 })).toBe('original+');
+      expect(sent(dialogue, answerBy!, true, { flags: 'SA', seq: 88, ack: 78 })).toBe('reply+');
+      expectLiving(dialogue);
+    }
+  });
+
+  test('RFC 5961: sends no SYN of the end that serves into it', () => {
+    for (const seq of [B + 1, B + 500, 77]) {
+      const dialogue = new Dialogue().open();
+      expect(dialogue.server({ flags: 'S', seq })).toBe('invalid');
+      expectLiving(dialogue);
+    }
+  });
+
+  test('does not put another number in the place of a SYN that waits for its answer', () => {
+    const dialogue = new Dialogue();
+    dialogue.client({ flags: 'S', seq: A });
+    expect(sent(dialogue, 'c', false, { flags: 'S', seq: A + 5_000_000 })).toBe('original');
+    expect(dialogue.server({ flags: 'SA', seq: B, ack: A + 1 })).toBe('reply+');
+    expect(dialogue.client({ flags: 'A', seq: A + 1, ack: B + 1 })).toBe('original+');
+    expectLiving(dialogue);
+  });
+
   test('threats 42: does not end it by 10,000 RSTs, FINs and SYNs of any number', () => {
     const dialogue = new Dialogue().open(A, B, { scale: 7, win: 60_000 });
     let seed = 12345;
