@@ -112,6 +112,8 @@ export class Machine implements SendReport, RelayCounts {
   nowMs = 0;
   nowTick = 0;
   nowSeconds = 0;
+  /** Searches for a port that NAT has made (nat-port-choice.ts). */
+  portSearches = 0;
 
   constructor(parts: MachineParts, snapshot: Snapshot) {
     this.pool = parts.pool;

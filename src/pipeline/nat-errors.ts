@@ -5,7 +5,8 @@
  * ends nothing. @hot
  *
  * What an attacker can do: nothing he could not without: the quoted packet must be one of a connection, sent by whom the error
- * goes to. An error whose checksum is wrong is dropped, since its checksum is made anew.
+ * goes to. An error whose checksum is wrong is dropped, since its checksum is made anew. Who is outside and says that he is
+ * inside is not believed, whatever he sends.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { pseudoHeaderSum6 } from '../wire/checksum.js';
@@ -35,10 +36,15 @@ import {
   natPlan,
   PLAN_ERROR,
   PLAN_FOREIGN,
+  PLAN_KNOWN,
+  PLAN_NEW,
+  PLAN_NONE,
   planConnection,
   setTuple,
 } from './nat-plan.js';
 import { rewriteAddresses, rewriteQuoted } from './nat-rewrite.js';
+import { isSourceInside } from './nat-source.js';
+import { A_KIND, findNatAddress, HAS_FLOATING, NAT_SNAT } from './nat-tables.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
 /** The connection's other entry. */
@@ -50,8 +56,42 @@ let quotedPorts = 0;
 
 /** Decides about the slot's packet, which came in by the interface. Returns 0, or the drop reason's number. */
 export function planTranslation(machine: Machine, slot: number, from: number): number {
-  const planned = planConnection(machine, slot, from);
-  return planned === IS_ERROR ? planError(machine, slot) : planned;
+  let planned = planConnection(machine, slot, from);
+  if (planned === IS_ERROR) planned = planError(machine, slot);
+  const isFromOutside = machine.snapshot.routing.interfaceExternal[from] !== 0;
+  if (planned !== 0 || natPlan.kind === PLAN_NONE || !isFromOutside) return planned;
+  if (isImpostor(machine, slot)) return dropReasonNumber.martian;
+  return isBesideFloating(machine) ? dropReasonNumber.nat_filtered : 0;
+}
+
+/**
+ * Whether a packet from outside is for the own address of a machine that has a floating one (where there is no SNAT, or of
+ * IPv6). Its answer would leave from the floating address, where the asker does not expect it.
+ */
+function isBesideFloating({ snapshot }: Machine): boolean {
+  if (natPlan.kind !== PLAN_NEW || natPlan.movesDestination) return false;
+  const row = findNatAddress(snapshot.nat.addresses, natPlan.router, natPlan.destination);
+  return row >= 0 && (snapshot.nat.addresses[row + A_KIND] & HAS_FLOATING) !== 0;
+}
+
+/**
+ * Whether a packet from outside says that it is from inside, or from an outside address of the router's own (RFC 2827). Of a connection
+ * only the half that comes from inside has its source rewritten, where there is SNAT: the other half need not be looked up.
+ */
+function isImpostor(machine: Machine, slot: number): boolean {
+  const { snapshot } = machine;
+  const isHidden = (snapshot.nat.routerFlags[natPlan.router] & NAT_SNAT) !== 0;
+  if (natPlan.kind === PLAN_KNOWN && isHidden && !movesSource()) return false;
+  const row = findNatAddress(snapshot.nat.addresses, natPlan.router, natPlan.source);
+  const isOwn = row >= 0 && snapshot.nat.addresses[row + A_KIND] !== HAS_FLOATING;
+  return isOwn || isSourceInside(machine, slot);
+}
+
+function movesSource(): boolean {
+  const { from, source } = natPlan;
+  let differs = 0;
+  for (let word = 0; word < ADDRESS_WORDS; word++) differs |= from[word] ^ source[word];
+  return differs !== 0;
 }
 
 /** Plans for the slot's ICMP error. Returns 0 or a drop reason's number. */

@@ -8,14 +8,11 @@ import type { Machine } from './machine.js';
 import { newKey } from './nat-reply.js';
 import type { NatTables } from './nat-tables.js';
 
-/** Mixed into the places where searches for ports begin. */
-let searches = 0;
-
 /** A number that nobody outside this process can predict, from the table's seed. */
-export function unpredictable({ connections }: Machine): number {
-  searches = (searches + 1) | 0;
-  const { hash } = connections.table;
-  return hash.words32(newKey, 0, CONNECTION_KEY_WORDS) ^ hash.pair(searches, newKey[KEY_ZONE]);
+export function unpredictable(machine: Machine): number {
+  machine.portSearches = (machine.portSearches + 1) | 0;
+  const { hash } = machine.connections.table;
+  return hash.words32(newKey, 0, CONNECTION_KEY_WORDS) ^ hash.pair(machine.portSearches, newKey[KEY_ZONE]);
 }
 
 /**

@@ -73,6 +73,17 @@ describe('what comes from outside', () => {
     expect(tested.dropped('o', 'nat_filtered')).toBe(2);
   });
 
+  test.each([
+    ['an inside address', ADDRESSES.b],
+    ['the router’s own', '203.0.113.10'],
+  ])('says that it is from %s, and is not believed', (_, src) => {
+    tested = new NatSwitch({ forwards: [{ proto: 'udp', port: 5000, to: `${ADDRESSES.a}:5000` }] });
+    tested.say('b', out('udp', { src: ADDRESSES.b }));
+    expect(tested.say('o', { proto: 'udp', src, dst: OUTSIDE, sport: 4000, dport: 5000 })).toEqual([]);
+    expect(tested.dropped('o', 'martian')).toBe(1);
+    expect(tested.say('o', out('udp', { src }))).toEqual([]);
+  });
+
   test('opens no connection from both sides and is not told so (RFC 5382 REQ-4)', () => {
     expect(tested.say('o', { proto: 'tcp', src: SERVER, dst: OUTSIDE, sport: 80, dport: 4000 })).toEqual([]);
     expect(tested.dropped('o', 'nat_filtered')).toBe(1);
@@ -170,11 +181,15 @@ describe('a floating address', () => {
   test('of IPv6 is 1:1, and other IPv6 is routed', () => {
     tested = new NatSwitch({ floating: { '2001:db8:e::20': '2001:db8:a::5' } });
     tested.announce('a', '2001:db8:a::5');
+    tested.announce('b', '2001:db8:a::6');
     tested.announce('o', '2001:db8:e::1');
     tested.sent.length = 0;
     const inward = { proto: 'udp', src: '2001:db8:e::1', dst: '2001:db8:e::20', sport: 7, dport: 9 } as const;
     expect(tested.say('o', inward)).toMatchObject([{ port: 'a', dst: '2001:db8:a::5', dport: 9 }]);
-    expect(tested.say('o', { ...inward, dst: '2001:db8:a::5', sport: 8 })).toMatchObject([{ port: 'a', sport: 8 }]);
+    expect(tested.say('o', { ...inward, dst: '2001:db8:a::6', sport: 8 })).toMatchObject([{ port: 'b', sport: 8 }]);
+    // Its answer would be from the floating address, which nobody asked.
+    expect(tested.say('o', { ...inward, dst: '2001:db8:a::5', sport: 8 })).toEqual([]);
+    expect(tested.dropped('o', 'nat_filtered')).toBe(1);
   });
 });
 

@@ -9,6 +9,7 @@ import { AclCompiler } from '../../src/control/compile-acls.js';
 import { GroupCompiler } from '../../src/control/compile-groups.js';
 import { documentOf } from '../../src/control/document.js';
 import { Indices } from '../../src/control/indices.js';
+import { allowedTranslations } from '../../src/control/nat-connections.js';
 import type { ResolvedConfig } from '../../src/control/resolved.js';
 import { RuleNumbers } from '../../src/control/rule-numbers.js';
 import type { JsonValue } from '../../src/control/shapes.js';
@@ -226,6 +227,7 @@ export class TestSwitch {
     }
     for (const name of resolved.ports.keys()) if (!before.ports.has(name)) this.attach(name);
     this.indices = this.indices.release(resolved);
+    this.connections.keepTranslations(allowedTranslations(resolved, this.indices));
   }
 
   private compile(resolved: ResolvedConfig, epoch: number): Snapshot {
