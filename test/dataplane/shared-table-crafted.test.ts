@@ -64,7 +64,8 @@ function cost(keys: Keys, keyWords: number, seed: readonly [number, number]): nu
   return hashes.reduce((sum, hash) => sum + table.bucketLength(hash), 0) / hashes.length;
 }
 
-describe.each([2, 3, 10])('with keys of %i words', (keyWords) => {
+// Of the FDB, of small ones, of neighbours and tunnels, of connections, of fragments.
+describe.each([2, 3, 5, 10, 11])('with keys of %i words', (keyWords) => {
   it.each(Object.keys(sets))('%s cost at most 1.5 times what random ones do, under every seed', (name) => {
     const fair = cost((_, words) => Array.from({ length: words }, random), keyWords, [1, 2]);
     expect(fair).toBeGreaterThan(1);

@@ -391,6 +391,25 @@ describe('fragments', () => {
     expectAsReference(IPV4, packet);
   });
 
+  test('threats 10: end past the longest datagram in neither version, whatever stands in front of their header', () => {
+    for (const before of [0, 1, 2]) {
+      const chain = new Array<Extension>(before).fill(destinationOptions);
+      for (const size of [1, 7, 8, 9, 1000]) {
+        // What the payload length of the whole would be: the headers in front, what is before the fragment, and the fragment.
+        const limit = 65_535 - before * 8 - size;
+        for (const offset of [limit & ~7, (limit & ~7) + 8].filter((one) => one < 65_536)) {
+          const packet = ipv6(17, fill(size), [...chain, fragmentHeader(offset, false)]);
+          expect(read(IPV6, packet).fault, `${before} ${size} ${offset}`).toBe(offset > limit ? FAULT_IP : FAULT_NONE);
+          const total = 65_535 - 20 - size;
+          const at = offset === (limit & ~7) ? total >> 3 : (total >> 3) + 1;
+          if (at > 8191) continue;
+          const short = ipv4({ protocol: 17, payload: fill(size), fragment: at });
+          expect(read(IPV4, short).fault, `${size} ${at}`).toBe(at * 8 > total ? FAULT_IP : FAULT_NONE);
+        }
+      }
+    }
+  });
+
   test('need the whole upper header in the first one (RFC 7112, RFC 3128)', () => {
     for (const size of [8, 16]) {
       expect(read(IPV4, ipv4({ protocol: 6, payload: tcp(PORTS).slice(0, size), fragment: 0x2000 })).fault).toBe(
