@@ -22,6 +22,7 @@ export type RemotesOf = (member: number, remotes: readonly string[]) => readonly
 type OverlayPart = Pick<
   Snapshot,
   | 'underlayPorts'
+  | 'watchingUnderlays'
   | 'underlays'
   | 'portTunnelKind'
   | 'portIdTable'
@@ -94,6 +95,7 @@ export function compileOverlay(
   }
   return {
     underlayPorts: underlays.length,
+    watchingUnderlays: [...config.ports.values()].filter(({ underlay }) => underlay?.bfd?.inside === true).length,
     underlays: shared(underlays),
     ...fixed,
     allowFrom: shared(growing.allowFrom),
@@ -103,7 +105,10 @@ export function compileOverlay(
   };
 }
 
-type Fixed = Omit<OverlayPart, 'underlayPorts' | 'underlays' | 'allowFrom' | 'tunnelIds' | 'remotes' | 'tunnelOptions'>;
+type Fixed = Omit<
+  OverlayPart,
+  'underlayPorts' | 'watchingUnderlays' | 'underlays' | 'allowFrom' | 'tunnelIds' | 'remotes' | 'tunnelOptions'
+>;
 
 function compileUnderlay(
   part: Fixed,

@@ -25,10 +25,13 @@ import { ALLOW_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
 import { memberOfTunnelId } from './tunnel-ids.js';
 import { anyNetwork } from './tunnel-table.js';
 
+/** Octets of the longest header that is recognized by its octets, a multiple of four: all but those with many options. */
+const SAME_HEADER_MAX = 16;
+
 export class Decapsulator {
   private readonly machine: Machine;
   private readonly merger: Merger;
-  private readonly header: TunnelHeader = { id: 0, hasId: false };
+  private readonly header: TunnelHeader = { id: 0, hasId: false, isSummed: false };
   /** Slots of `received` that are done with, and the position of the next datagram in the one after; 0: not begun. */
   private done = 0;
   private at = 0;
@@ -39,13 +42,14 @@ export class Decapsulator {
   private member = -1;
   private tunnel = 0;
   /**
-   * What was looked up last, good for one batch (no snapshot is replaced meanwhile): the port, -1: nothing, a source that it
-   * hears, the id that its datagram had, and whose that is. Datagrams of one remote in one network come in runs.
+   * What was found last, good for one batch (no snapshot is replaced meanwhile): the port, -1: nothing, a source that it hears,
+   * the header of its datagram (octets: 0 where it must be read again), and whose that is. Datagrams of one remote in one
+   * network come in runs, and mostly have the same header.
    */
   private lastPort = -1;
   private readonly lastAddress = new Int32Array(4);
-  private lastId = 0;
-  private lastHasId = false;
+  private readonly lastHeader = new Int32Array(SAME_HEADER_MAX >> 2);
+  private lastSize = 0;
   private lastMember = -1;
   private lastTunnel = 0;
   private countedTunnel = 0;
@@ -55,6 +59,14 @@ export class Decapsulator {
   constructor(machine: Machine) {
     this.machine = machine;
     this.merger = new Merger(machine.pool, machine.kernels);
+  }
+
+  /** Whether any of it came by an underlay port. Without, there is nothing to unpack. */
+  concerns(received: Batch): boolean {
+    const { snapshot, pool } = this.machine;
+    for (let index = 0; index < received.count; index++)
+      if (isUnderlay(snapshot, pool.ingressPort[received.slots[index]])) return true;
+    return false;
   }
 
   /** Fills `frames` from `received`. True when there is more: then it is called again once `frames` is empty. */
@@ -205,27 +217,61 @@ export class Decapsulator {
 
   /** Octets of the datagram's headers in front of its frame, or the negated number of a drop reason. */
   private open(slot: number, port: number, at: number, end: number): number {
-    const { machine, header } = this;
-    const { snapshot, pool } = machine;
+    const { pool } = this.machine;
     this.member = -1;
     this.tunnel = 0;
     const isLastSource = port === this.lastPort && this.isLastAddress(pool.sourceAddress, slot << 2);
-    if (!isLastSource && !this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
-    const kind = tunnelKinds[snapshot.portTunnelKind[port]];
-    const size = kind.read(pool.octets, at, end, header);
+    const isLast = isLastSource && this.isLastHeader(at, end);
+    const size = isLast ? this.lastSize : this.find(slot, port, at, end, isLastSource);
     if (size < 0) return size;
-    const isLast = isLastSource && header.id === this.lastId && header.hasId === this.lastHasId;
-    const member = isLast ? this.lastMember : memberOfId(snapshot, port, header);
-    if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
-    if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
-    const tunnel = isLast ? this.lastTunnel : this.tunnelOf(slot, port, member);
-    if (tunnel < 0) return -dropReasonNumber.tunnel_unknown_source;
-    this.member = member;
-    this.tunnel = tunnel;
+    this.member = this.lastMember;
+    this.tunnel = this.lastTunnel;
     const trafficClass = pool.trafficClass[slot];
     if ((trafficClass & ECN_MASK) !== 0 && trafficClass >= 0)
       if (!combineEcn(pool.octets, at + size, end, trafficClass)) return -dropReasonNumber.tunnel_ecn;
     return size;
+  }
+
+  /** As `open`, for a datagram that is not known to be like the last one; what it finds is the last then. */
+  private find(slot: number, port: number, at: number, end: number, isKnown: boolean): number {
+    const { machine, header } = this;
+    const { snapshot, pool } = machine;
+    if (!isKnown && !this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
+    const size = tunnelKinds[snapshot.portTunnelKind[port]].read(pool.octets, at, end, header);
+    if (size < 0) return size;
+    const member = memberOfId(snapshot, port, header);
+    if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
+    if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
+    const tunnel = isKnown && member === this.lastMember ? this.lastTunnel : this.tunnelOf(slot, port, member);
+    if (tunnel < 0) return -dropReasonNumber.tunnel_unknown_source;
+    if (!isKnown) this.rememberSource(slot, port);
+    this.rememberHeader(at, size);
+    this.lastMember = member;
+    this.lastTunnel = tunnel;
+    return size;
+  }
+
+  /** Whether the datagram begins with the header that was read last, octet for octet, and has room for a frame behind it. */
+  private isLastHeader(at: number, end: number): boolean {
+    const { lastSize, lastHeader } = this;
+    const { words } = this.machine.pool;
+    if (lastSize === 0 || (at & 3) !== 0 || end - at - lastSize < FRAME_SIZE_MIN) return false;
+    for (let word = 0; word < lastSize >> 2; word++) if (words[(at >> 2) + word] !== lastHeader[word]) return false;
+    return true;
+  }
+
+  private rememberSource(slot: number, port: number): void {
+    const { sourceAddress } = this.machine.pool;
+    for (let word = 0; word < 4; word++) this.lastAddress[word] = sourceAddress[(slot << 2) + word];
+    this.lastPort = port;
+  }
+
+  /** Of a datagram that is sound so far. */
+  private rememberHeader(at: number, size: number): void {
+    const { words } = this.machine.pool;
+    const isRecognized = (at & 3) === 0 && size <= SAME_HEADER_MAX && !this.header.isSummed;
+    this.lastSize = isRecognized ? size : 0;
+    for (let word = 0; word < this.lastSize >> 2; word++) this.lastHeader[word] = words[(at >> 2) + word];
   }
 
   /** Whether any network of the port may hear this address at all: asked first, so that others cost little. */
@@ -253,18 +299,7 @@ export class Decapsulator {
     if (tunnel === 0)
       tunnel = tunnels.learn(member, words[from], words[from + 1], words[from + 2], words[from + 3], nowSeconds);
     else tunnels.refresh(tunnel, nowSeconds);
-    this.remember(slot, port, member, tunnel);
     return tunnel;
-  }
-
-  private remember(slot: number, port: number, member: number, tunnel: number): void {
-    const { sourceAddress } = this.machine.pool;
-    for (let word = 0; word < 4; word++) this.lastAddress[word] = sourceAddress[(slot << 2) + word];
-    this.lastPort = port;
-    this.lastId = this.header.id;
-    this.lastHasId = this.header.hasId;
-    this.lastMember = member;
-    this.lastTunnel = tunnel;
   }
 
   private isLastAddress(words: Int32Array, from: number): boolean {

@@ -111,10 +111,12 @@ export class Pipeline {
       return;
     }
     this.machine.tunnelQuota.begin();
-    for (let more = true; more; ) {
-      more = this.decapsulator.next(batch, this.frames);
-      if (this.listener !== undefined) this.listener.unpacked(this.frames);
-      this.runFrames(this.frames, 0);
+    if (!this.decapsulator.concerns(batch)) this.runUnpacked(batch);
+    else {
+      for (let more = true; more; ) {
+        more = this.decapsulator.next(batch, this.frames);
+        this.runUnpacked(this.frames);
+      }
     }
     this.takeBack();
   }
@@ -133,6 +135,11 @@ export class Pipeline {
     if (this.resolved.count !== 0) this.runFrames(this.resolved, returnsAt);
     // Stations may have been asked again though no packet came back.
     else this.answer();
+  }
+
+  private runUnpacked(frames: Batch): void {
+    if (this.listener !== undefined) this.listener.unpacked(frames);
+    this.runFrames(frames, 0);
   }
 
   private runFrames(batch: Batch, from: number): void {

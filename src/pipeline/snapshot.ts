@@ -199,7 +199,9 @@ export interface Snapshot {
 
   /** Ports in mode PORT_UNDERLAY; 0: nothing that concerns tunnels need be looked at. */
   readonly underlayPorts: number;
-  /** Their indices. */
+  /** Those with PORT_BFD_INSIDE; 0: no frame need be looked at for that. */
+  readonly watchingUnderlays: number;
+  /** Indices of all of them. */
   readonly underlays: Int32Array;
   /** By port, for underlay ports: index in tunnels/registry.ts; -1: it is none. */
   readonly portTunnelKind: Int32Array;

@@ -33,6 +33,7 @@ export const geneve: TunnelKind = {
       return -(found === OPTIONS_CRITICAL ? dropReasonNumber.tunnel_option : dropReasonNumber.tunnel_bad_header);
     header.id = geneveVni(octets, at);
     header.hasId = true;
+    header.isSummed = false;
     return size;
   },
 

@@ -39,8 +39,8 @@ export const gre: TunnelKind = {
   read(octets: Uint8Array, at: number, end: number, header: TunnelHeader): number {
     if (!isGreHeader(octets, at, end)) return -dropReasonNumber.tunnel_bad_header;
     const flags = greFlags(octets, at);
-    if ((flags & GRE_HAS_CHECKSUM) !== 0 && !isGreChecksumRight(octets, at, end))
-      return -dropReasonNumber.tunnel_checksum;
+    header.isSummed = (flags & GRE_HAS_CHECKSUM) !== 0;
+    if (header.isSummed && !isGreChecksumRight(octets, at, end)) return -dropReasonNumber.tunnel_checksum;
     header.hasId = (flags & GRE_HAS_KEY) !== 0;
     header.id = header.hasId ? greKey(octets, at) : 0;
     return greHeaderSize(flags);

@@ -17,6 +17,8 @@ export interface TunnelHeader {
   id: number;
   /** False: the header has no id at all (GRE without key). */
   hasId: boolean;
+  /** The header has a checksum of the frame, too: that it is right says nothing of the same header in front of another one. */
+  isSummed: boolean;
 }
 
 /** What a network's tunnels are sent with. One object a worker, filled anew for each message. */

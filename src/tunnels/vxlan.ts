@@ -16,6 +16,7 @@ export const vxlan: TunnelKind = {
     if (!isVxlanHeader(octets, at, end)) return -dropReasonNumber.tunnel_bad_header;
     header.id = vxlanVni(octets, at);
     header.hasId = true;
+    header.isSummed = false;
     return VXLAN_HEADER_SIZE;
   },
 

@@ -4,6 +4,8 @@
  */
 export interface FrameStore {
   readonly octets: Uint8Array;
+  /** The same memory. */
+  readonly words: Int32Array;
   /** Position of the first octet of the Ethernet header, by slot; the octets of the frame from there. */
   readonly offset: Int32Array;
   readonly length: Int32Array;

@@ -63,6 +63,8 @@ const IPV4_TRANSPORT = ETHERNET_HEADER_SIZE + IPV4_HEADER_SIZE_MIN;
 const IPV6_TRANSPORT = ETHERNET_HEADER_SIZE + IPV6_HEADER_SIZE;
 /** The first octet of an IPv4 header without options. */
 const VERSION_4_PLAIN = 0x45;
+/** The ethertype and that octet, as little-endian memory has them. */
+const PLAIN_IPV4 = 0x45_0008;
 
 /** A frame that waits for its continuation. Positions are absolute, sizes in octets. */
 class OpenFrame {
@@ -123,7 +125,10 @@ export class Merger {
    * overwritten, except by a frame of the same slot: that one moves its payload to the left, over octets up to its own end.
    */
   append(at: number, length: number, tunnel: number): number {
-    if (this.openCount === 0) return -1;
+    return this.openCount === 0 ? -1 : this.appendToOpen(at, length, tunnel);
+  }
+
+  private appendToOpen(at: number, length: number, tunnel: number): number {
     let open = this.latest;
     let follows = this.sharesHeaders(open, at, length, tunnel);
     if (!follows) {
@@ -146,9 +151,13 @@ export class Merger {
    * be one. It becomes one, or stays octet for octet what it is, by `finish` at the latest.
    */
   open(slot: number, tunnel: number): void {
+    const start = this.frames.offset[slot];
+    if (!isPlainWithoutTcp(this.frames.words, start)) this.openTcp(slot, tunnel, start);
+  }
+
+  private openTcp(slot: number, tunnel: number, start: number): void {
     const frames = this.frames;
     const octets = frames.octets;
-    const start = frames.offset[slot];
     const end = mergeableEnd(octets, start, frames.length[slot]);
     if (end < 0 || tunnel === 0) return;
     const isIpv4 = read16(octets, start + ETHERNET_ETHERTYPE) === ETHERTYPE_IPV4;
@@ -327,6 +336,15 @@ export class Merger {
     for (let index = 0; index < MERGED_FLOWS_MAX; index++)
       if (this.table[index].tunnel === tunnel) this.close(this.table[index]);
   }
+}
+
+/**
+ * True for an IPv4 packet without options of another protocol, which most frames that are alone have: by two words, whatever
+ * lies there. Memory is little-endian.
+ */
+function isPlainWithoutTcp(words: Int32Array, start: number): boolean {
+  const at = (start + ETHERNET_HEADER_SIZE) >> 2;
+  return (start & 3) === 0 && (words[at] & 0xff_ffff) === PLAIN_IPV4 && words[at + 2] >>> 24 !== PROTOCOL_TCP;
 }
 
 /** Behind the last octet of the packet in the frame at `at`, as its header says. */

@@ -15,7 +15,7 @@
  * was forgotten at reception: the receiver checks for itself.
  */
 import { OFFLOAD_TAGS_MAX, SEGMENTS_MAX, TCP_SEGMENT_SIZE_MIN, UDP_SEGMENT_SIZE_MIN } from '../limits.js';
-import { pseudoHeaderSum4, pseudoHeaderSum6 } from './checksum.js';
+import { fold, pseudoHeaderSum4, pseudoHeaderSum6 } from './checksum.js';
 import { ETHERNET_HEADER_SIZE, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from './ethernet.js';
 import type { FrameStore } from './frame-store.js';
 import { PROTOCOL_GRE, PROTOCOL_IPV4, PROTOCOL_IPV6, PROTOCOL_TCP, PROTOCOL_UDP } from './ip-protocol.js';
@@ -26,6 +26,9 @@ import { TCP_CHECKSUM, TCP_CWR, TCP_FLAGS, TCP_RST, TCP_SYN, tcpPayloadStart } f
 import { isUdpHeader, UDP_CHECKSUM, UDP_HEADER_SIZE, udpLength } from './udp.js';
 import { GSO_ECN, GSO_NONE, GSO_TCP4, GSO_TCP6, GSO_TYPE_MASK, GSO_UDP } from './virtio-net.js';
 import { ethertypePosition } from './vlan.js';
+
+/** An ethertype, version and header size of a packet without options, as little-endian memory has them. */
+const PLAIN_IPV4 = 0x45_0008;
 
 /** What `locate` found of the frame in hand. One worker is one thread, and no call is nested, so one of each will do. */
 const chain = new Ipv6Chain();
@@ -72,7 +75,7 @@ export function adoptOffload(frames: FrameStore, slot: number, mtu: number): boo
   const octets = frames.octets;
   const start = frames.offset[slot];
   const end = start + frames.length[slot];
-  if (isUsualPacketComplete(octets, start + ETHERNET_HEADER_SIZE, end) || !locate(octets, start, end)) return false;
+  if (isUsualPacketComplete(frames.words, start, end) || !locate(octets, start, end)) return false;
   const offset = protocol === PROTOCOL_TCP ? TCP_CHECKSUM : protocol === PROTOCOL_UDP ? UDP_CHECKSUM : -1;
   if (offset < 0 || !isOwnChecksum(octets, offset)) return false;
   const size = packetEnd - transport;
@@ -94,16 +97,23 @@ export function adoptOffload(frames: FrameStore, slot: number, mtu: number): boo
 
 /**
  * True for an untagged IPv4 packet without options whose TCP or UDP checksum is not the pseudo-header's sum: nearly every
- * frame that comes through a tunnel is done with this. `at`: where an untagged frame's packet lies.
+ * frame that comes through a tunnel is done with this. By words of little-endian memory, in which `start` is a multiple of
+ * four: a one's complement sum of 16-bit numbers is the same in either byte order, but for its own (RFC 1071 section 2B).
  */
-function isUsualPacketComplete(octets: Uint8Array, at: number, end: number): boolean {
-  if (at + IPV4_HEADER_SIZE_MIN + TCP_CHECKSUM + 2 > end || octets[at] !== 0x45) return false;
-  if (read16(octets, at - 2) !== ETHERTYPE_IPV4) return false;
-  const carried = octets[at + IPV4_PROTOCOL];
-  const offset = carried === PROTOCOL_TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+function isUsualPacketComplete(words: Int32Array, start: number, end: number): boolean {
+  const at = (start + ETHERNET_HEADER_SIZE) >> 2;
+  if ((start & 3) !== 0 || start + ETHERNET_HEADER_SIZE + IPV4_HEADER_SIZE_MIN + TCP_CHECKSUM + 2 > end) return false;
+  if ((words[at] & 0xff_ffff) !== PLAIN_IPV4) return false;
+  const carried = words[at + 2] >>> 24;
   if (carried !== PROTOCOL_TCP && carried !== PROTOCOL_UDP) return true;
-  const size = ipv4TotalLength(octets, at) - IPV4_HEADER_SIZE_MIN;
-  return read16(octets, at + IPV4_HEADER_SIZE_MIN + offset) !== pseudoHeaderSum4(octets, at, carried, size);
+  const length = words[at + 1] & 0xffff;
+  const size = (((length & 0xff) << 8) | (length >>> 8)) - IPV4_HEADER_SIZE_MIN;
+  if (size < 0) return false;
+  const addresses = words[at + 4];
+  const last = words[at + 5] & 0xffff;
+  const sum = (words[at + 3] >>> 16) + (addresses & 0xffff) + (addresses >>> 16) + last;
+  const pseudo = fold(sum + (carried << 8) + (((size & 0xff) << 8) | (size >>> 8)));
+  return pseudo !== (carried === PROTOCOL_TCP ? words[at + 9] >>> 16 : words[at + 7] & 0xffff);
 }
 
 /** Finds the packet and its transport header; false unless it is a whole IP packet and no fragment. */

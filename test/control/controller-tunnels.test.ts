@@ -6,7 +6,7 @@ import { createSocket, type Socket } from 'node:dgram';
 import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { Controller } from '../../src/control/controller.js';
 import { SwitchService } from '../../src/control/switch-service.js';
 import { monotonicMs } from '../../src/dataplane/clock.js';
@@ -189,6 +189,23 @@ describe('an underlay', () => {
     await apply(config({ red: REMOTES }).replace('a: { kind: memory, network: red', 'a: { kind: memory, network: lab'));
     expect(telling.mtus.get('a')).toBeUndefined();
   });
+});
+
+test('a change stands whatever goes wrong with the sessions of BFD, is logged, and the next one tries again', async () => {
+  const { dataplane } = await start(config());
+  const follow = vi.spyOn(dataplane.bfd, 'follow').mockImplementationOnce(() => {
+    throw new Error('no more descriptors');
+  });
+  const outcome = await apply(config({ red: REMOTES }));
+  expect(outcome.applied).toBe(true);
+  expect(errors).toEqual(['the remotes that live by BFD could not be followed']);
+  expect(await rows()).toEqual(['red 192.0.2.2 unknown', 'red 192.0.2.10 unknown']);
+  expect(numberOf('red', '192.0.2.2')).toBeGreaterThan(0);
+  expect(controller!.running.checked.resolved.networks.get('red')?.tunnel?.remotes).toHaveLength(2);
+  await apply(config({ red: REMOTES, blue: ', remotes: [192.0.2.3]' }));
+  expect(follow).toHaveBeenCalledTimes(2);
+  expect(errors).toHaveLength(1);
+  expect(await rows()).toHaveLength(3);
 });
 
 describe('tunnels', () => {

@@ -75,7 +75,7 @@ function datagramOf(form: TunnelForm, id: number, sequence: number, frame: Uint8
 function read(kind: TunnelKind, octets: ArrayLike<number>, fill = 0xa5): { size: number; header: TunnelHeader } {
   const arena = arenaWith(FRAME, octets, fill);
   const before = arena.slice();
-  const header = { id: -7, hasId: false };
+  const header = { id: -7, hasId: false, isSummed: false };
   const size = kind.read(arena, FRAME, FRAME + octets.length, header);
   expect(Buffer.compare(arena, before), 'reading writes nothing').toBe(0);
   return { size, header };
@@ -120,7 +120,7 @@ export function tunnelKindSuite(rig: TunnelRig): void {
           const datagram = datagramOf(form, id, sequence, payload);
           const { size, header } = read(kind, datagram);
           expect(size).toBe(datagram.length - payload.length);
-          expect(header).toEqual({ id: form.hasId ? id | 0 : 0, hasId: form.hasId });
+          expect(header).toEqual({ id: form.hasId ? id | 0 : 0, hasId: form.hasId, isSummed: form.isSummed });
         }),
       );
     });

@@ -12,6 +12,13 @@ import { Underlay } from './harness/underlay.js';
 import { until } from './harness/wait.js';
 import { expectSound, tshark, WireCapture } from './harness/wire-judge.js';
 
+/** The package is optional; what requireRawSocket says without it has a test beside it. */
+const hasRawSocket = await import('raw-socket' as string).then(
+  () => true,
+  () => false,
+);
+if (!hasRawSocket) process.stderr.write('left out: GRE by the driver raw-socket, whose optional package is missing\n');
+
 let testbed: Testbed;
 
 afterEach(() => testbed.dispose());
@@ -21,6 +28,8 @@ interface Peering {
   readonly tunnels: Tunnels;
   /** Of the network in weft. */
   readonly network?: JsonObject;
+  /** Of the underlay in weft. */
+  readonly underlay?: JsonObject;
   /** Of the tunnel in Open vSwitch. */
   readonly options?: readonly string[];
   readonly io: 'uring' | 'poll';
@@ -60,6 +69,15 @@ const peerings: readonly Peering[] = [
     io: 'poll',
     shown: 'gre.key == 5010 && gre.sequence_number',
   },
+  ...(hasRawSocket
+    ? (['uring', 'poll'] as const).map((io) => ({
+        title: 'GRE by the driver raw-socket',
+        tunnels: { type: 'gre', family: 4 } as const,
+        underlay: { driver: 'raw-socket' },
+        io,
+        shown: 'gre.key == 5010',
+      }))
+    : []),
 ];
 
 test.each(peerings)(
@@ -69,8 +87,12 @@ test.each(peerings)(
     testbed = new Testbed();
     const underlay = new Underlay(testbed);
     const ovs = await startOpenVswitchHost(testbed, underlay, tunnels, 2, 1, peering.options);
-    const { network = {} } = peering;
-    const weft = await startWeftHost(testbed, underlay, tunnels, 1, [2], { network, flags: { io } });
+    const { network = {}, underlay: settings = {} } = peering;
+    const weft = await startWeftHost(testbed, underlay, tunnels, 1, [2], {
+      network,
+      underlay: settings,
+      flags: { io },
+    });
     // It fragments nothing and tells nobody.
     setMachineMtu(ovs.machine, machineMtu(weft.machine));
     const capture = await WireCapture.start(testbed, underlay.middle, underlay.portOf('h1'), tunnelFilter(tunnels));

@@ -72,7 +72,7 @@ describe('a GRE header', () => {
   });
 
   test('of each mixture of flags, version and length gets the verdict of RFC 2784 and 2890', () => {
-    const header = { id: 0, hasId: false };
+    const header = { id: 0, hasId: false, isSummed: false };
     let accepted = 0;
     for (let upper = 0; upper < 32; upper++)
       for (let version = 0; version < 8; version++)
@@ -99,17 +99,17 @@ describe('a GRE header', () => {
   });
 
   test('without a key is told from one with key 0', () => {
-    const header = { id: 5, hasId: true };
+    const header = { id: 5, hasId: true, isSummed: false };
     expect(gre.read(Uint8Array.of(0, 0, 0x65, 0x58), 0, 4, header)).toBe(4);
-    expect(header).toEqual({ id: 0, hasId: false });
+    expect(header).toEqual({ id: 0, hasId: false, isSummed: false });
     expect(gre.read(Uint8Array.of(0x20, 0, 0x65, 0x58, 0, 0, 0, 0), 0, 8, header)).toBe(8);
-    expect(header).toEqual({ id: 0, hasId: true });
+    expect(header).toEqual({ id: 0, hasId: true, isSummed: false });
   });
 
   test('with a checksum covers every octet of the frame', () => {
     const frame = Uint8Array.from({ length: 77 }, (_, index) => index * 3);
     const datagram = Uint8Array.of(...form(3).header(7, 0, frame), ...frame);
-    const header = { id: 0, hasId: false };
+    const header = { id: 0, hasId: false, isSummed: false };
     for (let at = 0; at < datagram.length; at++) {
       const changed = datagram.slice();
       changed[at] ^= 0x10;

@@ -92,36 +92,48 @@ function takeSequence(machine: Machine, count: number): void {
 
 function sendFrame(machine: Machine, copies: EgressBatch, index: number): number {
   const { pool } = machine;
+  let slot = copies.slots[index];
+  if (copies.shared[index] === 0) enclose(machine, slot);
+  else slot = encloseShared(machine, copies, index);
+  if (slot < 0) return dropReasonNumber.no_slot;
+  if (!machine.tunnelQuota.take(pool.ingressPort[slot], 1)) return dropReasonNumber.tx_full;
+  return send(machine, slot, 0, 1);
+}
+
+/** Makes the frame in the slot the datagram that it leaves in. */
+function enclose(machine: Machine, slot: number): void {
+  const { pool } = machine;
+  if (way.clampMtu !== 0) clamp(machine, slot);
+  if (pool.checksumStart[slot] !== 0) machine.segmenter.completeChecksum(slot);
+  if (way.isSequenced) takeSequence(machine, 1);
+  const frame = pool.offset[slot];
+  way.writeHeader(machine, frame, frame + pool.length[slot], inner.flow);
+  pool.length[slot] += way.headerSize;
+  pool.offset[slot] = frame - way.headerSize;
+}
+
+/** As enclose, in a slot that is this copy's, or its and the next ones' of the flood. Returns it; -1: there was none. */
+function encloseShared(machine: Machine, copies: EgressBatch, index: number): number {
+  const { pool } = machine;
   const slot = copies.slots[index];
   const member = copies.members[index];
-  let own = slot;
+  let own = sharedSlot;
   if (slot === sharedFrom && member === sharedMember && way.clampMtu === sharedMtu && !way.isSequenced) {
-    own = sharedSlot;
     pool.holds[own]++;
   } else {
-    if (copies.shared[index] !== 0) own = pool.clone(slot);
-    if (own < 0) return dropReasonNumber.no_slot;
-    clamp(machine, own);
-    if (pool.checksumStart[own] !== 0) machine.segmenter.completeChecksum(own);
-    takeSequence(machine, 1);
-    const frame = pool.offset[own];
-    way.writeHeader(machine, frame, frame + pool.length[own], inner.flow);
-    pool.length[own] += way.headerSize;
-    pool.offset[own] = frame - way.headerSize;
-    if (own !== slot) share(machine, own, slot, member);
+    own = pool.clone(slot);
+    if (own < 0) return own;
+    enclose(machine, own);
+    share(machine, own, slot, member);
   }
-  if (own !== slot) {
-    // The clone holds the original, so the copy's own hold on it is not needed any more.
-    copies.slots[index] = own;
-    machine.letGo(slot);
-  }
-  if (!machine.tunnelQuota.take(pool.ingressPort[own], 1)) return dropReasonNumber.tx_full;
-  return send(machine, own, 0, 1);
+  // The clone holds the original, so the copy's own hold on it is not needed any more.
+  copies.slots[index] = own;
+  machine.letGo(slot);
+  return own;
 }
 
 /** What both ends may send then fits, though one of them hears of nothing that doesn't. */
 function clamp({ pool }: Machine, slot: number): void {
-  if (way.clampMtu === 0) return;
   const end = pool.offset[slot] + pool.length[slot];
   const isPartial = pool.checksumStart[slot] !== 0;
   clampMss(pool.octets, pool.ethertype[slot], pool.networkHeader[slot], end, way.clampMtu, isPartial);

@@ -24,6 +24,7 @@ export const fit: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { pool } = machine;
     answered = -1;
+    if (machine.snapshot.underlayPorts !== 0) machine.tunnels.touch(copies.tunnels, copies.count);
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
       const mtu = mtuOf(machine, copies, index);

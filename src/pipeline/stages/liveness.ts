@@ -16,7 +16,7 @@ export const liveness: Stage = {
 
   run(machine: Machine, batch: Batch): void {
     const { pool, snapshot } = machine;
-    if (snapshot.underlayPorts === 0) return;
+    if (snapshot.watchingUnderlays === 0) return;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0 || (snapshot.portFlags[pool.ingressPort[slot]] & PORT_BFD_INSIDE) === 0) continue;
