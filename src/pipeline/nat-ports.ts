@@ -83,7 +83,8 @@ export class PortMaps {
   }
 
   /**
-   * A free port from `first` to `last` of the parity of `like`: the first one from `start` on, going round. -1: there is none.
+   * A free port from `first` to `last` of the parity of `like`: the first one from `start` on, or of the other parity from the
+   * port before it on, going round. -1: there is none.
    */
   find(map: number, first: number, last: number, like: number, start: number): number {
     const odd = like & 1;

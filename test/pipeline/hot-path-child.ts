@@ -22,7 +22,7 @@ import {
   TUNNEL_RX_FRAMES,
   TX_FRAMES,
 } from '../../src/dataplane/counters.js';
-import { dropReasonNumber } from '../../src/dataplane/drop-reason.js';
+import { type DropReason, dropReasonNumber } from '../../src/dataplane/drop-reason.js';
 import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
@@ -38,14 +38,16 @@ import { Machine } from '../../src/pipeline/machine.js';
 import { NeighborTable, neighborTableSize } from '../../src/pipeline/neighbor-table.js';
 import { RULE_COUNTERS_SIZE, RuleCounters } from '../../src/pipeline/rule-counters.js';
 import { RuleLog } from '../../src/pipeline/rule-log.js';
-import { POLICY_FRAGMENTS } from '../../src/pipeline/snapshot.js';
+import { POLICY_FRAGMENTS, type Snapshot } from '../../src/pipeline/snapshot.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 import { TunnelControl } from '../../src/pipeline/tunnel-control.js';
 import { TUNNEL_TABLE_SIZE, TunnelTable } from '../../src/pipeline/tunnel-table.js';
 import { WorkerLoop } from '../../src/pipeline/worker-loop.js';
+import { macText } from '../../src/wire/address.js';
 import { fragmentFrame } from '../wire/fragment-frames.js';
 import { advertisement, arpFrame, ndFrame } from '../wire/neighbor-frames.js';
 import { buildSuperFrame } from '../wire/super-frame.js';
+import { makeTranslated, natDocument } from './hot-path-nat.js';
 import { makePolicyTemplate, policyDocument } from './hot-path-policy.js';
 import { makeRouted, routingDocument } from './hot-path-routing.js';
 import {
@@ -63,10 +65,11 @@ const policyReasons = [
 ];
 
 const [WARM_UP, STEADY] = [2_000_000, 1_000_000];
-const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES, POLICY_TEMPLATES, ROUTED_TEMPLATES] = [
-  2048, 1024, 512, 1536, 1024,
+const [TEMPLATES, TUNNEL_TEMPLATES, FRAGMENT_TEMPLATES, POLICY_TEMPLATES, ROUTED_TEMPLATES, NAT_TEMPLATES] = [
+  2048, 1024, 512, 1536, 1024, 1024,
 ];
 const FDB_ENTRIES = 16_384;
+const CONNECTION_ENTRIES = 1024;
 const offloads = { checksum: true, tcp4: true, tcp6: true, udp: true };
 const none = { checksum: false, tcp4: false, tcp6: false, udp: false };
 const forwarded = { stp: 'forward' };
@@ -80,6 +83,7 @@ const document = {
     ...tunnelDocument.networks,
     ...policyDocument.networks,
     ...routingDocument.networks,
+    ...natDocument.networks,
   },
   underlays: tunnelDocument.underlays,
   ports: {
@@ -94,12 +98,15 @@ const document = {
     ...tunnelDocument.ports,
     ...policyDocument.ports,
     ...routingDocument.ports,
+    ...natDocument.ports,
   },
-  routers: routingDocument.routers,
+  routers: { ...routingDocument.routers, ...natDocument.routers },
   acls: policyDocument.acls,
   groups: policyDocument.groups,
   // So that connections end and begin all the time.
-  settings: { conntrack: { timeouts: { udp: '8s', udpStream: '8s', icmp: '8s', tcpSyn: '8s' } } },
+  settings: {
+    conntrack: { capacity: CONNECTION_ENTRIES, timeouts: { udp: '8s', udpStream: '8s', icmp: '8s', tcpSyn: '8s' } },
+  },
 };
 
 interface Template {
@@ -246,6 +253,15 @@ class Scene implements IoEngine {
   }
 }
 
+/** Of the router's interface in the network outside. */
+function outerMacOf({ routing }: Snapshot): string {
+  const at = routing.interfaceExternal.indexOf(1);
+  const octets = new Uint8Array(6);
+  new DataView(octets.buffer).setUint16(0, routing.interfaceMacHigh[at]!);
+  new DataView(octets.buffer).setInt32(2, routing.interfaceMacLow[at]!);
+  return macText(octets);
+}
+
 function build() {
   const { resolved } = checkDocument(documentOf(document));
   const indices = new Indices().allocate(resolved);
@@ -268,7 +284,9 @@ function build() {
       samples: new DropSamples(),
       fdb: new Fdb(new SharedArrayBuffer(fdbSize(FDB_ENTRIES)), 1, { capacity: FDB_ENTRIES, seed: [1, 2] }),
       tunnels: new TunnelTable(tunnelMemory, 1),
-      connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(512)), 1, { capacity: 512 }),
+      connections: new ConnectionTable(new SharedArrayBuffer(connectionTableSize(CONNECTION_ENTRIES)), 1, {
+        capacity: CONNECTION_ENTRIES,
+      }),
       neighbors: new NeighborTable(new SharedArrayBuffer(neighborTableSize(1024)), 1, { capacity: 1024 }),
       fragments: new FragmentTable(new SharedArrayBuffer(fragmentTableSize(256)), 1, { capacity: 256 }),
       storm: new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE)),
@@ -284,8 +302,8 @@ function build() {
     if (isUnderlay(name)) underlays.push(new SwallowingQueue(port, pool, machine));
     machine.queues[port] = underlays.find((queue) => queue.port === port) ?? new MemoryQueue(port, pool, machine);
   }
-  const others = [tunnelDocument.ports, policyDocument.ports, routingDocument.ports].flatMap((some) =>
-    Object.keys(some),
+  const others = [tunnelDocument.ports, policyDocument.ports, routingDocument.ports, natDocument.ports].flatMap(
+    (some) => Object.keys(some),
   );
   const localPorts = Object.keys(document.ports).length - others.length;
   const ofTunnels = (): Template => {
@@ -300,12 +318,18 @@ function build() {
     const { port, octets } = makeRouted(below);
     return { port: indices.port(port) ?? -1, octets, ...plain };
   };
+  const outerMac = outerMacOf(snapshot);
+  const ofNat = (): Template => {
+    const { port, octets } = makeTranslated(below, outerMac);
+    return { port: indices.port(port) ?? -1, octets, ...plain };
+  };
   const templates = [
     ...Array.from({ length: TEMPLATES }, () => makeTemplate(localPorts)),
     ...Array.from({ length: TUNNEL_TEMPLATES }, ofTunnels),
     ...Array.from({ length: FRAGMENT_TEMPLATES }, () => makeFragment(followed)),
     ...Array.from({ length: POLICY_TEMPLATES }, ofPolicy),
     ...Array.from({ length: ROUTED_TEMPLATES }, ofRouters),
+    ...Array.from({ length: NAT_TEMPLATES }, ofNat),
   ];
   // Mixed, with the same seed as all else.
   for (let index = templates.length - 1; index > 0; index--) {
@@ -323,10 +347,14 @@ function build() {
     },
   );
   const guarded = Object.keys(policyDocument.ports).map((name) => indices.port(name) ?? -1);
-  const [near, far] = [indices.port('near') ?? -1, indices.port('far') ?? -1];
+  const [near = -1, far = -1, inner = -1, outer = -1] = ['near', 'far', 'inner', 'outer'].map((name) =>
+    indices.port(name),
+  );
   return {
     near,
     far,
+    inner,
+    outer,
     loop,
     pool,
     machine,
@@ -339,7 +367,8 @@ function build() {
   };
 }
 
-const { near, far, loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports } = build();
+const { near, far, inner, outer, loop, pool, machine, followed, guarded, counters, underlays, snapshot, ports } =
+  build();
 
 function breathe(frames: number): void {
   for (let done = 0; done < frames; ) done += loop.breathe();
@@ -403,7 +432,20 @@ const routed = counters.portValue(far, TX_FRAMES);
 const routerDrops = (['ttl_exceeded', 'blackhole', 'no_route', 'mtu_exceeded', 'neighbor_unresolved'] as const).map(
   (reason) => counters.dropValue(near, dropReasonNumber[reason], DROP_OF_FRAME),
 );
+const dropsAt = (port: number, reasons: readonly DropReason[]) =>
+  Object.fromEntries(
+    reasons.map((reason) => [reason, counters.dropValue(port, dropReasonNumber[reason], DROP_OF_FRAME)]),
+  );
+const nat = {
+  out: counters.portValue(outer, TX_FRAMES),
+  in: counters.portValue(inner, TX_FRAMES),
+  drops: {
+    ...dropsAt(inner, ['nat_exhausted', 'nat_limit', 'nat_protocol']),
+    ...dropsAt(outer, ['nat_filtered']),
+  },
+};
 const result = {
+  nat,
   ...{ routed, routerDrops },
   ...{ received, sent, answered, encapsulated, decapsulated, lost, fragmentDrops },
   ...{ guardedSent, policyDrops, connections },

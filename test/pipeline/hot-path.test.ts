@@ -56,6 +56,7 @@ interface Outcome {
       number
     >
   > & {
+    readonly nat: { readonly out: number; readonly in: number; readonly drops: Readonly<Record<string, number>> };
     readonly fragmentDrops: readonly number[];
     readonly routerDrops: readonly number[];
     readonly policyDrops: Readonly<Record<string, number>>;
@@ -91,6 +92,9 @@ test('a million frames of every kind deoptimise nothing and cause no garbage col
   for (const [reason, count] of Object.entries(result.policyDrops)) expect(count, reason).toBeGreaterThan(0);
   expect(result.routed).toBeGreaterThan(result.received / 20);
   for (const count of result.routerDrops) expect(count).toBeGreaterThan(0);
+  expect(result.nat.out).toBeGreaterThan(result.received / 100);
+  expect(result.nat.in).toBeGreaterThan(result.received / 100);
+  for (const [reason, count] of Object.entries(result.nat.drops)) expect(count, reason).toBeGreaterThan(0);
   expect(deoptimised).toEqual([]);
   expect(collections).toEqual([]);
 });

@@ -1,0 +1,153 @@
+/**
+ * A thread dies before any of its stores while it translates, or removes what was translated: what is left is mended to whole
+ * connections, and no entry and no port is lost.
+ */
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { SharedTable } from '../../src/dataplane/shared-table.js';
+import {
+  KEY_PORTS,
+  KEY_ZONE,
+  KIND_BESIDE,
+  KIND_CONTACT,
+  KIND_MAPPED_INSIDE,
+  KIND_MAPPED_OUTSIDE,
+  M_OUTSIDE,
+  M_REFERENCES,
+} from '../../src/pipeline/connection-entry.js';
+import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
+import { MAP_UDP, PortMaps, portMapOf } from '../../src/pipeline/nat-ports.js';
+import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
+
+class Death extends Error {}
+const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
+const SERVER = '198.51.100.200';
+const FLOATING = '203.0.113.20';
+
+afterEach(() => vi.restoreAllMocks());
+
+/** Lets the thread die instead of making store number `at`: of the table's writers, of single words, of the maps of ports. */
+function dieAtStore(at: number): void {
+  let stores = 0;
+  const before = () => {
+    if (stores++ === at) throw new Death();
+  };
+  vi.spyOn(SharedTable.prototype, 'write').mockImplementation((words, position, value) => {
+    before();
+    Atomics.store(words, position, value);
+  });
+  const { setValueWord } = SharedTable.prototype;
+  vi.spyOn(SharedTable.prototype, 'setValueWord').mockImplementation(function (this: SharedTable, entry, word, value) {
+    before();
+    setValueWord.call(this, entry, word, value);
+  });
+  for (const name of ['take', 'free'] as const) {
+    const real = PortMaps.prototype[name];
+    vi.spyOn(PortMaps.prototype, name).mockImplementation(function (this: PortMaps, map, port) {
+      before();
+      real.call(this, map, port);
+    });
+  }
+}
+
+const out = (sport: number, more: Partial<Flow> = {}): Flow => ({
+  proto: 'udp',
+  src: ADDRESSES.a,
+  dst: SERVER,
+  sport,
+  dport: 80,
+  ...more,
+});
+
+function open(): NatSwitch {
+  const external = { filtering: 'address-dependent', pool: '4000-4003' };
+  const tested = new NatSwitch(
+    { external, floating: { [FLOATING]: ADDRESSES.b } },
+    {},
+    { slots: 8, connectionEntries: 64 },
+  );
+  tested.say('a', out(4000));
+  tested.say('a', out(4000, { dport: 81 }));
+  tested.say('a', out(4001));
+  tested.say('b', { ...out(4000), src: ADDRESSES.b });
+  return tested;
+}
+
+const changes: Record<string, (tested: NatSwitch) => void> = {
+  'the first connection of a port inside': (tested) => tested.say('a', out(4002)),
+  'another connection of one': (tested) => tested.say('a', out(4000, { dst: '198.51.100.201' })),
+  'one that came in to a mapped port': (tested) =>
+    tested.say('o', { ...out(9), src: SERVER, dst: OUTSIDE, dport: 4000 }),
+  'one by a floating address': (tested) => tested.say('o', { ...out(9), src: SERVER, dst: FLOATING }),
+  'a hairpin': (tested) => tested.say('a', out(4003, { dst: FLOATING })),
+  'one in the place of one that is over': (tested) => {
+    tested.now += 3_600_000;
+    tested.introduce();
+    tested.say('a', out(4001));
+  },
+  'a flush': ({ connections }) => void connections.flush(),
+  expiry: ({ connections, snapshot }) => void connections.expire(1e6, snapshot.connectionTimeouts, () => 0),
+};
+
+/** What stands beside the connections is what they use: no more, no less. */
+function expectWhole({ connections }: NatSwitch): void {
+  const { table, ports } = connections;
+  const rows = [...connections.list(0, NEVER)];
+  const uses = new Map<number, number>();
+  for (const { translated, mapping, contact } of rows) {
+    expect(translated).toBeDefined();
+    for (const entry of [mapping, contact]) if (entry !== 0) uses.set(entry, (uses.get(entry) ?? 0) + 1);
+  }
+  let beside = 0;
+  let taken = 0;
+  for (let entry = 1; entry < table.entryLimit; entry++) {
+    const kind = table.isLive(entry) ? table.keyWord(entry, KEY_ZONE) & KIND_BESIDE : 0;
+    if (kind === 0) continue;
+    beside++;
+    if ((kind & (KIND_MAPPED_INSIDE | KIND_CONTACT)) !== 0)
+      expect(table.valueWord(entry, M_REFERENCES)).toBe(uses.get(entry));
+    if (kind !== KIND_MAPPED_OUTSIDE) continue;
+    taken++;
+    expect(ports.isTaken(table.valueWord(entry, M_OUTSIDE), table.keyWord(entry, KEY_PORTS) >>> 16)).toBe(true);
+  }
+  expect(ports.countTaken(portMapOf(0, MAP_UDP))).toBe(taken);
+  expect(table.used).toBe(rows.length * 2 + beside);
+  expect(connections.usedIn(16_384)).toBe(rows.length);
+}
+
+describe.each(Object.entries(changes))('a death during %s', (_, change) => {
+  test('before one of its stores leaves whole connections, and nothing that is lost', () => {
+    // Every third: what one change does not meet of an insertion or removal another does.
+    for (let at = 0; ; at += 3) {
+      const tested = open();
+      dieAtStore(at);
+      let isDead = false;
+      try {
+        change(tested);
+      } catch (error) {
+        expect(error).toBeInstanceOf(Death);
+        isDead = true;
+      }
+      vi.restoreAllMocks();
+      tested.connections.recover();
+      expectWhole(tested);
+      tested.connections.flush();
+      expect(tested.connections.used).toBe(0);
+      expect(tested.connections.ports.countTaken(portMapOf(0, MAP_UDP))).toBe(0);
+      if (isDead) continue;
+      expect(at).toBeGreaterThan(3);
+      return;
+    }
+  });
+});
+
+test('a worker that dies with the lock leaves it to be broken, and others translate again', () => {
+  const tested = open();
+  // Worker 0 holds it: a new connection has to wait, and is given up.
+  expect(tested.connections.table.tryLock(1)).toBe(true);
+  expect(tested.say('a', out(4002))).toEqual([]);
+  expect(tested.dropped('a', 'conntrack_full')).toBe(1);
+  expect(tested.connections.breakLock(1)).toBe(false);
+  expect(tested.connections.breakLock(0)).toBe(true);
+  expect(tested.say('a', out(4002))).toMatchObject([{ src: OUTSIDE, sport: 4002 }]);
+  expectWhole(tested);
+});
