@@ -2,8 +2,8 @@
  * The steady state neither deoptimises nor allocates: V8 itself is asked, in a process that runs what the build makes.
  */
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -12,30 +12,32 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 /** Inside node_modules, so that packages are found from there. */
 const built = join(root, 'node_modules', '.cache', `weft-hot-path-${process.pid}`);
 
-/** As tsc does it, one file by itself: the tsconfig's isolatedModules sees to it that this is the same. */
-function transpile(directory: string): void {
-  for (const name of readdirSync(join(root, directory), { recursive: true }) as string[]) {
-    if (!name.endsWith('.ts') || name.endsWith('.as.ts') || name.endsWith('.test.ts')) continue;
-    const source = readFileSync(join(root, directory, name), 'utf8');
-    const { outputText } = ts.transpileModule(source, {
-      compilerOptions: {
-        target: ts.ScriptTarget.ES2022,
-        module: ts.ModuleKind.ESNext,
-        verbatimModuleSyntax: true,
-      },
-    });
-    const target = join(built, directory, name.replace(/\.ts$/, '.js'));
-    mkdirSync(dirname(target), { recursive: true });
-    writeFileSync(target, outputText);
-  }
+interface Script {
+  inlineConstants(program: ts.Program): ts.TransformerFactory<ts.SourceFile>;
+}
+const { inlineConstants } = (await import(join(root, 'scripts/inline-constants.mjs'))) as Script;
+
+function sourcesIn(directory: string): string[] {
+  return (readdirSync(join(root, directory), { recursive: true }) as string[])
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.as.ts') && !name.endsWith('.test.ts'))
+    .map((name) => join(root, directory, name));
+}
+
+/** As scripts/build.mjs does it. */
+function build(directories: readonly string[]): void {
+  const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => {} };
+  const config = ts.getParsedCommandLineOfConfigFile(join(root, 'tsconfig.json'), undefined, host);
+  const options = { ...config!.options, rootDir: root, outDir: built };
+  const program = ts.createProgram(directories.flatMap(sourcesIn), options);
+  program.emit(undefined, undefined, undefined, undefined, { before: [inlineConstants(program)] });
 }
 
 beforeAll(() => {
   mkdirSync(built, { recursive: true });
   writeFileSync(join(built, 'package.json'), '{ "type": "module" }');
-  for (const directory of ['src', 'test/pipeline', 'test/wire', 'test/kernels']) transpile(directory);
+  build(['src', 'test/pipeline', 'test/wire', 'test/kernels']);
   copyFileSync(join(root, 'dist/kernels/kernels.wasm'), join(built, 'src/kernels/kernels.wasm'));
-}, 60_000);
+}, 120_000);
 
 afterAll(() => rmSync(built, { recursive: true, force: true }));
 
