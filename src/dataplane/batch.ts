@@ -8,6 +8,8 @@ export class Batch {
   hasUnknown = 0;
   /** POLICY_... bits of all frames together (set by dissect): stages that none of them concerns are skipped. */
   policy = 0;
+  /** Not 0: some frame that has to pass policy is part of a fragmented packet (set by dissect). */
+  hasFragment = 0;
   /** Its frames have waited for their first fragments (pipeline/waiting-fragments.ts). */
   isReturned = false;
 

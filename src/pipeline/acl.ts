@@ -11,7 +11,7 @@
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { writeReject } from '../wire/reject.js';
-import { firstMatch } from './classifier.js';
+import type { LastMatch } from './last-match.js';
 import type { Machine } from './machine.js';
 import { openErrorReply, sendReply } from './reply.js';
 import { ACTION_DENY, ACTION_LOG, ACTION_MASK, ACTION_PERMIT, ACTION_REJECT, type CompiledAcl } from './snapshot.js';
@@ -27,7 +27,10 @@ export const judgement = {
   isRejected: false,
 };
 
-/** Returns the drop reason's number, 0 for a frame that may pass. `key` is the frame's, `port` the one it came or goes by. */
+/**
+ * Returns the drop reason's number, 0 for a frame that may pass. `key` is the frame's, `port` the one it came or goes by;
+ * `last` the caller's own for this kind of ACL.
+ */
 export function judge(
   machine: Machine,
   acl: CompiledAcl,
@@ -35,6 +38,7 @@ export function judge(
   slot: number,
   port: number,
   way: number,
+  last: LastMatch,
 ): number {
   const { pool } = machine;
   const { rules, actions, counterBase } = acl;
@@ -42,7 +46,7 @@ export function judge(
   judgement.isRejected = false;
   if (pool.packetFault[slot] !== 0 && ((rules.readsKinds >>> pool.packetKind[slot]) & 1) !== 0)
     return pool.packetFault[slot];
-  const match = firstMatch(rules, key);
+  const match = last.find(rules, key);
   const index = match < 0 ? rules.ruleCount : match;
   const number = counterBase < 0 ? -1 : counterBase + index;
   judgement.rule = number + 1;

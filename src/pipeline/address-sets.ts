@@ -46,7 +46,7 @@ function findRow4({ bounds4, rows4 }: AddressSets, address: number): number {
   let low = 0;
   let high = bounds4.length - 1;
   while (low < high) {
-    const middle = (low + high + 1) >>> 1;
+    const middle = (low + high + 1) >> 1;
     if (bounds4[middle] <= value) low = middle;
     else high = middle - 1;
   }
@@ -57,7 +57,7 @@ function findRow6({ bounds6, rows6 }: AddressSets, key: Int32Array, at: number):
   let low = 0;
   let high = rows6.length - 1;
   while (low < high) {
-    const middle = (low + high + 1) >>> 1;
+    const middle = (low + high + 1) >> 1;
     if (isAtOrBehind(bounds6, middle * 4, key, at)) low = middle;
     else high = middle - 1;
   }

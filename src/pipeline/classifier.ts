@@ -9,7 +9,8 @@
  * Equal chunks are kept once, so vectors that differ in one rule share all their other chunks.
  *
  * What a key costs is bounded by the rule set alone: at most one search a dimension, and one pass through its words. There
- * is no cache of past answers, so nothing that is sent makes a later frame's lookup dearer or its answer another one.
+ * is no cache of past answers, so nothing that is sent makes a later frame's lookup dearer or its answer another one. (Who
+ * judges frame after frame spares the searches that the frame before has made: last-match.ts.)
  */
 
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
@@ -90,8 +91,15 @@ const chunks = new Int32Array(DIMENSIONS_MAX);
  * remote address is in, then their places there.
  */
 export function firstMatch(rules: CompiledRules, key: Int32Array, sets: Int32Array = NO_SETS): number {
+  const { words, dimensionCount } = rules;
+  for (let index = 0; index < dimensionCount; index++)
+    records[index] = findRecord(words, index * DIMENSION_WORDS, key) | 0;
+  return firstOfRecords(rules, records, sets);
+}
+
+/** The rest of it, once the record of every dimension is known. */
+export function firstOfRecords(rules: CompiledRules, records: Int32Array, sets: Int32Array): number {
   const { words, dimensionCount, order } = rules;
-  for (let index = 0; index < dimensionCount; index++) records[index] = findRecord(words, index * DIMENSION_WORDS, key);
   let best = NONE;
   for (let section = 0; section < rules.sectionCount; section++) {
     const end = words[rules.sections + section + 1];
@@ -100,8 +108,8 @@ export function firstMatch(rules: CompiledRules, key: Int32Array, sets: Int32Arr
       if (words[first] >= best) break;
       const bit =
         rules.setRecords === 0
-          ? firstInChunk(words, dimensionCount, chunk)
-          : firstInChunkOfSets(words, dimensionCount, chunk, rules.setRecords, sets);
+          ? firstInChunk(words, records, dimensionCount, chunk)
+          : firstInChunkOfSets(words, records, dimensionCount, chunk, rules.setRecords, sets);
       if (bit < 0) continue;
       if (words[first + bit] < best) best = words[first + bit];
       break;
@@ -111,7 +119,7 @@ export function firstMatch(rules: CompiledRules, key: Int32Array, sets: Int32Arr
 }
 
 /** First bit of the chunk that is set in every dimension's vector; -1: none. */
-function firstInChunk(words: Int32Array, dimensionCount: number, chunk: number): number {
+function firstInChunk(words: Int32Array, records: Int32Array, dimensionCount: number, chunk: number): number {
   let summary = -1;
   for (let index = 0; index < dimensionCount; index++) {
     const at = words[records[index] + chunk];
@@ -132,6 +140,7 @@ function firstInChunk(words: Int32Array, dimensionCount: number, chunk: number):
 /** The same with one more vector: the rules that ask for no set, and those that ask for one of `sets`. */
 function firstInChunkOfSets(
   words: Int32Array,
+  records: Int32Array,
   dimensionCount: number,
   chunk: number,
   setRecords: number,
@@ -159,7 +168,7 @@ function firstInChunkOfSets(
 }
 
 /** Record of the interval of the dimension at `at` that the key falls into. */
-function findRecord(words: Int32Array, at: number, key: Int32Array): number {
+export function findRecord(words: Int32Array, at: number, key: Int32Array): number {
   const place = words[at + DIMENSION_PLACE];
   switch (words[at + DIMENSION_METHOD]) {
     case METHOD_TABLE: {
@@ -196,7 +205,7 @@ function search(words: Int32Array, at: number, value: number): number {
   let low = words[index];
   let high = words[index + 1];
   while (low < high) {
-    const middle = (low + high + 1) >>> 1;
+    const middle = (low + high + 1) >> 1;
     if (words[bounds + middle] <= value) low = middle;
     else high = middle - 1;
   }
@@ -208,7 +217,7 @@ function findIpv6(words: Int32Array, at: number, key: Int32Array, place: number)
   let low = 0;
   let high = words[at + DIMENSION_COUNT6] - 1;
   while (low < high) {
-    const middle = (low + high + 1) >>> 1;
+    const middle = (low + high + 1) >> 1;
     if (isAtOrBehind(words, bounds + middle * 4, key, place)) low = middle;
     else high = middle - 1;
   }
@@ -232,7 +241,7 @@ function findMac(words: Int32Array, at: number, key: Int32Array, place: number):
   let low = 0;
   let high = words[at + DIMENSION_COUNT] - 1;
   while (low < high) {
-    const middle = (low + high + 1) >>> 1;
+    const middle = (low + high + 1) >> 1;
     const bound = words[bounds + middle * 2];
     if (macHigh > bound || (macHigh === bound && macLow >= words[bounds + middle * 2 + 1])) low = middle;
     else high = middle - 1;

@@ -165,17 +165,26 @@ function endpoints(
   const mirrored = protocol === PROTOCOL_GRE ? ports : (ports << 16) | (ports >>> 16);
   const isPortsLower = ports >>> 16 <= (ports & 0xffff);
   key[at + KEY_ZONE] = isIpv6 ? last | KIND_IPV6 : last;
-  if (isIpv6) {
-    const isLower = isSourceLower6(octets, packet, isPortsLower);
-    const lower = packet + (isLower ? IPV6_SOURCE : IPV6_DESTINATION);
-    const higher = packet + (isLower ? IPV6_DESTINATION : IPV6_SOURCE);
-    for (let word = 0; word < 4; word++) {
-      key[at + KEY_LOWER + word] = read32(octets, lower + word * 4);
-      key[at + KEY_HIGHER + word] = read32(octets, higher + word * 4);
-    }
-    key[at + KEY_PORTS] = isLower ? ports : mirrored;
-    return isLower ? FROM_LOWER : 0;
+  const isLower = isIpv6
+    ? orderIpv6(key, at, octets, packet, isPortsLower)
+    : orderIpv4(key, at, octets, packet, isPortsLower);
+  key[at + KEY_PORTS] = isLower ? ports : mirrored;
+  return isLower ? FROM_LOWER : 0;
+}
+
+/** Writes the addresses; whether the source is the lower endpoint. */
+function orderIpv6(key: Int32Array, at: number, octets: Uint8Array, packet: number, isPortsLower: boolean): boolean {
+  const isLower = isSourceLower6(octets, packet, isPortsLower);
+  const lower = packet + (isLower ? IPV6_SOURCE : IPV6_DESTINATION);
+  const higher = packet + (isLower ? IPV6_DESTINATION : IPV6_SOURCE);
+  for (let word = 0; word < 4; word++) {
+    key[at + KEY_LOWER + word] = read32(octets, lower + word * 4);
+    key[at + KEY_HIGHER + word] = read32(octets, higher + word * 4);
   }
+  return isLower;
+}
+
+function orderIpv4(key: Int32Array, at: number, octets: Uint8Array, packet: number, isPortsLower: boolean): boolean {
   const source = read32(octets, packet + IPV4_SOURCE);
   const destination = read32(octets, packet + IPV4_DESTINATION);
   const isLower = source < destination || (source === destination && isPortsLower);
@@ -187,8 +196,7 @@ function endpoints(
   key[at + KEY_HIGHER + 1] = 0;
   key[at + KEY_HIGHER + 2] = MAPPED;
   key[at + KEY_HIGHER + 3] = isLower ? destination : source;
-  key[at + KEY_PORTS] = isLower ? ports : mirrored;
-  return isLower ? FROM_LOWER : 0;
+  return isLower;
 }
 
 /**

@@ -15,6 +15,7 @@ import {
   PROTOCOL_UDP,
   PROTOCOL_UDPLITE,
 } from '../wire/ip-protocol.js';
+import { hasTail } from './connection-entries.js';
 import {
   CLASS_ICMP,
   CLASS_MASK,
@@ -91,6 +92,14 @@ function firstClass(protocol: number): number {
 
 function isDatagrams(protocol: number): boolean {
   return protocol === PROTOCOL_UDP || protocol === PROTOCOL_UDPLITE || protocol === PROTOCOL_DCCP;
+}
+
+/**
+ * Whether packets of the connection change nothing of it any more, so that `track` need not be asked: it was answered, has
+ * no windows to follow, and is in the last class it comes to.
+ */
+export function isUnchanging(state: number, protocol: number): boolean {
+  return (state & SEEN_REPLY) !== 0 && !hasTail(protocol) && classOf(state) !== CLASS_UDP;
 }
 
 /** What the packet makes of the connection whose value `value` is. Returns TRACK_...; INVALID and REUSE leave it alone. */

@@ -56,7 +56,7 @@ export function findStation(guard: GuardTable, port: number, macHigh: number, ma
   let low = guard.portStations[port];
   let high = low + guard.portStationCount[port];
   while (low < high) {
-    const middle = (low + high) >>> 1;
+    const middle = (low + high) >> 1;
     const at = middle * STATION_WORDS;
     const order = stations[at + STATION_HIGH] - macHigh;
     if (order === 0 && stations[at + STATION_LOW] === macLow) return middle;
@@ -74,7 +74,7 @@ export function findIpv4(guard: GuardTable, station: number, address: number): n
   let low = start;
   let high = start + stations[station * STATION_WORDS + STATION_IPV4_COUNT];
   while (low < high) {
-    const middle = (low + high) >>> 1;
+    const middle = (low + high) >> 1;
     if (ipv4[middle * IPV4_RANGE_WORDS] <= wanted) low = middle + 1;
     else high = middle;
   }
@@ -95,7 +95,7 @@ export function findIpv6(guard: GuardTable, station: number, octets: Uint8Array,
   let low = start;
   let high = start + stations[station * STATION_WORDS + STATION_IPV6_COUNT];
   while (low < high) {
-    const middle = (low + high) >>> 1;
+    const middle = (low + high) >> 1;
     if (isAfter(ipv6, middle * IPV6_RANGE_WORDS, word0, word1, word2, word3)) high = middle;
     else low = middle + 1;
   }
@@ -124,7 +124,7 @@ export function isExtraEthertype(guard: GuardTable, port: number, ethertype: num
   let low = guard.portEthertypes[port];
   let high = low + guard.portEthertypeCount[port];
   while (low < high) {
-    const middle = (low + high) >>> 1;
+    const middle = (low + high) >> 1;
     if (guard.ethertypes[middle] === ethertype) return true;
     if (guard.ethertypes[middle] < ethertype) low = middle + 1;
     else high = middle;

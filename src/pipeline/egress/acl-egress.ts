@@ -6,6 +6,7 @@
 import { VID_MASK } from '../../wire/vlan.js';
 import { judge, judgement, reject, WAY_OUT } from '../acl.js';
 import type { EgressBatch } from '../egress-batch.js';
+import { LastMatch } from '../last-match.js';
 import type { Machine } from '../machine.js';
 import { KEY_VLAN, KEY_WORDS, keyOfSlot } from '../rule-key.js';
 import { POLICY_NETWORK_EGRESS_ACL, POLICY_PORT_EGRESS_ACL } from '../snapshot.js';
@@ -18,6 +19,8 @@ const NOBODY = -1;
 /** One worker is one thread. The key is that of `keyed`: a flood's copies share a slot. */
 const key = new Int32Array(KEY_WORDS);
 let keyed = NOBODY;
+const lastOfNetwork = new LastMatch();
+const lastOfPort = new LastMatch();
 /** The frame whose sender was told last: a flood has many copies that are rejected. */
 let answered = NOBODY;
 
@@ -26,7 +29,7 @@ export const aclEgress: EgressStage = {
 
   run(machine: Machine, copies: EgressBatch): void {
     const { snapshot } = machine;
-    if (snapshot.acls.length === 0) return;
+    if ((snapshot.policies & ACLS) === 0) return;
     const { slots, members, reasons } = copies;
     keyed = NOBODY;
     answered = NOBODY;
@@ -74,11 +77,11 @@ function judgeCopy(machine: Machine, copies: EgressBatch, index: number, policy:
   let reason = 0;
   if ((policy & POLICY_NETWORK_EGRESS_ACL) !== 0) {
     const acl = snapshot.acls[snapshot.networkAclEgress[snapshot.memberNetwork[member]]];
-    reason = judge(machine, acl, key, slot, port, WAY_OUT);
+    reason = judge(machine, acl, key, slot, port, WAY_OUT, lastOfNetwork);
     copies.rules[index] = judgement.rule;
   }
   if (reason === 0 && (policy & POLICY_PORT_EGRESS_ACL) !== 0) {
-    reason = judge(machine, snapshot.acls[snapshot.portAclEgress[port]], key, slot, port, WAY_OUT);
+    reason = judge(machine, snapshot.acls[snapshot.portAclEgress[port]], key, slot, port, WAY_OUT, lastOfPort);
     copies.rules[index] = judgement.rule;
   }
   return reason;

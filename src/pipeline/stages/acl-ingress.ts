@@ -5,6 +5,7 @@
 import type { Batch } from '../../dataplane/batch.js';
 import { VID_MASK } from '../../wire/vlan.js';
 import { judge, judgement, reject, WAY_IN } from '../acl.js';
+import { LastMatch } from '../last-match.js';
 import type { Machine } from '../machine.js';
 import { KEY_WORDS, keyOfSlot } from '../rule-key.js';
 import { POLICY_NETWORK_ACL, POLICY_PORT_ACL } from '../snapshot.js';
@@ -14,6 +15,8 @@ const ACLS = POLICY_PORT_ACL | POLICY_NETWORK_ACL;
 
 /** One worker is one thread. */
 const key = new Int32Array(KEY_WORDS);
+const lastOfPort = new LastMatch();
+const lastOfNetwork = new LastMatch();
 
 export const aclIngress: Stage = {
   name: 'acl-ingress',
@@ -52,13 +55,13 @@ function judgeFrame(machine: Machine, slot: number): number {
   if ((policy & POLICY_PORT_ACL) !== 0) {
     const acl = snapshot.acls[snapshot.portAclIngress[port]];
     keyOfSlot(key, pool, slot, vid, acl.rules.fields);
-    reason = judge(machine, acl, key, slot, port, WAY_IN);
+    reason = judge(machine, acl, key, slot, port, WAY_IN, lastOfPort);
     pool.rule[slot] = judgement.rule;
   }
   if (reason === 0 && (policy & POLICY_NETWORK_ACL) !== 0) {
     const acl = snapshot.acls[snapshot.networkAclIngress[pool.network[slot]]];
     keyOfSlot(key, pool, slot, vid, acl.rules.fields);
-    reason = judge(machine, acl, key, slot, port, WAY_IN);
+    reason = judge(machine, acl, key, slot, port, WAY_IN, lastOfNetwork);
     pool.rule[slot] = judgement.rule;
   }
   return reason;

@@ -3,7 +3,8 @@
  * rule 3), and must be read to its end to know: whatever another switch or a host could read differently is dropped here.
  *
  * A frame's verdict follows from the frame and the configuration alone. A MAC costs one search among the port's, an address one
- * among that MAC's (guard-table.ts); walks over options are bounded by their messages, which are short. On a trunk the same
+ * among that MAC's (guard-table.ts), and neither where the frame before in the batch came from the same port with the same
+ * one; walks over options are bounded by their messages, which are short. On a trunk the same
  * holds in each of its networks, for what is behind the one tag that named the network. @hot
  */
 import type { Batch } from '../../dataplane/batch.js';
@@ -27,13 +28,33 @@ import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
 import { alwaysBlocked } from '../always-blocked.js';
 import { isDhcpClient, judgeDhcp, judgeDhcp6 } from '../guard-dhcp.js';
 import { judgeNd } from '../guard-nd.js';
-import { findIpv4, findIpv6, findStation, isExtraEthertype, isOwnMac, isPair4 } from '../guard-table.js';
+import {
+  findIpv4,
+  findIpv6,
+  findStation,
+  type GuardTable,
+  isExtraEthertype,
+  isOwnMac,
+  isPair4,
+} from '../guard-table.js';
 import { allowedText, deniedText, guardRule } from '../guard-text.js';
 import type { Machine } from '../machine.js';
 import { POLICY_GUARD } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
 const LIMITED_BROADCAST = -1;
+const NOBODY = -1;
+
+/**
+ * Of the frame before: its port and MAC, whose station that is (NOBODY: of none, also at the begin of a batch, as another one's
+ * snapshot has other stations), and the IPv4 address of it that was found its own. One worker is one thread.
+ */
+let lastPort = 0;
+let lastHigh = 0;
+let lastLow = 0;
+let lastStation = NOBODY;
+let lastAddress = 0;
+let hasAddress = false;
 
 export const antiSpoof: Stage = {
   name: 'anti-spoof',
@@ -41,6 +62,7 @@ export const antiSpoof: Stage = {
   run(machine: Machine, batch: Batch): void {
     if ((batch.policy & POLICY_GUARD) === 0) return;
     const { pool } = machine;
+    lastStation = NOBODY;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_GUARD) === 0) continue;
@@ -60,10 +82,8 @@ export const antiSpoof: Stage = {
 /** The drop reason's number, 0 for a frame that is the port's own in every respect. */
 function judge(machine: Machine, slot: number): number {
   const { pool, snapshot } = machine;
-  const { octets } = pool;
-  const source = pool.offset[slot] + ETHERNET_SOURCE;
   const port = pool.ingressPort[slot];
-  const station = findStation(snapshot.guard, port, macHighAt(octets, source), macLowAt(octets, source));
+  const station = stationOf(machine, slot, port);
   if (station < 0) return dropReasonNumber.spoof_mac;
   // A tag that is left now is a second one: hosts differ in whether they read on.
   if (pool.networkHeader[slot] - pool.offset[slot] !== ETHERNET_HEADER_SIZE)
@@ -76,6 +96,28 @@ function judge(machine: Machine, slot: number): number {
   const ethertype = pool.ethertype[slot];
   if (ethertype < ETHERTYPE_MIN) return dropReasonNumber.llc_snap;
   return isExtraEthertype(snapshot.guard, port, ethertype) ? 0 : dropReasonNumber.ethertype_not_allowed;
+}
+
+/** Number of the port's station that the frame says it is from; below 0: it is none of the port's. */
+function stationOf({ pool, snapshot }: Machine, slot: number, port: number): number {
+  const source = pool.offset[slot] + ETHERNET_SOURCE;
+  const high = pool.view.getUint16(source);
+  const low = pool.view.getInt32(source + 2);
+  if (lastStation >= 0 && port === lastPort && high === lastHigh && low === lastLow) return lastStation;
+  lastPort = port;
+  lastHigh = high;
+  lastLow = low;
+  lastStation = findStation(snapshot.guard, port, high, low);
+  hasAddress = false;
+  return lastStation;
+}
+
+/** Whether the IPv4 address is one of the station's, which `stationOf` has just found. */
+function isOwnAddress(guard: GuardTable, station: number, address: number): boolean {
+  if (hasAddress && address === lastAddress) return true;
+  hasAddress = findIpv4(guard, station, address) >= 0;
+  lastAddress = address;
+  return hasAddress;
 }
 
 /** The sender must be a pair; who asks whether an address is free (RFC 5227) has none yet, but a MAC. */
@@ -95,14 +137,14 @@ function judgeArp({ pool, snapshot }: Machine, slot: number): number {
 
 function judgeIpv4(machine: Machine, slot: number, station: number): number {
   const { pool, snapshot } = machine;
-  const { octets } = pool;
+  const { view } = pool;
   const blocked = alwaysBlocked(machine, slot);
   if (blocked !== 0) return blocked;
   const packet = pool.networkHeader[slot];
-  const source = read32(octets, packet + IPV4_SOURCE);
-  const isDhcp = pool.protocol[slot] === PROTOCOL_UDP && isDhcpClient(pool.packetKind[slot], pool.ports[slot]);
-  if (findIpv4(snapshot.guard, station, source) < 0) {
-    const isWithoutAddress = source === 0 && read32(octets, packet + IPV4_DESTINATION) === LIMITED_BROADCAST;
+  const source = view.getInt32(packet + IPV4_SOURCE);
+  const isDhcp = pool.protocol[slot] === PROTOCOL_UDP && isDhcpClient(PACKET_IPV4, pool.ports[slot]);
+  if (!isOwnAddress(snapshot.guard, station, source)) {
+    const isWithoutAddress = source === 0 && view.getInt32(packet + IPV4_DESTINATION) === LIMITED_BROADCAST;
     if (!isWithoutAddress || !isDhcp) return dropReasonNumber.spoof_ip;
   }
   return isDhcp ? judgeDhcp(machine, slot) : 0;

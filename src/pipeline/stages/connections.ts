@@ -36,7 +36,15 @@ import {
   UNTRACKED,
   V_STATE,
 } from '../connection-table.js';
-import { canBegin, classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from '../connection-tracking.js';
+import {
+  canBegin,
+  classOf,
+  isReplyOf,
+  isUnchanging,
+  TRACK_INVALID,
+  TRACK_REUSE,
+  track,
+} from '../connection-tracking.js';
 import type { Machine } from '../machine.js';
 import { POLICY_TRACKED } from '../snapshot.js';
 import type { Stage } from '../stage.js';
@@ -236,6 +244,11 @@ function move(machine: Machine, slot: number, entry: number, side: number): void
   const { found } = table;
   const stamp = table.stampOf(entry);
   const before = found[V_STATE];
+  if (isUnchanging(before, pool.protocol[slot])) {
+    connections.show(pool, slot, entry, found, side);
+    table.refresh(entry, nowSeconds);
+    return;
+  }
   const verdict = track(found, pool, slot, isReplyOf(before, side));
   if (verdict === TRACK_REUSE) {
     beNew(machine, slot, side);

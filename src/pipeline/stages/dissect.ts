@@ -13,9 +13,8 @@ import {
   IPV4_HEADER_SIZE_MIN,
   IPV4_MORE_FRAGMENTS,
   IPV4_PROTOCOL,
-  ipv4TotalLength,
+  IPV4_TOTAL_LENGTH,
 } from '../../wire/ipv4.js';
-import { read16, read32 } from '../../wire/octets.js';
 import {
   FRAGMENT_FIRST,
   FRAGMENT_LATER,
@@ -58,6 +57,7 @@ export const dissect: Stage = {
   run(machine: Machine, batch: Batch): void {
     const { pool, snapshot } = machine;
     batch.policy = 0;
+    batch.hasFragment = 0;
     if (snapshot.policies === 0) return;
     const { portPolicy, networkPolicy } = snapshot;
     for (let index = 0; index < batch.count; index++) {
@@ -67,6 +67,7 @@ export const dissect: Stage = {
       if (policy === 0) continue;
       batch.policy |= policy;
       dissectFrame(pool, slot);
+      batch.hasFragment |= pool.fragment[slot];
       pool.policy[slot] = policy;
       pool.rule[slot] = 0;
     }
@@ -102,13 +103,13 @@ export function dissectFrame(pool: FramePool, slot: number): void {
  * it is something else, or not sound, and the reader is to say what. (44 ns a frame by the reader alone.)
  */
 function readPlain(pool: FramePool, slot: number): boolean {
-  const { octets } = pool;
+  const { octets, view } = pool;
   const packet = pool.networkHeader[slot];
   const upper = packet + IPV4_HEADER_SIZE_MIN;
   const frameEnd = pool.offset[slot] + pool.length[slot];
   if (upper > frameEnd || octets[packet] !== PLAIN_VERSION_AND_SIZE) return false;
-  if ((read16(octets, packet + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET_MASK)) !== 0) return false;
-  const end = packet + ipv4TotalLength(octets, packet);
+  if ((view.getUint16(packet + IPV4_FRAGMENT) & (IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET_MASK)) !== 0) return false;
+  const end = packet + view.getUint16(packet + IPV4_TOTAL_LENGTH);
   const protocol = octets[packet + IPV4_PROTOCOL];
   if (end > frameEnd) return false;
   if (protocol === PROTOCOL_UDP ? !isUdpHeader(octets, upper, end) : !isTcpHeader(protocol, octets, upper, end))
@@ -119,7 +120,7 @@ function readPlain(pool: FramePool, slot: number): boolean {
   pool.fragment[slot] = FRAGMENT_NONE;
   pool.transport[slot] = upper;
   pool.packetEnd[slot] = end;
-  pool.ports[slot] = read32(octets, upper);
+  pool.ports[slot] = view.getInt32(upper);
   pool.connection[slot] = 0;
   pool.connectionState[slot] = 0;
   return true;

@@ -27,7 +27,7 @@ export const fragments: Stage = {
   name: 'fragments',
 
   run(machine: Machine, batch: Batch): void {
-    if ((batch.policy & POLICY_FRAGMENTS) === 0) return;
+    if ((batch.policy & POLICY_FRAGMENTS) === 0 || batch.hasFragment === 0) return;
     const { pool, waiting } = machine;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
