@@ -6,6 +6,10 @@
  * that came since the last. What fails to be saved is not answered; clients ask again. Fixed addresses follow from the
  * configuration, so they wait for nothing and are given with a full disk, too.
  *
+ * Before an address of a pool is offered to who did not have it, the network is asked whether somebody uses it (address-probes.ts);
+ * then it rests for a while, and another is tried. Who answers for addresses so, has them counted as his: his port's quota is
+ * what he can keep from others, beyond that he is not believed.
+ *
  * What is answered to is bounded by the workers (limits.dhcp a port); leases by each port's quota; answers that wait by
  * WAITING_MAX.
  */
@@ -30,10 +34,18 @@ import {
 import { read16 } from '../wire/octets.js';
 import { readRouterSolicitation } from '../wire/router-advertisement.js';
 import { isUdpHeader, UDP_HEADER_SIZE, udpLength } from '../wire/udp.js';
+import { AddressProbes, type Claimant, type ProbeParts } from './address-probes.js';
 import { addressNumber, addressOctets, ipv4Octets, isIn } from './address-range.js';
 import { Advertiser } from './advertiser.js';
 import { dhcpReply } from './dhcp-reply.js';
-import { type DhcpAsker, type DhcpDecision, type DhcpSubnet, decideDhcp, type LeaseChange } from './dhcp-server.js';
+import {
+  DECLINE_S,
+  type DhcpAsker,
+  type DhcpDecision,
+  type DhcpSubnet,
+  decideDhcp,
+  type LeaseChange,
+} from './dhcp-server.js';
 import { type Dhcp6Asker, type Dhcp6Subnet, decideDhcp6 } from './dhcp6-server.js';
 import type { Indices } from './indices.js';
 import type { LeaseStore } from './lease-store.js';
@@ -45,6 +57,8 @@ import { linkLocalOf, virtualMac } from './virtual-mac.js';
 
 /** Answers that wait for a save. */
 const WAITING_MAX = 4096;
+/** Addresses in use that are found for one message; then the client has to ask again. */
+const IN_USE_MAX = 3;
 /** A save that took long is followed by a pause of so many times that, or a slow disk would have all of the thread's time. */
 const SAVE_PAUSE_FACTOR = 4;
 const NETWORK_MTU_DEFAULT = 1500;
@@ -66,6 +80,7 @@ export interface AddressServiceParts {
   readonly memberMtu: (member: number) => number;
   /** Of a network in tunnels: what fits; 0 for others. */
   readonly tunnelMtu: (network: number) => number;
+  readonly probes: Pick<ProbeParts, 'claimant' | 'later'>;
 }
 
 /** Where a frame came in. */
@@ -82,12 +97,15 @@ interface Outcome {
   readonly text: string;
   readonly changes: readonly LeaseChange[];
   readonly frame?: Uint8Array;
+  /** The address that a client of this network is offered, and whether somebody may have it meanwhile. */
+  readonly offered?: { readonly address: number; readonly isNew: boolean; readonly mac: string };
 }
 
 export class AddressService {
   private readonly parts: AddressServiceParts;
   private readonly leases = new LeaseTable();
   private readonly advertiser: Advertiser;
+  private readonly probes: AddressProbes;
   private config: ResolvedConfig | undefined;
   private indices: Indices | undefined;
   private places = new Map<number, Place>();
@@ -99,6 +117,9 @@ export class AddressService {
   constructor(parts: AddressServiceParts) {
     this.parts = parts;
     this.advertiser = new Advertiser(parts.random);
+    const send = (frame: Uint8Array, network: number, destination: number) =>
+      parts.send(0, frame, network, destination);
+    this.probes = new AddressProbes({ ...parts.probes, clock: parts.clock, send });
     const { leases, damaged } = parts.store.load();
     for (const lease of leases) this.leases.put(lease);
     if (damaged !== undefined) parts.log.warn({}, `saved leases are not used: ${damaged}`);
@@ -126,12 +147,54 @@ export class AddressService {
   hear(worker: number, frame: PuntedFrame): void {
     const place = this.places.get(frame.member);
     if (frame.kind !== PUNT_ADDRESS_SERVICE || place === undefined) return;
-    const { changes, frame: answer } = this.decide(place, frame.octets);
+    this.serve(worker, place, frame.octets.slice(), 0);
+  }
+
+  /** `inUse`: addresses that were found in use for this message already. */
+  private serve(worker: number, place: Place, octets: Uint8Array, inUse: number): void {
+    const outcome = this.decide(place, octets);
+    const { changes, offered } = outcome;
+    // Who repeats himself meanwhile hears the answer to what he said first.
+    if (offered !== undefined && this.probes.isUnderWay(place.network, offered.address)) return;
     for (const change of changes) this.carryOut(change);
+    const finish = () => this.finish(worker, place, outcome);
+    if (offered?.isNew !== true) {
+      finish();
+      return;
+    }
+    const tell = (claimant: Claimant | undefined) => {
+      if (this.places.get(place.member) !== place) return;
+      if (claimant === undefined || !this.keepFrom(place, changes, claimant)) finish();
+      else if (inUse + 1 < IN_USE_MAX) this.serve(worker, place, octets, inUse + 1);
+    };
+    if (!this.probes.begin(place.network, offered.address, virtualMac(place.networkName), offered.mac, tell)) finish();
+  }
+
+  /** Keeps what was to be leased from clients for a while, in the name of who uses it. False: he has claimed too much already. */
+  private keepFrom(place: Place, changes: readonly LeaseChange[], { port, mac }: Claimant): boolean {
+    const expiresMs = this.parts.clock() + DECLINE_S * 1000;
+    for (const change of changes) {
+      if (!('put' in change) || change.pool === undefined) continue;
+      const { subnet, address } = change.put;
+      const holder = { subnet, port, client: `arp${mac.replaceAll(':', '')}`, mac };
+      this.leases.remove(subnet, address);
+      if (!this.leases.hasRoom(holder, change.pool, this.parts.clock())) {
+        this.carryOut(change);
+        return false;
+      }
+      this.carryOut({ pool: change.pool, put: { ...holder, address, state: 'declined', expiresMs, fixed: false } });
+      const shown = { network: place.networkName, address: ipText(addressOctets(address, IPV4_SIZE)), port, mac };
+      this.parts.log.info(shown, 'an address of a pool is in use by a machine that has no lease of it');
+    }
+    this.keep();
+    return true;
+  }
+
+  private finish(worker: number, place: Place, { changes, frame }: Outcome): void {
     const mustWait = changes.some((change) => 'put' in change && change.put.state === 'bound' && !change.put.fixed);
     if (changes.some((change) => !('put' in change) || change.put.state !== 'offered')) this.keep();
-    if (answer === undefined) return;
-    const send = () => this.parts.send(worker, answer, place.network, place.member);
+    if (frame === undefined) return;
+    const send = () => this.parts.send(worker, frame, place.network, place.member);
     if (!mustWait) send();
     else if (this.waiting.length < WAITING_MAX) this.waiting.push(send);
   }
@@ -217,7 +280,15 @@ export class AddressService {
     const decision = decideDhcp(message, asker, subnets, this.leases, this.parts.clock());
     const changes = decision.change === undefined ? [] : [decision.change];
     const frame = this.dhcpFrame(place, message, decision, asker, octets);
-    return { text: `DHCP: ${decision.text}`, changes, ...(frame !== undefined && { frame }) };
+    const offered = message.giaddr === 0 && decision.isNew !== undefined && decision.answer !== undefined;
+    return {
+      text: `DHCP: ${decision.text}`,
+      changes,
+      ...(frame !== undefined && { frame }),
+      ...(offered && {
+        offered: { address: decision.answer.address, isNew: decision.isNew, mac: macText(message.chaddr) },
+      }),
+    };
   }
 
   private dhcpFrame(

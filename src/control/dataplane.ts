@@ -40,6 +40,8 @@ import type { Names } from '../pipeline/stage.js';
 import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../pipeline/token-bucket.js';
 import { type TracedInput, type TraceOutcome, Tracer } from '../pipeline/tracer.js';
 import { TUNNEL_LAYOUT, TUNNEL_TABLE_SIZE } from '../pipeline/tunnel-table.js';
+import { ipWords, macWordsText } from '../wire/address.js';
+import type { Claimant } from './address-probes.js';
 import { AddressService } from './address-service.js';
 import { Announcer } from './announcer.js';
 import { BfdServer } from './bfd-server.js';
@@ -286,7 +288,19 @@ export class Dataplane {
       send: (worker, frame, network, member) => this.inject(worker, frame, network, member),
       memberMtu: (member) => this.current.memberMtu[member] ?? 0,
       tunnelMtu: (network) => this.current.networkMtu[network] ?? 0,
+      probes: {
+        claimant: (network, address, sinceSeconds) => this.claimantOf(network, address, sinceSeconds),
+        later: (ms, act) => void setTimeout(act, ms).unref(),
+      },
     });
+  }
+
+  private claimantOf(network: number, address: Uint8Array, sinceSeconds: number): Claimant | undefined {
+    const nowSeconds = Math.floor(monotonicMs() / 1000);
+    const found = this.neighbors.at(network, ipWords(address), nowSeconds, nowSeconds - sinceSeconds);
+    const port = found === undefined ? undefined : this.ports.intent(found.port)?.name;
+    if (found === undefined || port === undefined) return undefined;
+    return { mac: macWordsText(found.macHigh, found.macLow), port };
   }
 
   private hear(index: number, report: WorkerReport): void {

@@ -25,6 +25,7 @@ import {
   OPTION_MTU,
   OPTION_NTP,
   OPTION_PARAMETERS,
+  OPTION_RAPID_COMMIT,
   OPTION_REBINDING_TIME,
   OPTION_RELAY_INFO,
   OPTION_RENEWAL_TIME,
@@ -140,7 +141,7 @@ function settingsOf({ dhcp, prefix, gateway }: DhcpSubnet, client: ClientSetting
 /** The message's own options first, then in the client's order of wishes (RFC 2131 4.3.1); all there is if it has none. */
 function replyOptions(
   message: DhcpMessage,
-  { type, subnet, address }: DhcpAnswer,
+  { type, subnet, address, isRapid }: DhcpAnswer,
   known: ReadonlyMap<number, Uint8Array>,
 ): [number, Uint8Array][] {
   const { dhcp } = subnet;
@@ -148,6 +149,7 @@ function replyOptions(
     [OPTION_MESSAGE_TYPE, octet(type)],
     [OPTION_SERVER_ID, word32(ipv4Number(dhcp.server))],
   ];
+  if (isRapid) options.push([OPTION_RAPID_COMMIT, new Uint8Array(0)]);
   // RFC 3046 2.2: echoed whole to the agent that put it there. RFC 6842: so is the identifier, to the client.
   for (const code of [OPTION_RELAY_INFO, OPTION_CLIENT_ID]) {
     const echoed = code === OPTION_RELAY_INFO && message.giaddr === 0 ? undefined : message.options.get(code);

@@ -6,7 +6,7 @@
  * gets the same), else from the subnet's pool, if that serves unknown clients; else there is silence. One subnet is chosen
  * of those its network has. Of a client's messages:
  *
- *   DISCOVER            an OFFER that holds the address for OFFER_S
+ *   DISCOVER            an OFFER that holds the address for OFFER_S; the ACK at once if the client asks for that (RFC 4039)
  *   REQUEST, selecting  ACK if the server is this one; if it is another, what was offered is free again
  *   REQUEST, rebooting  ACK if the address is the client's, NAK if it can't be; silence about clients nobody knows
  *   REQUEST, renewing   ACK as long as the client has it, or could have it; else NAK
@@ -27,6 +27,7 @@ import {
   DHCP_REQUEST,
   type DhcpMessage,
   OPTION_CLIENT_ID,
+  OPTION_RAPID_COMMIT,
   OPTION_REQUESTED_IP,
   OPTION_SERVER_ID,
   readWord32,
@@ -58,6 +59,8 @@ export interface DhcpAnswer {
   readonly subnet: DhcpSubnet;
   /** 0: none (NAK, or ACK of an INFORM). */
   readonly address: number;
+  /** The ACK of a DISCOVER: it says so. */
+  readonly isRapid?: boolean;
 }
 
 /** What is to be done with the table before the answer leaves. */
@@ -70,6 +73,8 @@ export interface DhcpDecision {
   readonly text: string;
   readonly answer?: DhcpAnswer;
   readonly change?: LeaseChange;
+  /** The address comes out of the pool for a client that did not have it: somebody else may use it without asking. */
+  readonly isNew?: boolean;
 }
 
 /** What a message is judged by. */
@@ -164,12 +169,23 @@ function discover(question: Case): DhcpDecision {
   const address = choose(question, readWord32(message.options.get(OPTION_REQUESTED_IP)));
   if (address === undefined) return silence(`${subnet.name} has no address for this client`);
   const held = question.leases.at(subnet.name, address);
-  // Who asks again has not lost what he has.
-  const isBound = held?.state === 'bound' && isHeldBy(question, held);
+  const isHeld = held !== undefined && isHeldBy(question, held);
+  const isNew = !isHeld && !question.own.includes(address);
+  if (message.options.has(OPTION_RAPID_COMMIT)) {
+    const { leaseSeconds } = subnet.dhcp;
+    return {
+      text: `ACK ${textOf(address)} of ${subnet.name} for ${leaseSeconds} s, at once`,
+      answer: { type: DHCP_ACK, subnet, address: Number(address), isRapid: true },
+      change: putOf(question, address, 'bound', leaseSeconds),
+      isNew,
+    };
+  }
   return {
     text: `OFFER ${textOf(address)} of ${subnet.name}`,
     answer: { type: DHCP_OFFER, subnet, address: Number(address) },
-    ...(isBound ? {} : { change: putOf(question, address, 'offered', OFFER_S) }),
+    // Who asks again has not lost what he has.
+    ...(isHeld && held.state === 'bound' ? {} : { change: putOf(question, address, 'offered', OFFER_S) }),
+    isNew,
   };
 }
 

@@ -121,7 +121,8 @@ export class LeaseTable {
     return gone.length > 0;
   }
 
-  private hasRoom(holder: LeaseHolder, pool: LeasePool, nowMs: number): boolean {
+  /** Whether the holder's port may have one more, perhaps in place of another. */
+  hasRoom(holder: LeaseHolder, pool: LeasePool, nowMs: number): boolean {
     const count = this.byPort.get(portKey(holder.subnet, holder.port))?.size ?? 0;
     return count < pool.perPort || this.dispensable(holder, nowMs) !== undefined;
   }

@@ -40,6 +40,13 @@ export interface NeighborEntry extends StaticNeighbor {
   readonly ageSeconds: number;
 }
 
+/** Who has an address; `port` -1 or STATIC_GROUP: nobody's. */
+export interface NeighborHolder {
+  readonly macHigh: number;
+  readonly macLow: number;
+  readonly port: number;
+}
+
 const FLUSH_ROUND = 256;
 
 export class NeighborControl extends NeighborTable {
@@ -154,6 +161,15 @@ export class NeighborControl extends NeighborTable {
       table.unlock(this.owner);
     }
     return forgotten;
+  }
+
+  /** Who was last heard to have the address (as ipWords has it), in the last `age` seconds. */
+  at(network: number, address: Int32Array, nowSeconds: number, age: number): NeighborHolder | undefined {
+    this.select(network, address[0], address[1], address[2], address[3]);
+    if (!this.findLatest(nowSeconds, age)) return undefined;
+    const entry = this.table.find(this.hash, this.key, 0);
+    const port = entry === -1 ? -1 : this.table.groupOf(entry);
+    return { macHigh: this.foundHigh, macLow: this.foundLow, port };
   }
 
   /** Every binding that has not expired, in no order; one that changes meanwhile may be left out. */

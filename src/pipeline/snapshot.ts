@@ -68,8 +68,11 @@ export const NETWORK_ADVERTISES = 1 << 5;
 export const NETWORK_SERVES = NETWORK_SERVES_DHCP4 | NETWORK_SERVES_DHCP6 | NETWORK_ADVERTISES;
 /** A router has an interface in it: who is at which address is learned, for the router to find. */
 export const NETWORK_ROUTED = 1 << 7;
-/** Networks in which stations teach who is at which address (neighbor-table.ts). */
-export const NETWORK_LEARNS_NEIGHBORS = NETWORK_SUPPRESSES_ARP | NETWORK_ROUTED;
+/**
+ * Networks in which stations teach who is at which address (neighbor-table.ts): for those who ask there, for routers, and for
+ * the DHCP server, which gives nobody an address that somebody has.
+ */
+export const NETWORK_LEARNS_NEIGHBORS = NETWORK_SUPPRESSES_ARP | NETWORK_ROUTED | NETWORK_SERVES_DHCP4;
 
 /**
  * Bits of portPolicy and networkPolicy, and together of a frame's `policy`: what it has to pass. READ alone: the packet is

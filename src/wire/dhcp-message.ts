@@ -48,6 +48,8 @@ export const OPTION_REBINDING_TIME = 59;
 export const OPTION_CLIENT_ID = 61;
 export const OPTION_TFTP_NAME = 66;
 export const OPTION_BOOT_FILE = 67;
+/** RFC 4039. */
+export const OPTION_RAPID_COMMIT = 80;
 export const OPTION_RELAY_INFO = 82;
 export const OPTION_SEARCH = 119;
 export const OPTION_ROUTES = 121;

@@ -1,14 +1,7 @@
 /** The address service from the frame that a worker hands over to the frame that it is given to send, on a virtual clock. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { AddressService } from '../../src/control/address-service.js';
-import { checkDocument } from '../../src/control/check.js';
-import { documentOf } from '../../src/control/document.js';
-import { Indices } from '../../src/control/indices.js';
-import { LeaseStore } from '../../src/control/lease-store.js';
-import type { JsonValue } from '../../src/control/shapes.js';
 import { diskFiles, type StoreFiles } from '../../src/control/store.js';
 import { linkLocalOf, virtualMac } from '../../src/control/virtual-mac.js';
 import { TO_STATIONS } from '../../src/pipeline/egress-batch.js';
@@ -23,121 +16,10 @@ import {
   DHCP_OFFER,
   DHCP_RELEASE,
   DHCP_REQUEST,
-  type DhcpMessage,
-  readDhcp,
 } from '../../src/wire/dhcp-message.js';
 import { associationOption, duidOf, type Option6, readOptions6, writeDhcp6 } from '../../src/wire/dhcp6-message.js';
-import { CLIENT, type DhcpRecipe, dhcp6Frame, dhcpFrame, dhcpMessage, solicitation } from '../wire/address-frames.js';
-
-const OTHER = '52:54:00:00:00:0b';
-const log = { info: () => {}, warn: () => {}, error: () => {}, debug: () => {} };
-const dhcp4 = { network: 'red', cidr: '192.0.2.0/24', gateway: '192.0.2.1' };
-const pool = '192.0.2.100-192.0.2.109';
-
-interface Document {
-  readonly networks?: Record<string, JsonValue>;
-  readonly subnets?: Record<string, JsonValue>;
-  readonly ports?: Record<string, JsonValue>;
-}
-
-const config = ({ networks, subnets, ports }: Document = {}) =>
-  checkDocument(
-    documentOf({
-      version: 1,
-      networks: networks ?? { red: { type: 'local' }, blue: { type: 'local' } },
-      ports: {
-        known: { kind: 'memory', network: 'red', mac: CLIENT, addresses: ['192.0.2.5/24', '2001:db8::5/64'] },
-        guest: { kind: 'memory', network: 'red' },
-        thief: { kind: 'memory', network: 'red' },
-        far: { kind: 'memory', network: 'blue' },
-        ...ports,
-      },
-      subnets: subnets ?? { red4: { ...dhcp4, dhcp: { pool, lease: '1h', perPort: 3 } } },
-    }),
-  ).resolved;
-
-interface Sent {
-  readonly octets: Uint8Array;
-  readonly member: number;
-  readonly worker: number;
-}
-
-class Bench {
-  now = 1_000_000;
-  wall = 5_000_000;
-  boot = 'first';
-  sent: Sent[] = [];
-  service: AddressService;
-  readonly directory: string;
-  private indices = new Indices();
-  private readonly files: StoreFiles;
-
-  constructor(document: Document = {}, files: StoreFiles = diskFiles) {
-    this.directory = mkdtempSync(join(tmpdir(), 'weft-leases-'));
-    this.files = files;
-    this.service = this.open(document);
-  }
-
-  /** A daemon that begins, with what an earlier one left. */
-  open(document: Document = {}): AddressService {
-    const clocks = { monotonicMs: () => this.now, wallMs: () => this.wall, bootId: this.boot };
-    this.service = new AddressService({
-      store: new LeaseStore(this.directory, clocks, this.files),
-      log: log as never,
-      clock: () => this.now,
-      random: () => 0.5,
-      send: (worker, octets, _network, member) => this.sent.push({ worker, octets, member }),
-      memberMtu: () => 1450,
-      tunnelMtu: () => 0,
-    });
-    this.follow(document);
-    return this.service;
-  }
-
-  follow(document: Document): void {
-    const resolved = config(document);
-    this.indices = this.indices.allocate(resolved);
-    this.service.follow(resolved, this.indices);
-  }
-
-  member(port: string, network = port === 'far' ? 'blue' : 'red'): number {
-    return this.indices.member(port, network) ?? -1;
-  }
-
-  /** Hands a frame over; what was sent once all is saved. */
-  async hear(port: string, octets: Uint8Array): Promise<Sent[]> {
-    this.service.hear(2, { octets, kind: PUNT_ADDRESS_SERVICE, member: this.member(port), tunnel: 0 });
-    await this.service.close();
-    return this.sent.splice(0);
-  }
-
-  /** The one answer to a DHCP message, or undefined. */
-  async ask(port: string, recipe: DhcpRecipe, where = {}): Promise<(DhcpMessage & { frame: Uint8Array }) | undefined> {
-    const sent = await this.hear(port, dhcpFrame(dhcpMessage(recipe), { from: recipe.chaddr ?? CLIENT, ...where }));
-    expect(sent.length).toBeLessThan(2);
-    const [answer] = sent;
-    if (answer === undefined) return undefined;
-    expect(answer).toMatchObject({ worker: 2, member: this.member(port) });
-    const read = readDhcp(answer.octets, 42, answer.octets.length);
-    if (read === undefined) throw new Error('the answer is no DHCP message');
-    return { ...read, frame: answer.octets };
-  }
-
-  /** DISCOVER and REQUEST; the address that was given. */
-  async lease(port: string, chaddr: string): Promise<string | undefined> {
-    const offer = await this.ask(port, { type: DHCP_DISCOVER, chaddr });
-    if (offer === undefined) return undefined;
-    const options = [[50, words(offer.yiaddr)] as const, [54, SERVER] as const];
-    const ack = await this.ask(port, { type: DHCP_REQUEST, chaddr, options });
-    return ack === undefined ? undefined : text(ack.yiaddr);
-  }
-}
-
-const SERVER = [192, 0, 2, 1];
-const words = (number: number) => [number >>> 24, (number >>> 16) & 255, (number >>> 8) & 255, number & 255];
-const text = (number: number) => words(number).join('.');
-const requested = (address: string) => [50, address.split('.').map(Number)] as const;
-const ip = (frame: Uint8Array, at: number) => ipText(frame.slice(14 + at, 14 + at + 4));
+import { CLIENT, dhcp6Frame, dhcpFrame, dhcpMessage, solicitation } from '../wire/address-frames.js';
+import { Bench, type Document, dhcp4, ip, OTHER, pool, requested, SERVER } from './address-bench.js';
 
 let bench: Bench;
 const benches: Bench[] = [];

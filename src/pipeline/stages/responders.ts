@@ -68,7 +68,8 @@ export const responders: Stage = {
 
   run(machine: Machine, batch: Batch): void {
     const { pool, snapshot } = machine;
-    if (snapshot.suppressingNetworks === 0 && snapshot.routing.interfaceCount === 0) return;
+    const isNeeded = snapshot.suppressingNetworks + snapshot.servingNetworks + snapshot.routing.interfaceCount;
+    if (isNeeded === 0) return;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       const type = pool.ethertype[slot];
