@@ -75,6 +75,18 @@ export async function tryUdp(testbed: Testbed, label: string, to: string, port: 
   );
 }
 
+/** A TCP connection in which nobody says anything. It ends with the child. */
+export async function holdOpen(testbed: Testbed, label: string, to: string, port: number): Promise<Child> {
+  return await script(
+    testbed,
+    label,
+    `const [to, port] = process.argv.slice(1);
+     require('net').connect(Number(port), to, () => console.log('ready')).on('error', ({ code }) => console.log(code));`,
+    to,
+    port,
+  ).ready();
+}
+
 /** A TCP connection whose client says something every 10 ms and hears it again. */
 export class Conversation {
   private heard = 0;
