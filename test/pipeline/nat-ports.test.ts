@@ -2,7 +2,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { SharedTable } from '../../src/dataplane/shared-table.js';
 import { MAP_UDP, PORT_MAPS_WORDS, PortMaps, portMapOf } from '../../src/pipeline/nat-ports.js';
-import { ADDRESSES, NatSwitch, OUTSIDE } from './nat-switch.js';
+import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
 
 /** Words that one search may look at: of both parts of the range two of ports, two of 32 such, one of all. */
 const LOOKS_MAX = 10;
@@ -81,6 +81,9 @@ describe('a search for a free port', () => {
 const out = (sport: number, more = {}) =>
   ({ proto: 'udp', src: ADDRESSES.a, dst: '198.51.100.200', sport, dport: 80, ...more }) as const;
 
+/** Packets that leave for the outside when a says this. */
+const leavesOf = (tested: NatSwitch, flow: Flow) => tested.say('a', flow).filter(({ port }) => port === 'o').length;
+
 test('the connection that gets the last free port costs as many stores as the first', () => {
   const external = { pool: '4096-5119', perVm: 4096 };
   const settings = { conntrack: { perPort: '100%' } };
@@ -99,7 +102,7 @@ test('the connection that gets the last free port costs as many stores as the fi
   expect(tested.connections.ports.countTaken(portMapOf(0, MAP_UDP))).toBe(1024);
   expect(last.stores).toBeLessThan(first.stores * 1.5);
   expect(last.looked).toBeLessThanOrEqual(LOOKS_MAX);
-  expect(tested.say('a', out(1025))).toEqual([]);
+  expect(leavesOf(tested, out(1025))).toBe(0);
   expect(tested.dropped('a', 'nat_exhausted')).toBe(1);
 });
 
@@ -107,7 +110,7 @@ describe.each(['endpoint-independent', 'endpoint-dependent'])('with %s mapping',
   test('a machine gets external.perVm mappings, not one more, and another when one ends', () => {
     const tested = new NatSwitch({ external: { mapping, perVm: 3 } });
     for (const sport of [1, 2, 3]) expect(tested.say('a', out(sport))).toHaveLength(1);
-    expect(tested.say('a', out(4))).toEqual([]);
+    expect(leavesOf(tested, out(4))).toBe(0);
     expect(tested.dropped('a', 'nat_limit')).toBe(1);
     expect(tested.say('b', out(4, { src: ADDRESSES.b }))).toMatchObject([{ src: OUTSIDE }]);
     expect(tested.say('a', out(3))).toHaveLength(1);
@@ -116,7 +119,7 @@ describe.each(['endpoint-independent', 'endpoint-dependent'])('with %s mapping',
       1,
     );
     expect(tested.say('a', out(4))).toHaveLength(1);
-    expect(tested.say('a', out(5))).toEqual([]);
+    expect(leavesOf(tested, out(5))).toBe(0);
   });
 });
 

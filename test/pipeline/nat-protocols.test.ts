@@ -102,7 +102,7 @@ describe('of two machines that say the same to one server', () => {
     const tested = new NatSwitch();
     const [[upper]] = [exchanges[name]!];
     expect(say(tested, 'a', packet(ADDRESSES.a, SERVER, upper))).toHaveLength(1);
-    expect(say(tested, 'b', packet(ADDRESSES.b, SERVER, upper))).toEqual([]);
+    expect(say(tested, 'b', packet(ADDRESSES.b, SERVER, upper)).filter(([port]) => port === 'o')).toEqual([]);
     expect(tested.dropped('b', 'nat_exhausted')).toBe(1);
     expect(say(tested, 'b', packet(ADDRESSES.b, '198.51.100.201', upper))).toHaveLength(1);
   });
@@ -123,7 +123,7 @@ test('connections that are hidden one by one count against the share of mappings
   const tested = new NatSwitch({ external: { perVm: 2 } });
   for (const protocol of [50, 253])
     expect(say(tested, 'a', packet(ADDRESSES.a, SERVER, other(protocol)))).toHaveLength(1);
-  expect(say(tested, 'a', packet(ADDRESSES.a, SERVER, gre()))).toEqual([]);
+  expect(say(tested, 'a', packet(ADDRESSES.a, SERVER, gre())).filter(([port]) => port === 'o')).toEqual([]);
   expect(tested.dropped('a', 'nat_limit')).toBe(1);
 });
 

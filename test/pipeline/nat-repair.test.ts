@@ -144,7 +144,7 @@ test('a worker that dies with the lock leaves it to be broken, and others transl
   const tested = open();
   // Worker 0 holds it: a new connection has to wait, and is given up.
   expect(tested.connections.table.tryLock(1)).toBe(true);
-  expect(tested.say('a', out(4002))).toEqual([]);
+  expect(tested.say('a', out(4002)).filter(({ port }) => port === 'o')).toEqual([]);
   expect(tested.dropped('a', 'conntrack_full')).toBe(1);
   expect(tested.connections.breakLock(1)).toBe(false);
   expect(tested.connections.breakLock(0)).toBe(true);

@@ -69,6 +69,8 @@ describe('a machine without an outside address', () => {
       expect(internal).toMatch(/^192\.0\.2\.5(:\d+)?$/);
       expect(external).toMatch(/^203\.0\.113\.10(:\d+)?$/);
     }
+    const [stats] = await daemon.call<{ ports: { proto: string; used: number }[] }[]>('nat.stats');
+    expect(stats?.ports.find(({ proto }) => proto === 'tcp')?.used).toBeGreaterThan(0);
     expect(rows).toContainEqual(expect.objectContaining({ type: 'forward', external: `${OUTSIDE}:5301` }));
     expect(rows).toContainEqual(expect.objectContaining({ type: 'floating', external: FLOATING }));
   });
@@ -122,5 +124,26 @@ describe('a machine with a floating address', () => {
     await new Promise((resolve) => setTimeout(resolve, 1500));
     expect(answers - before).toBeLessThanOrEqual(1);
     await pings.stop();
+  });
+});
+
+describe('when outside ports run out', () => {
+  test('new connections are refused, counted, and told in the log once a second at most', async () => {
+    const full = config({});
+    const { r } = full.routers as { r: JsonObject };
+    await daemon.apply({
+      ...full,
+      routers: { r: { ...r, external: { ...(r.external as JsonObject), pool: '5000' } } },
+    });
+    expect(await ping(testbed, 'a', WORLD)).toContain(' 3 received, 0% packet loss');
+    expect(await ping(testbed, 'b', WORLD, '-W', '1')).toContain(' 0 received');
+    const lines = () => daemon.log.split('\n').filter((line) => line.includes('nat_exhausted'));
+    await until('the log tells', () => lines().length > 0);
+    const said = JSON.parse(lines()[0]!) as Record<string, unknown>;
+    expect(said).toMatchObject({ router: 'r', external: OUTSIDE, proto: 'icmp', internal: '192.0.2.6', port: 'b' });
+    expect(lines().length).toBeLessThanOrEqual(2);
+    const { nat } = await daemon.call<{ nat: { ports: number; refused: { exhausted: number } } }>('status');
+    expect(nat.ports).toBeGreaterThan(0);
+    expect(nat.refused.exhausted).toBeGreaterThanOrEqual(3);
   });
 });
