@@ -116,6 +116,7 @@ export function printResults(run, say) {
   if (run.pipeline) printPipeline(run.pipeline, say);
   if (run.policyPipeline) printPolicyPipeline(run.policyPipeline, say);
   if (run.policyFlood) printPolicyFlood(run.policyFlood, say);
+  if (run.policyApply) printPolicyApply(run.policyApply, say);
   if (run.routingPipeline) printRoutingPipeline(run.routingPipeline, say);
   if (run.natPipeline) printNatPipeline(run.natPipeline, say);
   if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
@@ -181,6 +182,17 @@ function printPolicyPipeline({ plain, byConnections, byRules, newConnectionsPerS
 /** @param {any} policyFlood @param {(line: string) => void} say */
 function printPolicyFlood({ seconds, synsPerSecond, capacity, targets }, say) {
   say(`\n${seconds} s of ${shown(synsPerSecond)} SYNs a second into ${shown(capacity)} connections`);
+  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
+}
+
+/** @param {any} policyApply @param {(line: string) => void} say */
+function printPolicyApply({ rules, applyMilliseconds, slowestQuiet, slowestDuring, sent, targets }, say) {
+  say(`\nAn ACL of ${shown(rules)} rules replaced while ${shown(sent)} datagrams pass [ms]`);
+  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
+    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
+  row('apply', applyMilliseconds);
+  row('slowest round trip without', slowestQuiet);
+  row('slowest round trip meanwhile', slowestDuring);
   for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 

@@ -20,6 +20,7 @@ import { measureMerge, mergeAbsence } from './merge.mjs';
 import { measureNatPipeline } from './nat-pipeline.mjs';
 import { measureOverlayPipeline } from './overlay-pipeline.mjs';
 import { measurePipeline, pipelineAbsence } from './pipeline.mjs';
+import { measurePolicyApply } from './policy-apply.mjs';
 import { measurePolicyFlood } from './policy-flood.mjs';
 import { measurePolicyPipeline } from './policy-pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
@@ -40,6 +41,7 @@ const parts = [
   'policy',
   'policy-pipeline',
   'policy-flood',
+  'policy-apply',
   'routing-pipeline',
   'nat-pipeline',
   'overlay',
@@ -201,6 +203,9 @@ run.policyPipeline = await measurePart(['policy-pipeline', 'policy'], pipelineAb
 );
 run.policyFlood = await measurePart(['policy-flood', 'policy'], pipelineAbsence(), () =>
   measurePolicyFlood({ smoke: isSmoke, seed }),
+);
+run.policyApply = await measurePart(['policy-apply', 'policy'], weftAbsence(), () =>
+  measurePolicyApply(isSmoke ? { rules: 500, rounds: 1, applies: 1 } : { rules: 10_000, rounds, applies: 5 }),
 );
 run.routingPipeline = await measurePart(['routing-pipeline', 'nat'], pipelineAbsence(), () =>
   measureRoutingPipeline({ smoke: isSmoke, seed, rounds }),

@@ -55,6 +55,14 @@ interface Results {
     readonly newConnectionsPerSecond: Spread;
   };
   readonly policyFlood: { readonly targets: readonly { readonly name: string; readonly met: boolean }[] };
+  readonly policyApply: {
+    readonly rules: number;
+    readonly sent: number;
+    readonly lost: number;
+    readonly applyMilliseconds: Spread;
+    readonly slowestQuiet: Spread;
+    readonly slowestDuring: Spread;
+  };
   readonly routingPipeline: { readonly plain: Spread; readonly byPrefixes: readonly SizeRow[] };
   readonly natPipeline: {
     readonly byWay: readonly { readonly way: string; readonly nanoseconds: Spread }[];
@@ -171,6 +179,13 @@ describe('the benchmark', () => {
     for (const row of [...byConnections, ...byRules]) expect(row.nanoseconds.median).toBeGreaterThan(0);
     expect(newConnectionsPerSecond.median).toBeGreaterThan(0);
     expect(results.policyFlood.targets.map(({ met }) => met)).toEqual([true, true, true]);
+  });
+
+  it('replaces an ACL while datagrams pass, and loses none of them', () => {
+    const { sent, lost, applyMilliseconds, slowestQuiet, slowestDuring } = results.policyApply;
+    expect(sent).toBeGreaterThan(0);
+    expect(lost).toBe(0);
+    for (const { median } of [applyMilliseconds, slowestQuiet, slowestDuring]) expect(median).toBeGreaterThan(0);
   });
 
   it('measures routing on memory ports beside plain L2, by prefixes', () => {
