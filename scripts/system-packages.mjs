@@ -14,6 +14,8 @@ const testPackages = {
   procps: ['sysctl'],
   tcpdump: ['tcpdump'],
   udhcpc: ['udhcpc'],
+  'bind9-dnsutils': ['dig'],
+  curl: ['curl'],
   'isc-dhcp-client': ['dhclient'],
   'dhcpcd-base': ['dhcpcd'],
   systemd: ['/lib/systemd/systemd-networkd'],

@@ -81,6 +81,18 @@ export const TUNNEL_SILENCE_S = 60;
 /** Octets of one worker's ring of frames for the main thread, a power of two, and of the longest that go through it. */
 export const PUNT_RING_SIZE = 256 * 1024;
 export const PUNT_SIZE_MAX = 1600;
+/** Segments a second of one port that are handed to the metadata service: an upload of some Mbit/s. */
+export const METADATA_SEGMENTS_PER_SECOND = 2000;
+/** TCP connections of machines to services of the switch, and of those from one port. */
+export const TCP_CONNECTIONS_MAX = 2048;
+export const TCP_CONNECTIONS_PER_PORT = 16;
+/** Metadata requests at the endpoint at once, of those one port's, and octets of a request's body. */
+export const METADATA_REQUESTS_MAX = 64;
+export const METADATA_REQUESTS_PER_PORT = 4;
+export const METADATA_BODY_SIZE_MAX = 64 * 1024;
+/** Questions that wait for resolvers, each with a socket, and of those what one port's machine may cause. */
+export const DNS_OUTSTANDING_MAX = 512;
+export const DNS_OUTSTANDING_PER_PORT = 64;
 /** Octets of the ring of frames that the main thread has one worker send. A power of two. */
 export const INJECTION_RING_SIZE = 256 * 1024;
 /** The longest between two BFD packets that configuration may ask for, in ms: who wants less liveness wants none. */

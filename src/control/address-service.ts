@@ -47,10 +47,12 @@ import {
   type LeaseChange,
 } from './dhcp-server.js';
 import { type Dhcp6Asker, type Dhcp6Subnet, decideDhcp6 } from './dhcp6-server.js';
+import { hostName } from './host-name.js';
 import type { Indices } from './indices.js';
 import type { LeaseStore } from './lease-store.js';
 import { type Lease, LeaseTable } from './lease-table.js';
 import type { Log } from './log.js';
+import { type Place, placesOf } from './member-places.js';
 import type { ResolvedConfig, ResolvedPort } from './resolved.js';
 import type { DhcpLeaseRow } from './shapes.js';
 import { linkLocalOf, virtualMac } from './virtual-mac.js';
@@ -81,15 +83,6 @@ export interface AddressServiceParts {
   /** Of a network in tunnels: what fits; 0 for others. */
   readonly tunnelMtu: (network: number) => number;
   readonly probes: Pick<ProbeParts, 'claimant' | 'later'>;
-}
-
-/** Where a frame came in. */
-interface Place {
-  readonly portName: string;
-  readonly port: ResolvedPort;
-  readonly networkName: string;
-  readonly network: number;
-  readonly member: number;
 }
 
 /** A decision, whatever the protocol, ready to be carried out. */
@@ -208,8 +201,7 @@ export class AddressService {
   /** Addresses that somebody has now. */
   list(): DhcpLeaseRow[] {
     const now = this.parts.clock();
-    return [...this.leases.list()]
-      .filter((lease) => lease.state === 'bound' && this.leases.isActive(lease, now))
+    return this.held()
       .sort((left, right) => compare(left, right))
       .map((lease) => ({
         subnet: lease.subnet,
@@ -219,6 +211,17 @@ export class AddressService {
         expiresSeconds: Math.round((lease.expiresMs - now) / 1000),
         fixed: lease.fixed,
       }));
+  }
+
+  /** Grows with each change of what somebody has. */
+  get revision(): number {
+    return this.leases.revision;
+  }
+
+  /** Addresses that somebody has now, for those who name them. */
+  held(): Lease[] {
+    const now = this.parts.clock();
+    return [...this.leases.list()].filter((lease) => lease.state === 'bound' && this.leases.isActive(lease, now));
   }
 
   /** Resolves when what is to be saved is. */
@@ -407,18 +410,6 @@ export class AddressService {
   }
 }
 
-function placesOf(config: ResolvedConfig, indices: Indices): Map<number, Place> {
-  const places = new Map<number, Place>();
-  for (const [portName, port] of config.ports) {
-    for (const { network: networkName } of port.members) {
-      const [member, network] = [indices.member(portName, networkName), indices.network(networkName)];
-      if (member === undefined || network === undefined) continue;
-      places.set(member, { portName, port, networkName, network, member });
-    }
-  }
-  return places;
-}
-
 /** Whether the configuration still gives the address to that port. */
 function hasPlace({ subnet, address, port, fixed }: Lease, config: ResolvedConfig): boolean {
   const found = config.subnets.get(subnet);
@@ -467,11 +458,6 @@ function frameIpv6(
   const mac = virtualMac(network);
   const packet = buildIp({ source: linkLocalOf(mac), destination, protocol, ttl }, payload);
   return buildEthernet({ destination: destinationMac, source: mac, tags: [] }, ETHERTYPE_IPV6, packet);
-}
-
-/** A port's name as a host's (RFC 1123 2.1). */
-function hostName(port: string): string {
-  return port.replaceAll(/[^a-z0-9-]/g, '-').replaceAll(/^-+|-+$/g, '');
 }
 
 function compare(left: Lease, right: Lease): number {

@@ -1,15 +1,26 @@
-/** What workers know of subnets: in which networks the address service is asked, and at which addresses;
- * and which addresses are the switch's own, routers' with them. Pure. */
+/**
+ * What workers know of subnets: in which networks the address service and the services for machines are asked, and at which
+ * addresses; and which addresses are the switch's own, routers' with them. Pure.
+ */
+import { SERVICE_METADATA, SERVICE_NAMES } from '../pipeline/guest-service.js';
 import { makeOwnAddresses, OWN_LOCAL, OWN_ROUTER, type OwnAddress } from '../pipeline/own-addresses.js';
-import { NETWORK_ADVERTISES, NETWORK_SERVES_DHCP4, NETWORK_SERVES_DHCP6, type Snapshot } from '../pipeline/snapshot.js';
+import {
+  NETWORK_ADVERTISES,
+  NETWORK_GUEST_SERVICES,
+  NETWORK_SERVES,
+  NETWORK_SERVES_DHCP4,
+  NETWORK_SERVES_DHCP6,
+  type Snapshot,
+} from '../pipeline/snapshot.js';
 import { ipWords, macWords } from '../wire/address.js';
 import { routerAddresses } from './compile-routers.js';
 import type { Indices } from './indices.js';
+import { METADATA_ADDRESS, METADATA_ADDRESS6 } from './resolve-services.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { ResolvedSubnet } from './resolved-subnet.js';
 import { linkLocalOf, virtualMac } from './virtual-mac.js';
 
-/** NETWORK_SERVES_... bits of a network. */
+/** NETWORK_SERVES_... bits of a network, and whether machines find services there. */
 export function servesFlags(network: string, config: ResolvedConfig): number {
   let flags = 0;
   for (const subnet of config.subnets.values()) {
@@ -17,6 +28,7 @@ export function servesFlags(network: string, config: ResolvedConfig): number {
     if (subnet.dhcp !== undefined) flags |= NETWORK_SERVES_DHCP4;
     if (subnet.dhcp6 !== undefined) flags |= NETWORK_SERVES_DHCP6;
     if (subnet.ra !== undefined) flags |= NETWORK_ADVERTISES;
+    if (subnet.names !== undefined || config.services.metadata !== undefined) flags |= NETWORK_GUEST_SERVICES;
   }
   return flags;
 }
@@ -24,10 +36,11 @@ export function servesFlags(network: string, config: ResolvedConfig): number {
 export function compileSubnets(
   config: ResolvedConfig,
   indices: Indices,
-): Pick<Snapshot, 'servingNetworks' | 'ownAddresses' | 'serverAddresses'> {
-  const serving = [...config.networks.keys()].filter((name) => servesFlags(name, config) !== 0);
+): Pick<Snapshot, 'servingNetworks' | 'ownAddresses' | 'serverAddresses' | 'guestServices'> {
+  const serving = [...config.networks.keys()].filter((name) => (servesFlags(name, config) & NETWORK_SERVES) !== 0);
   const own: OwnAddress[] = [];
   const servers: OwnAddress[] = [];
+  const services: OwnAddress[] = [];
   for (const subnet of config.subnets.values()) {
     const network = indices.network(subnet.network);
     if (network === undefined) continue;
@@ -36,6 +49,12 @@ export function compileSubnets(
       const row = { network, address: ipWords(address), macHigh: high, macLow: low, flags };
       servers.push(row);
       if (isAnswered) own.push(row);
+    }
+    const { high, low } = macWords(virtualMac(subnet.network));
+    for (const { address, service, isAnswered } of servicesOf(subnet, config)) {
+      const row = { network, address: ipWords(address), macHigh: high, macLow: low };
+      services.push({ ...row, flags: service });
+      if (isAnswered) own.push({ ...row, flags: OWN_LOCAL });
     }
   }
   return {
@@ -46,6 +65,7 @@ export function compileSubnets(
       ...own.sort((left, right) => right.flags - left.flags),
     ]),
     serverAddresses: makeOwnAddresses(servers),
+    guestServices: makeOwnAddresses(services),
   };
 }
 
@@ -64,4 +84,17 @@ function addressesOf({ network, dhcp, dhcp6, ra }: ResolvedSubnet): ServiceAddre
     addresses.push({ address, isAnswered: true, flags: OWN_LOCAL | (isRouter ? OWN_ROUTER : 0) });
   }
   return addresses;
+}
+
+/** Where machines of the subnet's network find what the switch serves. */
+function servicesOf(
+  { names }: ResolvedSubnet,
+  { services }: ResolvedConfig,
+): { readonly address: Uint8Array; readonly service: number; readonly isAnswered: boolean }[] {
+  const found = [];
+  if (names !== undefined) found.push({ address: names.server, service: SERVICE_NAMES, isAnswered: names.isAnswered });
+  if (services.metadata !== undefined)
+    for (const address of [METADATA_ADDRESS, METADATA_ADDRESS6])
+      found.push({ address, service: SERVICE_METADATA, isAnswered: true });
+  return found;
 }

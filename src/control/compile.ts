@@ -184,6 +184,7 @@ function emptySnapshot(
     icmpErrorRate: config.limits.icmpErrorRate,
     arpReplyRate: config.limits.arpReplyRate,
     dhcpRate: config.limits.dhcpRate,
+    dnsRate: config.limits.dnsRate,
     ...compileSubnets(config, indices),
     suppressingNetworks: [...config.networks.values()].filter(({ suppressesArp }) => suppressesArp).length,
     ...acls.compile(config, indices, ports, networks),

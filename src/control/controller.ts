@@ -246,6 +246,7 @@ export class Controller {
     this.dataplane.paths.follow(checked.resolved, grown);
     await this.publish(checked.resolved, grown);
     this.dataplane.addresses.follow(checked.resolved, grown);
+    this.dataplane.services.follow(checked.resolved, grown);
     this.dataplane.announcer.follow(checked.resolved, grown);
     this.followRemotes(checked.resolved, grown);
     await this.releaseWhatIsGone(before, checked.resolved, plan.removed);

@@ -2,6 +2,7 @@
  * The dataplane as the control plane holds it: the workers, their shared tables, the ports, and the snapshot in force.
  * Publishes snapshots, hears the workers, repairs what a dead one left, sweeps the FDB. Main thread.
  */
+import { randomInt } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootId } from '../dataplane/boot-id.js';
@@ -33,7 +34,13 @@ import { InjectionRing } from '../pipeline/injection-ring.js';
 import { LOOP_GUARD_SIZE, LoopGuard } from '../pipeline/loop-guard.js';
 import { NeighborControl, type StaticNeighbor } from '../pipeline/neighbor-control.js';
 import { neighborTableSize } from '../pipeline/neighbor-table.js';
-import { PUNT_ADDRESS_SERVICE, PUNT_BFD, type PuntedFrame, PuntRing } from '../pipeline/punt-ring.js';
+import {
+  PUNT_ADDRESS_SERVICE,
+  PUNT_BFD,
+  PUNT_GUEST_SERVICE,
+  type PuntedFrame,
+  PuntRing,
+} from '../pipeline/punt-ring.js';
 import { RULE_COUNTERS_SIZE, RuleCounters } from '../pipeline/rule-counters.js';
 import type { Snapshot } from '../pipeline/snapshot.js';
 import type { Names } from '../pipeline/stage.js';
@@ -45,8 +52,12 @@ import type { Claimant } from './address-probes.js';
 import { AddressService } from './address-service.js';
 import { Announcer } from './announcer.js';
 import { BfdServer } from './bfd-server.js';
+import { DnsForwarder } from './dns-forwarder.js';
+import { GuestServices } from './guest-services.js';
 import { LeaseStore } from './lease-store.js';
 import type { Log } from './log.js';
+import { MetadataService } from './metadata-service.js';
+import { NameService } from './name-service.js';
 import { NatRefusalLog } from './nat-refusal-log.js';
 import { PortMemories } from './port-memories.js';
 import { PortServer } from './port-server.js';
@@ -93,6 +104,7 @@ export class Dataplane {
   /** There are connections that an earlier daemon left. */
   readonly connectionsSurvived: boolean;
   readonly addresses: AddressService;
+  readonly services: GuestServices;
   /** Frames of its own leave by the first worker. */
   readonly announcer = new Announcer((frame, network, destination) => this.inject(0, frame, network, destination));
   readonly ruleNumbers: RuleNumbers;
@@ -143,6 +155,7 @@ export class Dataplane {
     this.neighbors = new NeighborControl(this.neighborMemory.buffer, neighborRoom);
     this.fragments = new FragmentTable(this.fragmentMemory.buffer, MAIN_OWNER);
     this.addresses = this.openAddressService(options.stateDirectory);
+    this.services = this.openGuestServices();
     const ruleCounters = Array.from({ length: options.workers }, () => new SharedArrayBuffer(RULE_COUNTERS_SIZE));
     const ruleLogs = Array.from({ length: options.workers }, () => allocateFrameRing(RULE_LOG_RING_SIZE));
     const counters = ruleCounters.map((memory) => new RuleCounters(memory));
@@ -233,10 +246,13 @@ export class Dataplane {
     };
     const outcome = this.tracer.trace(state, port, input, names);
     const { punted } = outcome;
-    if (punted?.kind !== PUNT_ADDRESS_SERVICE) return outcome;
-    const text = this.addresses.explain(punted.member, punted.octets);
-    const answer = { stage: 'address-service', decision: 'consume' as const, text, changes: [] };
-    return { ...outcome, stages: [...outcome.stages, answer] };
+    if (punted === undefined || punted.kind === PUNT_BFD) return outcome;
+    const isAddress = punted.kind === PUNT_ADDRESS_SERVICE;
+    const text = isAddress
+      ? this.addresses.explain(punted.member, punted.octets)
+      : this.services.explain(punted.member, punted.octets, punted.tunnel === 1);
+    const stage = isAddress ? 'address-service' : 'guest-services';
+    return { ...outcome, stages: [...outcome.stages, { stage, decision: 'consume', text, changes: [] }] };
   }
 
   async close(): Promise<void> {
@@ -244,6 +260,7 @@ export class Dataplane {
     this.ending.abort();
     this.bfd.close();
     await this.addresses.close();
+    this.services.close();
     await this.ports.close();
     await this.workers.stop();
     this.fdbMemory.close();
@@ -257,6 +274,7 @@ export class Dataplane {
     for (const [worker, memory] of memories.entries()) {
       const hear = (frame: PuntedFrame) => {
         if (frame.kind === PUNT_BFD) this.bfd.hearInside(frame.octets, frame.tunnel);
+        else if (frame.kind === PUNT_GUEST_SERVICE) this.services.hear(worker, frame);
         else this.addresses.hear(worker, frame);
       };
       void new PuntRing(memory).read(hear, this.ending.signal);
@@ -301,6 +319,19 @@ export class Dataplane {
     const port = found === undefined ? undefined : this.ports.intent(found.port)?.name;
     if (found === undefined || port === undefined) return undefined;
     return { mac: macWordsText(found.macHigh, found.macLow), port };
+  }
+
+  private openGuestServices(): GuestServices {
+    const forwarder = new DnsForwarder({ randomBelow: randomInt, clock: monotonicMs });
+    return new GuestServices({
+      log: this.log,
+      names: new NameService({ clock: monotonicMs, leases: this.addresses, forwarder }),
+      metadata: new MetadataService({ log: this.log }),
+      clock: monotonicMs,
+      randomWord: () => randomInt(2 ** 32),
+      send: (worker, frame, network, member) => this.inject(worker, frame, network, member),
+      memberMtu: (member) => this.current.memberMtu[member] ?? 0,
+    });
   }
 
   private hear(index: number, report: WorkerReport): void {

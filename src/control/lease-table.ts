@@ -52,6 +52,13 @@ export class LeaseTable {
   /** By subnet: where the last search ended. */
   private readonly cursors = new Map<string, bigint>();
 
+  private changes = 0;
+
+  /** Grows with each change. */
+  get revision(): number {
+    return this.changes;
+  }
+
   get size(): number {
     return this.byAddress.size;
   }
@@ -73,6 +80,7 @@ export class LeaseTable {
   /** Adds it, in place of whatever was known of the address. */
   put(lease: Lease): void {
     this.remove(lease.subnet, lease.address);
+    this.changes++;
     const key = addressKey(lease.subnet, lease.address);
     this.byAddress.set(key, lease);
     add(this.byClient, clientKey(lease.subnet, lease.port, lease.client), key);
@@ -83,6 +91,7 @@ export class LeaseTable {
     const key = addressKey(subnet, address);
     const lease = this.byAddress.get(key);
     if (lease === undefined) return;
+    this.changes++;
     this.byAddress.delete(key);
     drop(this.byClient, clientKey(subnet, lease.port, lease.client), key);
     drop(this.byPort, portKey(subnet, lease.port), key);

@@ -15,6 +15,7 @@ import type {
   DhcpLeaseRow,
   DropRow,
   NatStatsRow,
+  ServicesStatus,
   StatsResult,
   StatusResult,
   TunnelRow,
@@ -135,6 +136,22 @@ export class SwitchMetrics {
 
   private readonly leases = this.gauge('weft_dhcp_leases', 'Addresses given and in force.', ['subnet']);
 
+  private readonly questions = this.counter(
+    'weft_dns_queries_total',
+    'DNS questions of machines, by what became of them.',
+    ['result'],
+  );
+  private readonly requests = this.counter(
+    'weft_metadata_requests_total',
+    'Metadata requests of machines, by what became of them.',
+    ['result'],
+  );
+  private readonly serviceConnections = this.gauge(
+    'weft_service_connections',
+    'TCP connections of machines to services.',
+  );
+  private readonly questionsWaiting = this.gauge('weft_dns_outstanding', 'Questions that wait for a resolver.');
+
   update({ status, stats, drops, tunnels, conntrack, nat, leases }: Reading): void {
     this.registry.resetMetrics();
     this.info.set({ version: status.version, io: status.io }, 1);
@@ -151,6 +168,15 @@ export class SwitchMetrics {
     this.updateNat(nat);
     for (const { subnet } of leases) this.leases.inc({ subnet });
     this.updateWorkers(status, stats);
+    this.updateServices(status.services);
+  }
+
+  private updateServices({ names, metadata, connections }: ServicesStatus): void {
+    const { queries: _, outstanding, ...results } = names;
+    for (const [result, count] of Object.entries(results)) this.questions.inc({ result }, count);
+    this.questionsWaiting.set(outstanding);
+    for (const result of ['answered', 'refused', 'failed'] as const) this.requests.inc({ result }, metadata[result]);
+    this.serviceConnections.set(connections);
   }
 
   private updateConnections({ capacity, used, created, expired, refused, byPort }: ConntrackStats): void {

@@ -234,23 +234,24 @@ function serverAddress(
  * would cut stations off. Then the service is still found, by broadcast and by what is sent to that address.
  */
 function answersArp({ subnet, config, gateway }: Subject, server: Uint8Array): boolean {
-  const isRouters = Object.values(config.routers).some((router) =>
-    [
-      own(router.interfaces, subnet.network) ?? [],
-      router.external?.network === subnet.network ? router.external.addresses : [],
-    ]
-      .flat()
-      .some((address) => ipText(parsePrefix(address)?.address ?? server) === ipText(server)),
-  );
-  if (isRouters) return false;
+  if (routersAt(config, subnet.network, server)) return false;
   if (gateway === undefined || ipText(gateway) !== ipText(server)) return true;
   return (
     own(config.networks, subnet.network)?.uplink === undefined && portWith(config, subnet.network, server) === undefined
   );
 }
 
+/** Whether a router of ours has the address in the network. */
+export function routersAt(config: Config, network: string, address: Uint8Array): boolean {
+  return Object.values(config.routers).some((router) =>
+    [own(router.interfaces, network) ?? [], router.external?.network === network ? router.external.addresses : []]
+      .flat()
+      .some((one) => ipText(parsePrefix(one)?.address ?? address) === ipText(address)),
+  );
+}
+
 /** The port of the network that owns the address. */
-function portWith(config: Config, network: string, address: Uint8Array): string | undefined {
+export function portWith(config: Config, network: string, address: Uint8Array): string | undefined {
   const text = ipText(address);
   const has = ({ addresses = [] }: { readonly addresses?: readonly string[] | undefined }) =>
     addresses.some((one) => ipText(parsePrefix(one)?.address ?? new Uint8Array(IPV4_SIZE)) === text);

@@ -24,6 +24,7 @@ import { resolveGuard } from './resolve-guard.js';
 import { type MemberContext, resolveMembers, resolveMode } from './resolve-members.js';
 import { resolveNetworks } from './resolve-networks.js';
 import { resolveRouters } from './resolve-routers.js';
+import { resolveServices, serveSubnets } from './resolve-services.js';
 import { dhcpOptions, resolveSubnets } from './resolve-subnets.js';
 import { resolveUnderlays } from './resolve-tunnels.js';
 import {
@@ -67,7 +68,8 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
   }
   for (const [name, port] of resolveUnderlays(config, networks, faults)) ports.set(name, port);
   const groups = resolveGroups(config, faults);
-  const subnets = resolveSubnets(config, faults);
+  const services = resolveServices(config, faults);
+  const subnets = serveSubnets(config, resolveSubnets(config, faults), services);
   const acls = resolveAcls(config, faults);
   const routers = resolveRouters(config, faults);
   checkDevices(config, faults);
@@ -78,6 +80,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
     icmpErrorRate: quantity('packetRate', limits.icmpErrors),
     arpReplyRate: quantity('packetRate', limits.arp),
     dhcpRate: quantity('packetRate', limits.dhcp),
+    dnsRate: quantity('packetRate', limits.dns),
   };
   const fragments = {
     datagrams: written.datagrams,
@@ -95,6 +98,7 @@ export function settle(config: Config): { resolved: ResolvedConfig; faults: Conf
       acls,
       groups,
       subnets,
+      services,
       neighbors,
       routers,
     },
@@ -158,6 +162,7 @@ function resolvePort(name: string, port: PortConfig, context: MemberContext): Re
     ...(port.groups !== undefined && { groups: [...new Set(port.groups)] }),
     allowedPairs: (port.allowedPairs ?? []).map(resolvePair),
     allowEthertypes: (port.allowEthertypes ?? []).map(Number),
+    ...(port.instance !== undefined && { instance: port.instance }),
     ...(port.dhcp?.options !== undefined && {
       dhcpOptions: dhcpOptions(port.dhcp.options, ['ports', name, 'dhcp', 'options'], context.faults),
     }),

@@ -15,6 +15,14 @@ export interface ResolvedSubnet {
   /** IPv6 only. */
   readonly dhcp6?: ResolvedDhcp6;
   readonly ra?: ResolvedRa;
+  /** Where the names of its network's machines are answered; absent: nowhere. */
+  readonly names?: ResolvedNames;
+}
+
+export interface ResolvedNames {
+  readonly server: Uint8Array;
+  /** The switch answers ARP and ND for it, because nothing else does. */
+  readonly isAnswered: boolean;
 }
 
 export interface ResolvedDhcp {

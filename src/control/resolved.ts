@@ -70,6 +70,8 @@ export interface ResolvedPort {
   readonly allowEthertypes: readonly number[];
   /** DHCP options of its machine, by number. */
   readonly dhcpOptions?: ReadonlyMap<number, Uint8Array>;
+  /** Who its machine is for the metadata endpoint; absent: whom the port's name says. */
+  readonly instance?: { readonly id?: string | undefined; readonly tenant?: string | undefined };
   /** Of underlay ports, which the configuration does not list: the tunnels of one type on one underlay. */
   readonly underlay?: ResolvedUnderlay;
 }
@@ -259,10 +261,23 @@ export interface ResolvedRouter {
   readonly forwards: readonly ResolvedForward[];
 }
 
+/** What the switch answers machines itself. */
+export interface ResolvedServices {
+  /** Resolvers that questions about other names go to; none: they are refused. */
+  readonly forward: readonly string[];
+  /** Where metadata is fetched, and what the instance's id is signed with. */
+  readonly metadata?: { readonly endpoint: string; readonly secret?: string };
+}
+
 export interface ResolvedConfig {
   readonly workers: number | 'auto';
   /** What a port may make the switch itself do, a second. */
-  readonly limits: { readonly icmpErrorRate: number; readonly arpReplyRate: number; readonly dhcpRate: number };
+  readonly limits: {
+    readonly icmpErrorRate: number;
+    readonly arpReplyRate: number;
+    readonly dhcpRate: number;
+    readonly dnsRate: number;
+  };
   readonly conntrack: ResolvedConntrack;
   /** Datagrams whose fragments are followed. */
   readonly fragments: { readonly datagrams: number; readonly perPort: number; readonly timeoutSeconds: number };
@@ -275,4 +290,5 @@ export interface ResolvedConfig {
   readonly routers: ReadonlyMap<string, ResolvedRouter>;
   readonly groups: ReadonlyMap<string, ResolvedGroup>;
   readonly subnets: ReadonlyMap<string, ResolvedSubnet>;
+  readonly services: ResolvedServices;
 }

@@ -120,6 +120,9 @@ const settingsSchema = z.strictObject({
     .describe('The resolver for VMs.'),
 });
 
+/** Text that an HTTP header can carry. */
+const headerValue = () => z.string().regex(/^[!-~]{1,255}$/, { error: 'expected printable ASCII without spaces' });
+
 const policyNames = z.strictObject({
   ingress: reference('an ACL').optional().describe('ACL for what enters the switch.'),
   egress: reference('an ACL').optional().describe('ACL for what leaves the switch.'),
@@ -303,6 +306,13 @@ export const portSchema = z.strictObject({
     })
     .optional()
     .describe('What DHCP tells this VM.'),
+  instance: z
+    .strictObject({
+      id: headerValue().optional().describe('Id of the VM; the name of the port if absent.'),
+      tenant: headerValue().optional().describe('Id of whom it belongs to.'),
+    })
+    .optional()
+    .describe('Who the VM is for the metadata endpoint.'),
 });
 
 const section = <Schema extends z.ZodType>(entry: Schema, description: string) =>

@@ -51,10 +51,39 @@ export interface StatusResult {
   readonly connections: { readonly used: number; readonly capacity: number };
   /** Of all routers that translate: outside ports that are mapped, and new connections that were refused. Absent: none does. */
   readonly nat?: { readonly ports: number; readonly refused: NatRefused };
+  readonly services: ServicesStatus;
   /** Number of the snapshot that all workers forward by. */
   readonly epoch: number;
   /** What a restarted daemon took over from its predecessor. */
   readonly kept?: { readonly connections: number; readonly fdb: number };
+}
+
+/** Of the services for machines, since the daemon started. */
+export interface ServicesStatus {
+  readonly names: NamesCounts;
+  readonly metadata: MetadataCounts;
+  /** TCP connections of machines to services, now. */
+  readonly connections: number;
+}
+
+/** HTTP requests for metadata: all, and what became of them; `outstanding`: that wait for the endpoint now. */
+export interface MetadataCounts {
+  readonly requests: number;
+  readonly answered: number;
+  readonly refused: number;
+  readonly failed: number;
+  readonly outstanding: number;
+}
+
+/** DNS questions: all, and what became of them; `outstanding`: that wait for a resolver now. */
+export interface NamesCounts {
+  readonly queries: number;
+  readonly answered: number;
+  readonly forwarded: number;
+  readonly refused: number;
+  readonly failed: number;
+  readonly malformed: number;
+  readonly outstanding: number;
 }
 
 export interface PortStats {

@@ -58,10 +58,14 @@ export class StartingSwitch {
       rates: { rx: NO_RATE, tx: NO_RATE },
       fdb: { entries: 0, capacity: 0 },
       connections: { used: 0, capacity: 0 },
+      services: { names: NO_NAMES, metadata: NO_METADATA, connections: 0 },
       epoch: 0,
     };
   }
 }
+
+const NO_NAMES = { queries: 0, answered: 0, forwarded: 0, refused: 0, failed: 0, malformed: 0, outstanding: 0 };
+const NO_METADATA = { requests: 0, answered: 0, refused: 0, failed: 0, outstanding: 0 };
 
 function refuse(message: string, fix: string): never {
   throw new UserError([{ code: 'busy', message, fix }]);

@@ -97,6 +97,7 @@ export class SwitchService implements SwitchControl {
       fdb: { entries, capacity },
       connections: { used: dataplane.connections.used, capacity: dataplane.connections.capacity },
       ...natTotals(await this.natStats()),
+      services: dataplane.services.status,
       epoch: controller.snapshotEpoch,
       ...(dataplane.fdbSurvived ? { kept: { connections: controller.keptConnections, fdb: controller.keptFdb } } : {}),
     };

@@ -16,12 +16,7 @@ interface Unsupported {
   readonly what: string;
 }
 
-export const unsupported: readonly Unsupported[] = [
-  { at: 'settings.limits.dns', what: 'answer DNS' },
-  { at: 'settings.metadata', what: 'serve metadata' },
-  { at: 'settings.dns', what: 'serve DNS' },
-  { at: 'ports.*.rate', what: 'enforce rates' },
-];
+export const unsupported: readonly Unsupported[] = [{ at: 'ports.*.rate', what: 'enforce rates' }];
 
 /** A fault for each use, in a document that was not validated. */
 export function unsupportedFaults(document: JsonValue): ConfigFault[] {

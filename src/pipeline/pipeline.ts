@@ -38,6 +38,7 @@ import { dissect } from './stages/dissect.js';
 import { FLOOD, forward } from './stages/forward.js';
 import { fragments } from './stages/fragments.js';
 import { groupsFrom } from './stages/groups-from.js';
+import { guestServices } from './stages/guest-services.js';
 import { learn } from './stages/learn.js';
 import { liveness } from './stages/liveness.js';
 import { lookup } from './stages/lookup.js';
@@ -62,6 +63,7 @@ export const ingressStages: readonly Stage[] = [
   groupsFrom,
   learn,
   addressService,
+  guestServices,
   ownAddresses,
   responders,
   route,

@@ -1,7 +1,8 @@
 /**
  * Frames on their way from one worker to the main thread, which runs the slow protocols: BFD that tunnels brought, and what
- * stations ask the address service. Each comes with its kind, the member it came in by and its tunnel. A bounded ring in
- * shared memory; what does not fit is dropped (punt_limit). One writer, the worker; one reader, the main thread. @hot
+ * stations ask the address service and the services for machines. Each comes with its kind, the member it came in by and its
+ * tunnel. A bounded ring in shared memory; what does not fit is dropped (punt_limit). One writer, the worker; one reader, the
+ * main thread. @hot
  *
  * Who floods costs himself his protocol and nobody else anything: each sender is held to its port's rate in front of this,
  * and what stations send may fill half of the ring, so that tunnels are heard whatever machines do.
@@ -12,6 +13,8 @@ import { PUNT_RING_SIZE, PUNT_SIZE_MAX } from '../limits.js';
 /** Whose frame it is. */
 export const PUNT_BFD = 1;
 export const PUNT_ADDRESS_SERVICE = 2;
+/** `tunnel` is 1 where the checksum is one that the machine left to its device. */
+export const PUNT_GUEST_SERVICE = 3;
 
 /** Frames read before the event loop gets its turn, and for how long at least. */
 const FRAMES_MAX = 256;

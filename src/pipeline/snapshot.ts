@@ -66,6 +66,8 @@ export const NETWORK_SERVES_DHCP4 = 1 << 3;
 export const NETWORK_SERVES_DHCP6 = 1 << 4;
 export const NETWORK_ADVERTISES = 1 << 5;
 export const NETWORK_SERVES = NETWORK_SERVES_DHCP4 | NETWORK_SERVES_DHCP6 | NETWORK_ADVERTISES;
+/** The switch answers machines of the network itself: names, metadata. */
+export const NETWORK_GUEST_SERVICES = 1 << 8;
 /** A router has an interface in it: who is at which address is learned, for the router to find. */
 export const NETWORK_ROUTED = 1 << 7;
 /**
@@ -248,6 +250,10 @@ export interface Snapshot {
   readonly ownAddresses: Int32Array;
   /** Of the same form: the addresses that the address service is asked at, whoever answers ARP and ND for them. */
   readonly serverAddresses: Int32Array;
+  /** Of the same form, with SERVICE_... bits as flags: where machines ask the switch's services; empty: nowhere. */
+  readonly guestServices: Int32Array;
+  /** Frames of a port that are handed to the names service, a second at most. */
+  readonly dnsRate: number;
 
   /** By network. Its members lie at networkMembers[start .. start + count). */
   readonly networkStart: Int32Array;

@@ -30,6 +30,9 @@ export const BUCKET_MOVES = 6;
 export const BUCKET_DHCP = 7;
 /** Echo requests that routers answer. */
 export const BUCKET_ECHO = 8;
+/** Frames handed to the services for machines. */
+export const BUCKET_DNS = 9;
+export const BUCKET_METADATA = 10;
 /** Octets of memory for the buckets of all ports. */
 export const TOKEN_BUCKETS_SIZE = PORTS_MAX * BUCKETS_PER_PORT * BUCKET_WORDS * 4;
 

@@ -294,9 +294,6 @@ ports:
 
 describe('what this version does not do yet', () => {
   const uses: Record<string, string> = {
-    'settings.limits.dns': 'settings: { limits: { dns: 5pps } }',
-    'settings.metadata': 'settings: { metadata: { endpoint: "http://192.0.2.1/" } }',
-    'settings.dns': 'settings: { dns: { forward: [192.0.2.53] } }',
     'ports.p.rate': 'rate: { in: 10mbit }',
   };
 

@@ -305,6 +305,11 @@ export class FakeSwitch implements SwitchControl {
       rates: { rx: rate, tx: rate },
       fdb: { entries: this.fdb.length, capacity: 1_048_576 },
       connections: { used: 2, capacity: 262_144 },
+      services: {
+        names: { queries: 12, answered: 7, forwarded: 3, refused: 1, failed: 0, malformed: 1, outstanding: 2 },
+        metadata: { requests: 9, answered: 6, refused: 2, failed: 1, outstanding: 1 },
+        connections: 3,
+      },
       epoch: 7,
     };
   }

@@ -3,7 +3,7 @@
  * go, when it was last seen. Drops nothing: who has stateful groups drops what is CONNECTION_INVALID. @hot
  *
  * Frames to group addresses have no connection (0): rules alone judge them. So has what a link needs to work (neighbour
- * discovery, IGMP). A packet that is not sound, that contradicts its connection, or that could not begin one is INVALID. What
+ * discovery, IGMP), and what asks the switch's own services (guest-service.ts). A packet that is not sound, that contradicts its connection, or that could not begin one is INVALID. What
  * may begin one is NEW (-1) until the group stages have judged it and committed it.
  *
  * The batch's keys are made first, then entries are touched, so that the cache misses of a large table overlap. Most frames'
@@ -45,8 +45,9 @@ import {
   TRACK_REUSE,
   track,
 } from '../connection-tracking.js';
+import { DNS_PORT, guestServiceOf, METADATA_PORT } from '../guest-service.js';
 import type { Machine } from '../machine.js';
-import { POLICY_TRACKED } from '../snapshot.js';
+import { POLICY_TRACKED, type Snapshot } from '../snapshot.js';
 import type { Stage } from '../stage.js';
 
 /** By place: the slot, its key, what the key's maker said (and that it is an error), hash and candidate. One set a thread. */
@@ -117,7 +118,7 @@ export const connections: Stage = {
 
 /** As the stage, for one frame that a router has brought into another network: it has another connection there. */
 export function findConnection(machine: Machine, slot: number): void {
-  if (!listFrame(machine.pool, slot, 0)) return;
+  if (!listFrame(machine.pool, machine.snapshot, slot, 0)) return;
   isHinted = true;
   candidates[0] = hints[hintPlace(0)];
   movedCount = 0;
@@ -127,18 +128,18 @@ export function findConnection(machine: Machine, slot: number): void {
 
 /** Lists the frames that have a key, and says of the others what they are. Returns how many are listed. */
 function makeKeys(machine: Machine, batch: Batch): number {
-  const { pool } = machine;
+  const { pool, snapshot } = machine;
   hasWindows = false;
   let count = 0;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
-    if (pool.reason[slot] === 0 && listFrame(pool, slot, count)) count++;
+    if (pool.reason[slot] === 0 && listFrame(pool, snapshot, slot, count)) count++;
   }
   return count;
 }
 
 /** Puts the frame at this place of the list, if it has a key; otherwise says what it is. */
-function listFrame(pool: FramePool, slot: number, place: number): boolean {
+function listFrame(pool: FramePool, snapshot: Snapshot, slot: number, place: number): boolean {
   if ((pool.policy[slot] & POLICY_TRACKED) === 0) return false;
   pool.connection[slot] = UNTRACKED;
   pool.connectionState[slot] = 0;
@@ -148,7 +149,7 @@ function listFrame(pool: FramePool, slot: number, place: number): boolean {
     pool.connectionState[slot] = CONNECTION_INVALID;
     return false;
   }
-  if (isToGroup(pool, slot, kind) || !makeKey(pool, slot, place)) return false;
+  if (isToGroup(pool, slot, kind) || isToService(pool, snapshot, slot) || !makeKey(pool, slot, place)) return false;
   slots[place] = slot;
   return true;
 }
@@ -168,6 +169,12 @@ function makeKey(pool: FramePool, slot: number, place: number): boolean {
   if (side >= 0) return true;
   pool.connectionState[slot] = CONNECTION_INVALID;
   return false;
+}
+
+/** Connections to the switch's own services are none of the network's. */
+function isToService(pool: FramePool, snapshot: Snapshot, slot: number): boolean {
+  const port = pool.ports[slot] & 0xffff;
+  return (port === DNS_PORT || port === METADATA_PORT) && guestServiceOf(pool, snapshot, slot) !== 0;
 }
 
 function isToGroup(pool: FramePool, slot: number, kind: number): boolean {
