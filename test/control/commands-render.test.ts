@@ -106,7 +106,9 @@ describe('text for a person', () => {
       ports     1 up, 0 down, 1 waiting
       received  1.23 Mpps  3.40 Gbit/s
       sent      1.23 Mpps  3.40 Gbit/s
-      FDB       2 of 1048576 addresses"
+      FDB       2 of 1048576 addresses
+      names     12 asked, 3 of resolvers, 0 without an answer
+      metadata  9 asked, 2 refused, 1 failed"
     `);
   });
 

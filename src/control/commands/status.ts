@@ -30,6 +30,16 @@ function natLine({ nat }: StatusResult): (readonly [string, string])[] {
   return [['NAT', words.join(', ')]];
 }
 
+/** Once machines have asked for something. */
+function serviceLines({ services: { names, metadata } }: StatusResult): (readonly [string, string])[] {
+  const lines: (readonly [string, string])[] = [];
+  if (names.queries > 0)
+    lines.push(['names', `${names.queries} asked, ${names.forwarded} of resolvers, ${names.failed} without an answer`]);
+  if (metadata.requests > 0)
+    lines.push(['metadata', `${metadata.requests} asked, ${metadata.refused} refused, ${metadata.failed} failed`]);
+  return lines;
+}
+
 function render(status: StatusResult): string {
   const { ports, rates, fdb, kept } = status;
   return formatFields([
@@ -42,6 +52,7 @@ function render(status: StatusResult): string {
     ['sent', rateText(rates.tx)],
     ['FDB', `${fdb.entries} of ${fdb.capacity} addresses`],
     ...natLine(status),
+    ...serviceLines(status),
     ...(kept === undefined
       ? []
       : [['kept', `${plural(kept.connections, 'connection')}, ${plural(kept.fdb, 'address', 'addresses')}`] as const]),
