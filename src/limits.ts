@@ -17,6 +17,12 @@ export const FRAME_SIZE_MIN = 14;
 export const BATCH_SIZE = 256;
 /** FDB entries that a worker's lookup remembers by some bits of their keys; a power of two. */
 export const HINT_COUNT = 16_384;
+/** Addresses of which a worker remembers how they were routed last; a power of two. */
+export const ROUTE_HINT_COUNT = 2048;
+/** Stations that routers send to of which a worker remembers the way during a batch; a power of two. */
+export const WAY_COUNT = 512;
+/** Pairs of connections of which a worker remembers the translation; a power of two. 64 octets a connection and direction. */
+export const TRANSLATION_SETS = 8192;
 /** Batches looked up without them after one for which most were wrong. */
 export const HINT_DISTRUST_BATCHES = 15;
 /** (slot, member) pairs handled at once on the way out; floods wider than this go in several rounds. */

@@ -292,6 +292,11 @@ export class TableReader {
     return -1;
   }
 
+  /** Whether the entry, one that had this key before (0: none), still lives and has it; its value goes to `found`. */
+  isEntryOf(entry: number, key: Int32Array, start: number): boolean {
+    return this.holds(entry, key, start);
+  }
+
   /** Whether the entry lives and has this key; its value goes to `found`. */
   protected holds(entry: number, key: Int32Array, start: number): boolean {
     const { hot, hotAgain, found } = this;
@@ -333,6 +338,16 @@ export class TableReader {
 
   /** Copies key and value words of a live entry to `into` from 0, and says whether they belong together. */
   read(entry: number, into: Int32Array): boolean {
+    if (!LOADS_KEEP_ORDER) return this.readOrdered(entry, into);
+    const { hot, hotAgain } = this;
+    const at = entry * this.entryWords;
+    const stamp = hot[at]!;
+    const count = this.shape.keyWords + this.shape.valueWords;
+    for (let word = 0; word < count; word++) into[word] = hotAgain[at + KEY + word]!;
+    return (stamp & 1) === 1 && hotAgain[at]! === stamp;
+  }
+
+  private readOrdered(entry: number, into: Int32Array): boolean {
     const at = entry * this.entryWords;
     const stamp = Atomics.load(this.hot, at);
     if ((stamp & 1) === 0) return false;

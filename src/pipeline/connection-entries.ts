@@ -71,6 +71,14 @@ export class ConnectionEntries extends SharedTable {
     return (stamp & 1) === 1 && hotAgain[at + STAMP] === stamp;
   }
 
+  /** Copies what a packet of the protocol may change of the entry's value, as it is now, without asking whose the entry is. */
+  readState(entry: number, value: Int32Array, protocol: number): void {
+    const { hot } = this;
+    const at = entry * this.entryWords + VALUE;
+    value[V_STATE] = hot[at + V_STATE];
+    if (hasTail(protocol)) for (let word = V_ORIGINAL; word <= V_WINDOWS; word++) value[word] = hot[at + word];
+  }
+
   /** Writes back the words of `found`, or another copy of the value, that a packet has changed, if the stamp is still the entry's. */
   storeFound(entry: number, stamp: number, found: Int32Array = this.found): void {
     const { hot } = this;

@@ -34,6 +34,7 @@ import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
 import type { FragmentTable } from './fragment-table.js';
 import type { LoopGuard } from './loop-guard.js';
+import { Translations } from './nat-translations.js';
 import type { NeighborTable } from './neighbor-table.js';
 import { PendingHops } from './pending-hops.js';
 import type { Punt } from './punt-ring.js';
@@ -90,6 +91,7 @@ export class Machine implements SendReport, RelayCounts {
   /** What each port's frames of the batch in hand may send into tunnels. */
   readonly tunnelQuota = new TunnelQuota();
   readonly pending: PendingHops;
+  readonly translations = new Translations();
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
   /** What the header of the message in hand says. */

@@ -33,6 +33,7 @@ import type { Machine } from './machine.js';
 import { contactOf } from './nat-contacts.js';
 import { rewriteError } from './nat-errors.js';
 import {
+  BEGINS,
   natPlan,
   ownEntryOf,
   PLAN_ERROR,
@@ -43,9 +44,17 @@ import {
   planMapped,
 } from './nat-plan.js';
 import { isReplyFree, makeReplyKey, newKey, replyKey } from './nat-reply.js';
-import { rewritePacket } from './nat-rewrite.js';
+import { rewritePacket, writeTranslation } from './nat-rewrite.js';
 import { hideSource, hides, isSourceInside, SOURCE_HIDES, SOURCE_STAYS, sourceFate } from './nat-source.js';
 import { NAT_FILTERS_ADDRESSES } from './nat-tables.js';
+import {
+  NO_TRANSLATION,
+  T_ADDRESSES_CHANGE,
+  T_NEW_DESTINATION,
+  T_NEW_PORTS,
+  T_NEW_SOURCE,
+  T_PORTS_CHANGE,
+} from './nat-translations.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
 const value = new Int32Array(CONNECTION_VALUE_WORDS);
@@ -61,7 +70,9 @@ export function translate(machine: Machine, slot: number, from: number, to: numb
   switch (natPlan.kind) {
     case PLAN_KNOWN:
       moveOn(machine);
-      break;
+      if (natPlan.translation === NO_TRANSLATION) break;
+      writeKnown(machine, slot, natPlan.translation);
+      return 0;
     case PLAN_ERROR:
       rewriteError(machine, slot);
       return 0;
@@ -79,6 +90,19 @@ export function translate(machine: Machine, slot: number, from: number, to: numb
   const isIpv4 = machine.pool.packetKind[slot] === PACKET_IPV4;
   rewritePacket(machine, slot, natPlan.from, natPlan.to, natPlan.newPorts, isIpv4);
   return 0;
+}
+
+function writeKnown(machine: Machine, slot: number, row: number): void {
+  const { rows } = machine.translations;
+  writeTranslation(
+    machine,
+    slot,
+    rows[row + T_NEW_SOURCE],
+    rows[row + T_NEW_DESTINATION],
+    rows[row + T_NEW_PORTS],
+    rows[row + T_ADDRESSES_CHANGE],
+    rows[row + T_PORTS_CHANGE],
+  );
 }
 
 /** In place of a drop reason: the packet goes on as it is. */
@@ -141,8 +165,8 @@ function commitLocked(machine: Machine, slot: number, from: number, fate: number
   const there = table.find(hash, newKey, 0);
   if (there !== -1) {
     const own = ownEntryOf(there, table.found);
-    const refusal = planKnown(machine, slot, there, side, from);
-    if (refusal !== 0 || natPlan.kind === PLAN_KNOWN) return refusal;
+    const refusal = planKnown(machine, slot, there, side);
+    if (refusal !== BEGINS) return refusal;
     // What was there is over, or its ports are used anew.
     connections.drop(own);
   }

@@ -32,7 +32,6 @@ import {
   IS_ERROR,
   isToFloating,
   moveDestination,
-  natKey,
   natPlan,
   PLAN_ERROR,
   PLAN_FOREIGN,
@@ -40,13 +39,17 @@ import {
   PLAN_NEW,
   PLAN_NONE,
   planConnection,
+  recallTuple,
   setTuple,
 } from './nat-plan.js';
 import { rewriteAddresses, rewriteQuoted } from './nat-rewrite.js';
 import { isSourceInside } from './nat-source.js';
 import { A_KIND, findNatAddress, HAS_FLOATING, NAT_SNAT } from './nat-tables.js';
+import { NO_TRANSLATION, T_NEW_SOURCE, T_SOURCE } from './nat-translations.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
+/** Of what the error in hand is about. */
+const natKey = new Int32Array(CONNECTION_KEY_WORDS);
 /** The connection's other entry. */
 const otherWords = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
 /** What the quoted packet's addresses become. */
@@ -54,9 +57,9 @@ const quotedSource = new Int32Array(ADDRESS_WORDS);
 const quotedDestination = new Int32Array(ADDRESS_WORDS);
 let quotedPorts = 0;
 
-/** Decides about the slot's packet, which came in by the interface. Returns 0, or the drop reason's number. */
-export function planTranslation(machine: Machine, slot: number, from: number): number {
-  let planned = planConnection(machine, slot, from);
+/** As `planConnection`, also of errors. Returns 0, or the drop reason's number. */
+export function planTranslation(machine: Machine, slot: number, from: number, place: number): number {
+  let planned = planConnection(machine, slot, from, place);
   if (planned === IS_ERROR) planned = planError(machine, slot);
   const isFromOutside = machine.snapshot.routing.interfaceExternal[from] !== 0;
   if (planned !== 0 || natPlan.kind === PLAN_NONE || !isFromOutside) return planned;
@@ -81,14 +84,21 @@ function isBesideFloating({ snapshot }: Machine): boolean {
 function isImpostor(machine: Machine, slot: number): boolean {
   const { snapshot } = machine;
   const isHidden = (snapshot.nat.routerFlags[natPlan.router] & NAT_SNAT) !== 0;
-  if (natPlan.kind === PLAN_KNOWN && isHidden && !movesSource()) return false;
+  if (natPlan.kind === PLAN_KNOWN) {
+    if (isHidden && !movesSource(machine)) return false;
+    recallTuple(machine);
+  }
   const row = findNatAddress(snapshot.nat.addresses, natPlan.router, natPlan.source);
   const isOwn = row >= 0 && snapshot.nat.addresses[row + A_KIND] !== HAS_FLOATING;
   return isOwn || isSourceInside(machine, slot);
 }
 
-function movesSource(): boolean {
-  const { from, source } = natPlan;
+/** Whether the packet, of a known connection, gets another source. */
+function movesSource(machine: Machine): boolean {
+  const { rows } = machine.translations;
+  const { translation, from, source } = natPlan;
+  if (translation !== NO_TRANSLATION) return rows[translation + T_NEW_SOURCE] !== rows[translation + T_SOURCE];
+  recallTuple(machine);
   let differs = 0;
   for (let word = 0; word < ADDRESS_WORDS; word++) differs |= from[word] ^ source[word];
   return differs !== 0;

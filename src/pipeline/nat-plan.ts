@@ -14,7 +14,7 @@ import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { PROTOCOL_GRE, PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_SOURCE } from '../wire/ipv6.js';
-import { read32, write32 } from '../wire/octets.js';
+import { read32 } from '../wire/octets.js';
 import { hasPorts, PACKET_IPV4 } from '../wire/packet.js';
 import {
   CONNECTION_KEY_WORDS,
@@ -32,10 +32,11 @@ import {
   V_LINK,
   V_STATE,
 } from './connection-entry.js';
-import { KEY_ERROR, keyOfPacket } from './connection-key.js';
+import { FROM_LOWER, KEY_ERROR } from './connection-key.js';
 import { classOf, isReplyOf, TRACK_INVALID, TRACK_REUSE, track } from './connection-tracking.js';
 import type { Machine } from './machine.js';
 import { isContact } from './nat-contacts.js';
+import { asksTranslations, entryOfKey, natKeys, natSides, noteAsked, sideOf } from './nat-keys.js';
 import {
   A_KIND,
   A_PEER,
@@ -52,6 +53,20 @@ import {
   NAT_ON,
   NAT_SNAT,
 } from './nat-tables.js';
+import {
+  keepTranslation,
+  NO_TRANSLATION,
+  T_DESTINATION,
+  T_IS_REPLY,
+  T_NEW_DESTINATION,
+  T_NEW_PORTS,
+  T_NEW_SOURCE,
+  T_OWN,
+  T_OWN_STAMP,
+  T_PORTS,
+  T_SOURCE,
+  translationOf,
+} from './nat-translations.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 import { setIpv4 } from './rule-key.js';
 
@@ -68,12 +83,15 @@ export const PLAN_FOREIGN = 4;
 
 export const natPlan = {
   kind: PLAN_NONE,
-  /** Position of the router, and its zone. */
+  /** Position of the router, and its zone; place of the packet's key. */
   router: 0,
   zone: 0,
+  place: 0,
+  /** Of PLAN_KNOWN: row of nat-translations.ts that says how it is translated; NO_TRANSLATION: `from`, `to` and `newPorts` do. */
+  translation: NO_TRANSLATION,
   /** The packet has another destination from here on: `to`. */
   movesDestination: false,
-  /** Of the packet as it is: addresses, source port << 16 | destination port (ICMP: the identifier twice). */
+  /** Unless its connection is known: of the packet as it is: addresses, source port << 16 | destination port (ICMP: the identifier twice). */
   source: new Int32Array(ADDRESS_WORDS),
   destination: new Int32Array(ADDRESS_WORDS),
   ports: 0,
@@ -81,48 +99,103 @@ export const natPlan = {
   from: new Int32Array(ADDRESS_WORDS),
   to: new Int32Array(ADDRESS_WORDS),
   newPorts: 0,
-  /** `to` as octets, for the search for its prefix; of IPv4 the first four. */
-  toOctets: new Uint8Array(16),
   /** The connection: number and stamp of its own entry, its value with this packet in it, the class it was in. */
   entry: 0,
   stamp: 0,
   value: new Int32Array(CONNECTION_VALUE_WORDS),
   classBefore: 0,
-  isReply: false,
   /** Inside mapping by which the packet got in from outside; 0: none. */
   mapping: 0,
 };
 
-/** Of the packet in hand, made by `planConnection` and `planError`. */
-export const natKey = new Int32Array(CONNECTION_KEY_WORDS);
 const otherWords = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);
 
 /** Result of `planConnection`: it is an ICMP error, about which nat-errors.ts decides. */
 export const IS_ERROR = -1;
 
-/** Decides about the slot's packet, which came in by the interface. Returns 0, the drop reason's number, or IS_ERROR. */
-export function planConnection(machine: Machine, slot: number, from: number): number {
-  const { pool, snapshot, connections } = machine;
+/**
+ * Decides about the slot's packet, which came in by the interface and whose key is at `place` of nat-keys.ts. Returns 0, the
+ * drop reason's number, or IS_ERROR.
+ */
+export function planConnection(machine: Machine, slot: number, from: number, place: number): number {
+  const { snapshot, connections } = machine;
   const { nat, routing } = snapshot;
   natPlan.kind = PLAN_NONE;
   natPlan.movesDestination = false;
   if (nat.routerFlags.length === 0) return 0;
   const router = routing.interfaceRouter[from];
   if ((nat.routerFlags[router] & NAT_ON) === 0) return 0;
-  const zone = nat.routerZone[router];
   natPlan.router = router;
-  natPlan.zone = zone;
-  readTuple(machine, slot);
-  const side = keyOfPacket(natKey, 0, pool, slot, zone);
-  if (side === KEY_ERROR) return IS_ERROR;
-  if (side < 0) {
-    natPlan.kind = PLAN_FOREIGN;
-    return isToFloating(machine) ? dropReasonNumber.nat_protocol : 0;
+  natPlan.zone = nat.routerZone[router];
+  natPlan.place = place;
+  natPlan.translation = NO_TRANSLATION;
+  if (asksTranslations()) {
+    const known = planTranslated(machine, slot);
+    noteAsked(known !== BEGINS);
+    if (known !== BEGINS) return known;
   }
+  const side = sideOf(machine, slot, natPlan.zone, place);
+  if (side >= 0) {
+    const entry = entryOfKey(connections.table, place);
+    const planned = entry === -1 ? BEGINS : planKnown(machine, slot, entry, side);
+    if (planned === 0 && asksTranslations()) keepKnown(machine, slot, entry, place);
+    if (planned !== BEGINS) return planned;
+  }
+  readTuple(machine, slot);
+  if (side >= 0) return planNew(machine, slot, from);
+  if (side === KEY_ERROR) return IS_ERROR;
+  natPlan.kind = PLAN_FOREIGN;
+  return isToFloating(machine) ? dropReasonNumber.nat_protocol : 0;
+}
+
+/** By the translation that a packet with the same addresses and ports had. As `planKnown`; BEGINS: it is to be looked for. */
+function planTranslated(machine: Machine, slot: number): number {
+  const { connections, snapshot, nowSeconds, pool } = machine;
   const { table } = connections;
-  const entry = table.find(table.hashKey(natKey, 0), natKey, 0);
-  if (entry === -1) return planNew(machine, slot, from);
-  return planKnown(machine, slot, entry, side, from);
+  const { rows } = machine.translations;
+  const { value } = natPlan;
+  const row = translationOf(machine, natPlan.place);
+  if (row === NO_TRANSLATION) return BEGINS;
+  const own = rows[row + T_OWN];
+  const stamp = rows[row + T_OWN_STAMP];
+  table.readState(own, value, pool.protocol[slot]);
+  if (connections.isOver(own, value[V_STATE], snapshot.connectionTimeouts, nowSeconds)) return BEGINS;
+  natPlan.classBefore = classOf(value[V_STATE]);
+  const verdict = track(value, pool, slot, rows[row + T_IS_REPLY] !== 0);
+  if (verdict === TRACK_REUSE || table.stampOf(own) !== stamp) return BEGINS;
+  if (verdict === TRACK_INVALID) return dropReasonNumber.conntrack_invalid;
+  natPlan.kind = PLAN_KNOWN;
+  natPlan.entry = own;
+  natPlan.stamp = stamp;
+  natPlan.translation = row;
+  natPlan.movesDestination = rows[row + T_NEW_DESTINATION] !== rows[row + T_DESTINATION];
+  if (natPlan.movesDestination) setIpv4(natPlan.to, 0, rows[row + T_NEW_DESTINATION]);
+  return 0;
+}
+
+/** The packet's connection, which was just found by its key, is known from here on: where that still is so. */
+function keepKnown(machine: Machine, slot: number, entry: number, place: number): void {
+  const { table } = machine.connections;
+  const stamp = table.stampOf(entry);
+  const at = place * CONNECTION_KEY_WORDS;
+  if (!table.holdsKey(entry, natKeys, at)) return;
+  const link = table.found[V_LINK];
+  const linkStamp = table.stampOf(link);
+  if (!table.read(link, otherWords) || otherWords[CONNECTION_KEY_WORDS + V_LINK] !== entry) return;
+  if (table.stampOf(entry) !== stamp || table.stampOf(link) !== linkStamp) return;
+  const isReply = natPlan.entry !== entry;
+  setTuple(otherWords, otherWords[CONNECTION_KEY_WORDS + V_STATE]);
+  keepTranslation(
+    machine,
+    slot,
+    natPlan.zone,
+    isReply ? link : entry,
+    isReply ? linkStamp : stamp,
+    isReply,
+    natPlan.from[3],
+    natPlan.to[3],
+    natPlan.newPorts,
+  );
 }
 
 /** Addresses and ports of the packet, as it is and, until something changes that, as it will be. */
@@ -159,15 +232,13 @@ export function isToFloating({ snapshot }: Machine): boolean {
   return row >= 0 && (snapshot.nat.addresses[row + A_KIND] & IS_FLOATING) !== 0;
 }
 
-/** `to` counts from here on. */
+/** `to` counts from here on, of a packet whose tuple was read. */
 export function moveDestination(): void {
-  const { to, destination, toOctets } = natPlan;
-  let differs = 0;
-  for (let word = 0; word < ADDRESS_WORDS; word++) differs |= to[word] ^ destination[word];
-  natPlan.movesDestination = differs !== 0;
-  const isIpv4 = (to[0] | to[1]) === 0 && to[2] === 0xffff;
-  if (isIpv4) write32(toOctets, 0, to[3]);
-  else for (let word = 0; word < ADDRESS_WORDS; word++) write32(toOctets, word * 4, to[word]);
+  natPlan.movesDestination = isOther(natPlan.to, natPlan.destination);
+}
+
+function isOther(one: Int32Array, other: Int32Array): boolean {
+  return ((one[0] ^ other[0]) | (one[1] ^ other[1]) | (one[2] ^ other[2]) | (one[3] ^ other[3])) !== 0;
 }
 
 /** Number of the connection's own entry, of either of its entries. `table.found` is the entry's value. */
@@ -175,11 +246,14 @@ export function ownEntryOf(entry: number, value: Int32Array): number {
   return (value[V_STATE] & IS_TRANSLATED_REPLY) === 0 ? entry : value[V_LINK];
 }
 
+/** Result of `planKnown`: the connection is over, or its endpoints begin another. */
+export const BEGINS = -2;
+
 /**
  * The packet has an entry, whose value is `table.found`. Also asked under the lock, of a connection that another worker has
- * made meanwhile.
+ * made meanwhile. Returns 0, the drop reason's number, or BEGINS.
  */
-export function planKnown(machine: Machine, slot: number, entry: number, side: number, from: number): number {
+export function planKnown(machine: Machine, slot: number, entry: number, side: number): number {
   const { connections, snapshot, nowSeconds, pool } = machine;
   const { table } = connections;
   const { found } = table;
@@ -191,41 +265,75 @@ export function planKnown(machine: Machine, slot: number, entry: number, side: n
   // It is just being made, or removed: the next packet finds one or the other.
   if (link === 0) return dropReasonNumber.conntrack_invalid;
   const stamp = table.stampOf(own);
-  value.set(found);
+  if (!isReply) for (let word = 0; word < CONNECTION_VALUE_WORDS; word++) value[word] = found[word];
   if (!table.read(link, otherWords) || otherWords[CONNECTION_KEY_WORDS + V_LINK] !== entry)
     return dropReasonNumber.conntrack_invalid;
   if (isReply)
     for (let word = 0; word < CONNECTION_VALUE_WORDS; word++) value[word] = otherWords[CONNECTION_KEY_WORDS + word];
-  if (connections.isOver(own, value[V_STATE], snapshot.connectionTimeouts, nowSeconds))
-    return planNew(machine, slot, from);
+  if (connections.isOver(own, value[V_STATE], snapshot.connectionTimeouts, nowSeconds)) return BEGINS;
   if (isReplyOf(state, side)) return dropReasonNumber.nat_filtered;
   natPlan.classBefore = classOf(value[V_STATE]);
   const verdict = track(value, pool, slot, isReply);
   if (verdict === TRACK_INVALID) return dropReasonNumber.conntrack_invalid;
-  if (verdict === TRACK_REUSE) return planNew(machine, slot, from);
+  if (verdict === TRACK_REUSE) return BEGINS;
   natPlan.kind = PLAN_KNOWN;
   natPlan.entry = own;
   natPlan.stamp = stamp;
-  natPlan.isReply = isReply;
   setTuple(otherWords, otherWords[CONNECTION_KEY_WORDS + V_STATE]);
-  moveDestination();
+  natPlan.movesDestination = isElsewhere(pool.octets, pool.networkHeader[slot], pool.packetKind[slot] === PACKET_IPV4);
   return 0;
+}
+
+/** Whether `to` is another address than the packet's destination. */
+function isElsewhere(octets: Uint8Array, packet: number, isIpv4: boolean): boolean {
+  const { to } = natPlan;
+  if (isIpv4) return read32(octets, packet + IPV4_DESTINATION) !== to[3];
+  for (let word = 0; word < ADDRESS_WORDS; word++)
+    if (read32(octets, packet + IPV6_DESTINATION + word * 4) !== to[word]) return true;
+  return false;
 }
 
 /** What leaves goes the way that what arrives with the other entry's key came. */
 export function setTuple(key: Int32Array, state: number): void {
-  const { from, to } = natPlan;
-  const isSenderLower = (state & LOWER_IS_ORIGINAL) !== 0;
-  const sender = isSenderLower ? KEY_LOWER : KEY_HIGHER;
-  const receiver = isSenderLower ? KEY_HIGHER : KEY_LOWER;
-  for (let word = 0; word < ADDRESS_WORDS; word++) {
-    to[word] = key[sender + word];
-    from[word] = key[receiver + word];
-  }
-  const ports = key[KEY_PORTS];
-  // The key has the lower endpoint's port first; of GRE it has the one key of both.
-  const isTurned = isSenderLower && ((key[KEY_ZONE] >>> 8) & 0xff) !== PROTOCOL_GRE;
+  const ports = readEndpoints(key, 0, (state & LOWER_IS_ORIGINAL) !== 0, natPlan.to, natPlan.from);
+  const isTurned = ((key[KEY_ZONE] >>> 8) & 0xff) !== PROTOCOL_GRE;
   natPlan.newPorts = isTurned ? (ports << 16) | (ports >>> 16) : ports;
+}
+
+/** Reads who sends to whom from a key whose lower endpoint sends, or does not. Returns their ports, the sender's first. */
+function readEndpoints(
+  key: Int32Array,
+  at: number,
+  isLower: boolean,
+  sender: Int32Array,
+  receiver: Int32Array,
+): number {
+  const first = at + (isLower ? KEY_LOWER : KEY_HIGHER);
+  const second = at + (isLower ? KEY_HIGHER : KEY_LOWER);
+  for (let word = 0; word < ADDRESS_WORDS; word++) {
+    sender[word] = key[first + word];
+    receiver[word] = key[second + word];
+  }
+  const ports = key[at + KEY_PORTS];
+  // The key has the lower endpoint's port first; of GRE it has the one key of both.
+  return isLower || ((key[at + KEY_ZONE] >>> 8) & 0xff) === PROTOCOL_GRE ? ports : (ports << 16) | (ports >>> 16);
+}
+
+/** The tuple of the packet as it was, and as it is where that is of a translation, of a known connection: for explanations. */
+export function recallTuple({ translations }: Machine): void {
+  const { place, source, destination, translation, from, to } = natPlan;
+  if (translation === NO_TRANSLATION) {
+    const isLower = (natSides[place] & FROM_LOWER) !== 0;
+    natPlan.ports = readEndpoints(natKeys, place * CONNECTION_KEY_WORDS, isLower, source, destination);
+    return;
+  }
+  const { rows } = translations;
+  setIpv4(source, 0, rows[translation + T_SOURCE]);
+  setIpv4(destination, 0, rows[translation + T_DESTINATION]);
+  setIpv4(from, 0, rows[translation + T_NEW_SOURCE]);
+  setIpv4(to, 0, rows[translation + T_NEW_DESTINATION]);
+  natPlan.ports = rows[translation + T_PORTS];
+  natPlan.newPorts = rows[translation + T_NEW_PORTS];
 }
 
 function planNew(machine: Machine, slot: number, from: number): number {

@@ -44,6 +44,22 @@ function change32(before: number, after: number): number {
   return (~before >>> 16) + (~before & 0xffff) + (after >>> 16) + (after & 0xffff);
 }
 
+/** What new addresses of IPv4 do to a sum that covers them; 0: they are the same. */
+export function addressesChange(
+  source: number,
+  newSource: number,
+  destination: number,
+  newDestination: number,
+): number {
+  const change = source === newSource ? 0 : fold(change32(source, newSource));
+  return destination === newDestination ? change : fold(change + change32(destination, newDestination));
+}
+
+/** The same of ports. */
+export function portsChange(ports: number, newPorts: number): number {
+  return ports === newPorts ? 0 : fold(change32(ports, newPorts));
+}
+
 /** Writes four words of an address where it differs. IPv4 has the last of them. */
 function writeAddress(octets: Uint8Array, at: number, words: Int32Array, isIpv4: boolean): void {
   for (let word = isIpv4 ? 3 : 0; word < 4; word++) {
@@ -136,6 +152,34 @@ export function rewritePacket(
   }
   if (hasPorts(protocol)) pool.ports[slot] = ports;
   else if (isIcmp(protocol)) pool.ports[slot] = (pool.ports[slot] & ~0xffff) | (ports & 0xffff);
+}
+
+/** As `rewritePacket`, of IPv4 with ports: what is written, and what that does to sums, is known. */
+export function writeTranslation(
+  { pool }: Machine,
+  slot: number,
+  source: number,
+  destination: number,
+  ports: number,
+  ofAddresses: number,
+  ofPorts: number,
+): void {
+  const { octets } = pool;
+  const packet = pool.networkHeader[slot];
+  const upper = pool.transport[slot];
+  pool.ports[slot] = ports;
+  if (ofAddresses !== 0) {
+    write32(octets, packet + IPV4_SOURCE, source);
+    write32(octets, packet + IPV4_DESTINATION, destination);
+    const checksum = read16(octets, packet + IPV4_CHECKSUM);
+    write16(octets, packet + IPV4_CHECKSUM, changed(checksum, ofAddresses));
+  }
+  // A later fragment.
+  if (upper === 0) return;
+  write32(octets, upper, ports);
+  addressChange = ofAddresses;
+  upperChange = ofPorts;
+  mendUpper(octets, upper, pool.protocol[slot], pool.checksumStart[slot] === upper);
 }
 
 /** Only the addresses, where `mendIcmpError` makes the checksum anew. */

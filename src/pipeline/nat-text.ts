@@ -3,10 +3,12 @@ import { ipWordsText } from '../wire/address.js';
 import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
 import { swap32 } from '../wire/octets.js';
 import { hasPorts } from '../wire/packet.js';
-import { natPlan, PLAN_ERROR, PLAN_KNOWN, PLAN_NEW } from './nat-plan.js';
+import type { Machine } from './machine.js';
+import { natPlan, PLAN_ERROR, PLAN_KNOWN, PLAN_NEW, recallTuple } from './nat-plan.js';
 
 /** Begins with `; `, or is empty where nothing was translated. `protocol`: the packet's. */
-export function translationText(protocol: number): string {
+export function translationText(machine: Machine, protocol: number): string {
+  if (natPlan.kind === PLAN_KNOWN) recallTuple(machine);
   const { kind, source, destination, ports, from, to, newPorts, entry } = natPlan;
   if (kind !== PLAN_KNOWN && kind !== PLAN_NEW && kind !== PLAN_ERROR) return '';
   const shown = hasPorts(protocol) || protocol === PROTOCOL_ICMP ? -1 : 0;

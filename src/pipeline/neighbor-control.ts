@@ -113,12 +113,12 @@ export class NeighborControl extends NeighborTable {
   private addStatic({ network, address, macHigh, macLow }: StaticNeighbor): boolean {
     const { table } = this;
     this.select(network, address[0], address[1], address[2], address[3]);
-    const learned = table.find(this.hash, this.key, 0);
+    const learned = table.find(this.selectedHash(), this.key, 0);
     if (learned !== -1) table.remove(learned);
     if (table.full && !this.dropOldest(this.fullestPort())) return false;
     this.value[0] = macHigh | NEIGHBOR_STATIC;
     this.value[1] = macLow;
-    return table.insert(this.hash, this.key, this.value, STATIC_GROUP, NEVER_AGES) !== -1;
+    return table.insert(this.selectedHash(), this.key, this.value, STATIC_GROUP, NEVER_AGES) !== -1;
   }
 
   private fullestPort(): number {

@@ -87,13 +87,15 @@ export class NeighborTable {
   foundFlags = 0;
   /** Of `findLatest`: seconds since it was heard. */
   foundAge = 0;
+  foundEntry = 0;
   /** Bindings there is room for. */
   readonly capacity: number;
   protected readonly table: SharedTable;
   protected readonly owner: number;
   protected readonly key = new Int32Array(NEIGHBOR_KEY_WORDS);
   protected readonly value = new Int32Array(NEIGHBOR_VALUE_WORDS);
-  protected hash = 0;
+  private hash = 0;
+  private isHashed = false;
 
   /** Over zeroed memory of `neighborTableSize` octets, or a table already. `owner`: a positive number, one per thread. */
   constructor(memory: ArrayBufferLike, owner: number, options: NeighborOptions = {}) {
@@ -111,13 +113,21 @@ export class NeighborTable {
     key[2] = address1;
     key[3] = address2;
     key[4] = address3;
-    this.hash = this.table.hash.words32(key, 0, NEIGHBOR_KEY_WORDS);
+    this.isHashed = false;
+  }
+
+  /** Hash of what is selected, made when it is first asked for: who has a hint does without. */
+  protected selectedHash(): number {
+    if (this.isHashed) return this.hash;
+    this.isHashed = true;
+    this.hash = this.table.hash.words32(this.key, 0, NEIGHBOR_KEY_WORDS);
+    return this.hash;
   }
 
   /** Whether there is a binding that was heard in the last `age` seconds and is not contested. Sets `foundHigh` and so on. */
   find(nowSeconds: number, age: number): boolean {
     const { table } = this;
-    const entry = table.find(this.hash, this.key, 0);
+    const entry = table.find(this.selectedHash(), this.key, 0);
     if (entry === -1 || nowSeconds - table.lastSeen(entry) > age) return false;
     const value = table.found[0];
     this.foundHigh = value & MAC_HIGH;
@@ -128,12 +138,15 @@ export class NeighborTable {
 
   /**
    * For routers, who must send somewhere: whether there is a binding that was heard in the last `age` seconds, the latest where
-   * stations contest it. Sets `foundHigh` and so on, and `foundAge`: 0 for a static one.
+   * stations contest it. Sets `foundHigh` and so on, and `foundAge`: 0 for a static one. `hint`: the entry that an earlier
+   * call found for the address, which spares the search where it still is the one; 0: none. Sets `foundEntry`.
    */
-  findLatest(nowSeconds: number, age: number): boolean {
-    const { table } = this;
-    const entry = table.find(this.hash, this.key, 0);
+  findLatest(hint: number, nowSeconds: number, age: number): boolean {
+    const { table, key } = this;
+    let entry = hint;
+    if (hint === 0 || !table.isEntryOf(hint, key, 0)) entry = table.find(this.selectedHash(), key, 0);
     if (entry === -1 || nowSeconds - table.lastSeen(entry) > age) return false;
+    this.foundEntry = entry;
     this.foundHigh = table.found[0] & MAC_HIGH;
     this.foundLow = table.found[1];
     this.foundFlags = table.found[0] & ~MAC_HIGH;
@@ -147,7 +160,7 @@ export class NeighborTable {
    */
   isKnown(macHigh: number, macLow: number, flags: number, port: number, nowSeconds: number, age: number): boolean {
     const { table } = this;
-    const entry = table.find(this.hash, this.key, 0);
+    const entry = table.find(this.selectedHash(), this.key, 0);
     if (entry === -1) return false;
     const value = table.found[0];
     const isSame = (value & MAC_HIGH) === macHigh && table.found[1] === macLow;
@@ -190,7 +203,7 @@ export class NeighborTable {
     ages: Int32Array,
   ): number {
     const { table, value } = this;
-    const entry = table.find(this.hash, this.key, 0);
+    const entry = table.find(this.selectedHash(), this.key, 0);
     if (entry !== -1) {
       if (!table.isExpired(entry, now, ages, 0)) return this.update(entry, macHigh, macLow, flags, port, quota, now);
       table.remove(entry);
@@ -198,7 +211,7 @@ export class NeighborTable {
     if (!this.makeRoom(port, quota, now, ages)) return REFUSED_FULL;
     value[0] = macHigh | flags;
     value[1] = macLow;
-    return table.insert(this.hash, this.key, value, port, now) === -1 ? REFUSED_FULL : CLAIMED;
+    return table.insert(this.selectedHash(), this.key, value, port, now) === -1 ? REFUSED_FULL : CLAIMED;
   }
 
   /** What a claim makes of a binding that lives; `table.found` is its value. */

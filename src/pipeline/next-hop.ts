@@ -37,12 +37,12 @@ export const KNOWN = 0;
 export const STALE = 1;
 export const UNKNOWN = 2;
 
-/** Looks up who is at `nextAddress`; sets `machine.neighbors.foundHigh` and `foundLow`. */
-export function findStation(machine: HopHost, network: number): number {
+/** Looks up who is at `nextAddress`; sets `machine.neighbors.foundHigh` and `foundLow`. `hint`: see NeighborTable.findLatest. */
+export function findStation(machine: HopHost, network: number, hint: number): number {
   const { neighbors, snapshot, nowSeconds } = machine;
   const address = nextAddress;
   neighbors.select(network, swap32(address[0]), swap32(address[1]), swap32(address[2]), swap32(address[3]));
-  if (!neighbors.findLatest(nowSeconds, snapshot.networkMacAge[network])) return UNKNOWN;
+  if (!neighbors.findLatest(hint, nowSeconds, snapshot.networkMacAge[network])) return UNKNOWN;
   return neighbors.foundAge > NEIGHBOR_STALE_S ? STALE : KNOWN;
 }
 

@@ -221,7 +221,7 @@ export class PendingHops {
     // The interface went with its configuration: its packets find their way anew, or none.
     const isGone = snapshot.routing.interfaceNetwork[routerInterface] !== this.networks[place];
     for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = this.addresses[place * ADDRESS_WORDS + word];
-    if (isGone || findStation(machine, this.networks[place]) !== UNKNOWN) return this.moveAll(machine, place, batch);
+    if (isGone || findStation(machine, this.networks[place], 0) !== UNKNOWN) return this.moveAll(machine, place, batch);
     if (((nowTick - this.askedTick[place]) | 0) < QUESTION_PERIOD_MS) return false;
     const isGivenUp = this.questions[place] > NEIGHBOR_QUESTIONS_MAX;
     // Then packets to it are refused at once, and it is asked on as long as there are any.

@@ -6,7 +6,7 @@ import { commitReasons } from './commit-reasons.js';
 import { NO_CONNECTION_YET, UNTRACKED } from './connection-table.js';
 import { ALLOWED_AT_SOURCE } from './group-judge.js';
 import type { Machine } from './machine.js';
-import { POLICY_READ } from './snapshot.js';
+import { POLICY_READ, POLICY_TRACKED } from './snapshot.js';
 import { findConnection } from './stages/connections.js';
 
 /** In a slot's `ingressMember`: a router brought it into the network it is in now. */
@@ -30,5 +30,5 @@ export function enterNetwork(machine: Machine, slot: number, network: number): v
   pool.policy[slot] = snapshot.networkPolicy[network] | POLICY_READ;
   pool.connection[slot] = UNTRACKED;
   pool.connectionState[slot] = 0;
-  findConnection(machine, slot);
+  if ((pool.policy[slot] & POLICY_TRACKED) !== 0) findConnection(machine, slot);
 }

@@ -3,7 +3,7 @@
  * that their sender wrote, that are not from itself and speak no router's word. @hot
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { sumOctets } from '../wire/checksum.js';
+import { fold, sumOctets } from '../wire/checksum.js';
 import { PROTOCOL_ROUTING } from '../wire/ip-protocol.js';
 import { IPV4_DESTINATION, IPV4_HEADER_SIZE_MIN, IPV4_SOURCE, ipv4HeaderSize, isHostIpv4 } from '../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HEADER_SIZE, IPV6_NEXT_HEADER, IPV6_SOURCE, isHostIpv6 } from '../wire/ipv6.js';
@@ -29,7 +29,7 @@ export function packetProblem(machine: Machine, slot: number, from: number): num
   if (pool.packetFault[slot] !== 0) return pool.packetFault[slot];
   const packet = pool.networkHeader[slot];
   const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
-  const problem = isIpv4 ? problem4(pool.octets, packet) : problem6(pool.octets, packet);
+  const problem = isIpv4 ? problem4(pool.octets, pool.words, packet) : problem6(pool.octets, packet);
   if (problem !== 0) return problem;
   if (isFromItself(machine, packet, from, isIpv4)) return dropReasonNumber.martian;
   // Routes are the configuration's: a router heeds nobody's redirect, and carries none to another link, where it would be forged.
@@ -44,10 +44,12 @@ function isFromItself({ pool, snapshot }: Machine, packet: number, from: number,
   return isAddress6(pool.octets, packet + IPV6_SOURCE, interfaceAddress6, at);
 }
 
-function problem4(octets: Uint8Array, packet: number): number {
+function problem4(octets: Uint8Array, words: Int32Array, packet: number): number {
   const size = ipv4HeaderSize(octets, packet);
   // RFC 1812 5.2.2: the sum of a sound header with its checksum is all ones.
-  if (sumOctets(octets, packet, size, 0) !== 0xffff) return dropReasonNumber.bad_ip_header;
+  const isPlain = size === IPV4_HEADER_SIZE_MIN && (packet & 3) === 2;
+  const sum = isPlain ? sumOfPlainHeader(words, packet >> 2) : sumOctets(octets, packet, size, 0);
+  if (sum !== 0xffff) return dropReasonNumber.bad_ip_header;
   if (!isHostIpv4(octets, packet + IPV4_SOURCE) || !isHostIpv4(octets, packet + IPV4_DESTINATION))
     return dropReasonNumber.martian;
   // RFC 3927 7: link-local addresses stay on their link.
@@ -56,6 +58,19 @@ function problem4(octets: Uint8Array, packet: number): number {
   if (size !== IPV4_HEADER_SIZE_MIN && hasSourceRoute(octets, packet + IPV4_HEADER_SIZE_MIN, packet + size))
     return dropReasonNumber.source_route;
   return 0;
+}
+
+/**
+ * Sum of a header of 20 octets behind an Ethernet header, from the second half of the word at this position on. Its octets are
+ * in the other order (RFC 1071 2 B), which all ones don't mind.
+ */
+function sumOfPlainHeader(words: Int32Array, at: number): number {
+  let sum = (words[at] >>> 16) + (words[at + 5] & 0xffff);
+  sum += (words[at + 1] >>> 16) + (words[at + 1] & 0xffff);
+  sum += (words[at + 2] >>> 16) + (words[at + 2] & 0xffff);
+  sum += (words[at + 3] >>> 16) + (words[at + 3] & 0xffff);
+  sum += (words[at + 4] >>> 16) + (words[at + 4] & 0xffff);
+  return fold(sum);
 }
 
 /** RFC 7126 4.3, 4.4: such packets are not for anybody's good. Options that can't be walked are none a router could heed. */

@@ -4,7 +4,8 @@
  * found last for an address of the same few bits is asked whether it is this one's (without hints 79 ns, with them 32).
  * Neither is a cache: no table changes while the stage runs, and what is used is the table's own entry as it is now. Where
  * they fail for most, they are not asked for some batches: an entry that is not the one costs a cache miss. The rest is looked up for the whole batch at once, so that
- * the cache misses of a large table overlap instead of adding up. @hot
+ * the cache misses of a large table overlap instead of adding up. A router's MAC is not looked for: it is nobody's here, and
+ * stages/route.ts finds where the frame goes. @hot
  */
 import type { Batch } from '../../dataplane/batch.js';
 import type { FramePool } from '../../dataplane/frame-pool.js';
@@ -13,6 +14,7 @@ import { isGroup } from '../../wire/ethernet.js';
 import { swap16, swap32 } from '../../wire/octets.js';
 import type { Fdb } from '../fdb.js';
 import type { Machine } from '../machine.js';
+import { interfaceOf } from '../router-interface.js';
 import type { Snapshot } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
@@ -62,7 +64,7 @@ function askHints(machine: Machine, batch: Batch): number {
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
     if (pool.reason[slot] !== 0) continue;
-    if (before >= 0 && isSameConversation(pool, words, before, slot)) {
+    if (before >= 0 && isSameConversation(pool, words, before, slot) && isFramedAlike(pool, before, slot)) {
       pool.sourceEntry[slot] = pool.sourceEntry[before];
       pool.sourceMember[slot] = pool.sourceMember[before];
       pool.destinationEntry[slot] = pool.destinationEntry[before];
@@ -75,6 +77,11 @@ function askHints(machine: Machine, batch: Batch): number {
     count = listed;
   }
   return count;
+}
+
+/** A tag of its own (of 802.1ad tunnel ports) makes a frame nobody's whom it would be without. */
+function isFramedAlike(pool: FramePool, before: number, slot: number): boolean {
+  return pool.networkHeader[slot] - pool.offset[slot] === pool.networkHeader[before] - pool.offset[before];
 }
 
 /** Frames begin at multiples of four, so both addresses are three whole words. */
@@ -106,6 +113,11 @@ function askHintsOf(machine: Machine, slot: number, count: number): number {
   pool.sourceEntry[slot] = hint;
   pool.sourceMember[slot] = source;
   if (source < 0) list(fdb, listed++, source0, source1, (slot << 1) | 1);
+  if (snapshot.routing.interfaceCount !== 0 && interfaceOf(machine, slot) >= 0) {
+    pool.destinationEntry[slot] = -1;
+    pool.destinationMember[slot] = -1;
+    return listed;
+  }
   const high = swap16(first & 0xffff);
   const word0 = fdb.keyWord0(network, high);
   const word1 = swap32((first >>> 16) | (second << 16));

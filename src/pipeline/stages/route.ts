@@ -12,35 +12,47 @@
  */
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { BATCH_SIZE } from '../../limits.js';
 import { ipWords, ipWordsText } from '../../wire/address.js';
 import { updateChecksum } from '../../wire/checksum.js';
-import { ETHERNET_DESTINATION, ETHERNET_SOURCE, writeMac } from '../../wire/ethernet.js';
 import { flowHash } from '../../wire/flow-hash.js';
 import { IPV4_CHECKSUM, IPV4_DESTINATION, IPV4_TTL } from '../../wire/ipv4.js';
 import { IPV6_DESTINATION, IPV6_HOP_LIMIT } from '../../wire/ipv6.js';
-import { read16, read32, write16 } from '../../wire/octets.js';
+import { read16, read32, write16, write32 } from '../../wire/octets.js';
 import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { translate } from '../nat-commit.js';
 import { planTranslation } from '../nat-errors.js';
+import { beginKeys } from '../nat-keys.js';
 import { natPlan } from '../nat-plan.js';
 import { translationText } from '../nat-text.js';
-import { findStation, KNOWN, nextAddress, STALE, UNKNOWN } from '../next-hop.js';
+import { nextAddress, STALE } from '../next-hop.js';
 import { FAILED, WAITING_FOR_HOP, WAITS } from '../pending-hops.js';
 import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
+import { HINT_HOP, hintRow, hintsOf, NOT_ASKED, routeHints } from '../route-hints.js';
 import { answerLocal } from '../router-answers.js';
 import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
 import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig } from '../router-errors.js';
 import { mayBeCut } from '../router-fragments.js';
 import { interfaceOf } from '../router-interface.js';
 import { isAddress6, isLinkLocal, packetProblem } from '../router-packets.js';
-import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED, HOP_VIA } from '../routing-tables.js';
+import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED, HOP_VIA, type RoutingTables } from '../routing-tables.js';
 import { setIpv4 } from '../rule-key.js';
 import { STORM_UNKNOWN_UNICAST } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
+import {
+  beginWays,
+  NO_WAY,
+  WAY_ENTRY,
+  WAY_HEADER,
+  WAY_MEMBER,
+  WAY_MTU,
+  WAY_STATE,
+  ways,
+  wayTo,
+} from '../station-ways.js';
 import { BUCKETS_PER_PORT } from '../token-bucket.js';
-import { memberInUse } from './lookup.js';
 
 export const route: Stage = {
   name: 'route',
@@ -49,12 +61,12 @@ export const route: Stage = {
     const { pool, snapshot } = machine;
     const { routing } = snapshot;
     if (routing.interfaceCount === 0) return;
-    for (let index = 0; index < batch.count; index++) {
-      const slot = batch.slots[index];
-      if (pool.reason[slot] !== 0) continue;
-      const at = interfaceOf(machine, slot);
-      if (at >= 0) pool.reason[slot] = routeFrame(machine, slot, at);
-    }
+    hintsOf(routing);
+    beginWays();
+    const count = listPackets(machine, batch);
+    if (snapshot.nat.routerFlags.length !== 0) beginKeys(machine, slots, interfaces, count);
+    for (let place = 0; place < count; place++)
+      pool.reason[slots[place]] = routePacket(machine, slots[place], interfaces[place], place);
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
@@ -63,7 +75,7 @@ export const route: Stage = {
     if (pool.reason[slot] === CONSUMED) return 'for the router itself, which answers what it knows';
     if (pool.reason[slot] === WAITING_FOR_HOP) return `waits: it is not known who is at ${ipWordsText(shownAddress())}`;
     if (pool.ingressMember[slot] !== ROUTED) return 'not addressed to a router';
-    const translation = translationText(pool.protocol[slot]);
+    const translation = translationText(machine, pool.protocol[slot]);
     return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}${translation}`;
   },
 };
@@ -75,18 +87,44 @@ function shownAddress(): Int32Array {
   return ipWords(octets);
 }
 
-/** Returns the drop reason's number, CONSUMED, or 0 for what goes on. */
-function routeFrame(machine: Machine, slot: number, from: number): number {
+/** Packets to route, and by which interface each came in. One list a thread. */
+const slots = new Int32Array(BATCH_SIZE);
+const interfaces = new Int32Array(BATCH_SIZE);
+
+/** Lists the packets that routers take, and ends what else is addressed to them. Returns how many are listed. */
+function listPackets(machine: Machine, batch: Batch): number {
   const { pool } = machine;
-  const kind = pool.packetKind[slot];
+  let count = 0;
+  for (let index = 0; index < batch.count; index++) {
+    const slot = batch.slots[index];
+    if (pool.reason[slot] !== 0) continue;
+    const from = interfaceOf(machine, slot);
+    if (from < 0) continue;
+    pool.reason[slot] = refusalOf(machine, slot, from);
+    if (pool.reason[slot] !== 0) continue;
+    slots[count] = slot;
+    interfaces[count++] = from;
+  }
+  return count;
+}
+
+/** Returns the drop reason's number, CONSUMED, or 0 for a packet that may be routed. */
+function refusalOf(machine: Machine, slot: number, from: number): number {
+  const kind = machine.pool.packetKind[slot];
   // What it says was learned; a question was answered before.
   if (kind === PACKET_ARP) return CONSUMED;
-  if (kind !== PACKET_IPV4 && kind !== PACKET_IPV6) return dropReasonNumber.not_routed;
-  const problem = packetProblem(machine, slot, from);
-  if (problem !== 0) return problem;
+  return kind === PACKET_IPV4 || kind === PACKET_IPV6
+    ? packetProblem(machine, slot, from)
+    : dropReasonNumber.not_routed;
+}
+
+/** Returns the drop reason's number, CONSUMED, or 0 for what goes on. */
+function routePacket(machine: Machine, slot: number, from: number, place: number): number {
+  const { pool } = machine;
+  const kind = pool.packetKind[slot];
   if (kind === PACKET_IPV6 && isLinkLocal(pool.octets, pool.networkHeader[slot] + IPV6_DESTINATION))
     return isOwnLinkLocal(machine, slot, from) ? answerLocal(machine, slot, from) : dropReasonNumber.martian;
-  const planned = planTranslation(machine, slot, from);
+  const planned = planTranslation(machine, slot, from, place);
   if (planned !== 0) return planned;
   const hop = hopOf(machine, slot, from);
   if (hop === NO_PREFIX) return sayNoRoute(machine, slot, from);
@@ -97,6 +135,7 @@ function routeFrame(machine: Machine, slot: number, from: number): number {
   const packet = pool.networkHeader[slot];
   const ttl = pool.octets[packet + (kind === PACKET_IPV4 ? IPV4_TTL : IPV6_HOP_LIMIT)];
   if (ttl <= 1) return sayTimeExceeded(machine, slot, from);
+  if (way === HOP_VIA) setVia(routing, hop);
   return sendOn(machine, slot, from, hop);
 }
 
@@ -106,49 +145,62 @@ function isOwnLinkLocal({ pool, snapshot }: Machine, slot: number, from: number)
   return isAddress6(pool.octets, at, snapshot.routing.interfaceLinkLocal, from * ADDRESS_WORDS);
 }
 
-/** The hop of the packet's destination: the one that this flow takes where several share it. */
+const destinationOctets = new Uint8Array(16);
+
+/** The hop of the packet's destination: the one that this flow takes where several share it. Sets `nextAddress` to that address. */
 function hopOf({ pool, snapshot }: Machine, slot: number, from: number): number {
   const { routing } = snapshot;
-  const packet = pool.networkHeader[slot];
   const router = routing.interfaceRouter[from];
   const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
-  // What is translated goes by the destination that it gets.
-  const octets = natPlan.movesDestination ? natPlan.toOctets : pool.octets;
-  const at = natPlan.movesDestination ? 0 : packet + (isIpv4 ? IPV4_DESTINATION : IPV6_DESTINATION);
-  const hop = isIpv4
-    ? longestPrefix4(routing.trees, routing.routerTree4[router], octets, at)
-    : longestPrefix6(routing.trees, routing.routerTree6[router], octets, at);
+  setDestination(pool.octets, pool.networkHeader[slot], isIpv4);
+  const row = hintRow(router, isIpv4, nextAddress);
+  let hop = routeHints[row + HINT_HOP];
+  if (hop === NOT_ASKED) {
+    hop = longestPrefixOf(routing, router, isIpv4);
+    routeHints[row + HINT_HOP] = hop;
+  }
   if (hop === NO_PREFIX || routing.hopKind[hop] !== HOP_SHARED) return hop;
+  const packet = pool.networkHeader[slot];
   const hash = flowHash(pool.octets, pool.offset[slot], pool.ethertype[slot], packet, pool.packetEnd[slot]);
   return routing.hopInterface[hop] + (hash % routing.hopCount[hop]);
 }
 
-/** The next router's address, or the packet's own destination. */
-function setNextAddress({ pool, snapshot }: Machine, slot: number, hop: number): void {
-  const { routing } = snapshot;
-  const packet = pool.networkHeader[slot];
-  if (routing.hopKind[hop] === HOP_VIA)
-    for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = routing.hopAddress[hop * ADDRESS_WORDS + word];
-  else if (natPlan.movesDestination)
-    for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = natPlan.to[word];
-  else if (pool.packetKind[slot] === PACKET_IPV4)
-    setIpv4(nextAddress, 0, read32(pool.octets, packet + IPV4_DESTINATION));
+/** Where the packet goes: what is translated, to the destination that it gets. */
+function setDestination(octets: Uint8Array, packet: number, isIpv4: boolean): void {
+  if (natPlan.movesDestination) for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = natPlan.to[word];
+  else if (isIpv4) setIpv4(nextAddress, 0, read32(octets, packet + IPV4_DESTINATION));
   else
     for (let word = 0; word < ADDRESS_WORDS; word++)
-      nextAddress[word] = read32(pool.octets, packet + IPV6_DESTINATION + word * 4);
+      nextAddress[word] = read32(octets, packet + IPV6_DESTINATION + word * 4);
 }
 
-/** To the hop's station, if it is known. */
+function longestPrefixOf(routing: RoutingTables, router: number, isIpv4: boolean): number {
+  const { trees } = routing;
+  if (isIpv4) {
+    write32(destinationOctets, 0, nextAddress[3]);
+    return longestPrefix4(trees, routing.routerTree4[router], destinationOctets, 0);
+  }
+  for (let word = 0; word < ADDRESS_WORDS; word++) write32(destinationOctets, word * 4, nextAddress[word]);
+  return longestPrefix6(trees, routing.routerTree6[router], destinationOctets, 0);
+}
+
+/** The next router's address, or the packet's own destination. */
+function setNextAddress({ pool, snapshot }: Machine, slot: number, hop: number): void {
+  if (snapshot.routing.hopKind[hop] === HOP_VIA) setVia(snapshot.routing, hop);
+  else setDestination(pool.octets, pool.networkHeader[slot], pool.packetKind[slot] === PACKET_IPV4);
+}
+
+function setVia({ hopAddress }: RoutingTables, hop: number): void {
+  for (let word = 0; word < ADDRESS_WORDS; word++) nextAddress[word] = hopAddress[hop * ADDRESS_WORDS + word];
+}
+
+/** To the hop's station, at `nextAddress`, if it is known. */
 function sendOn(machine: Machine, slot: number, from: number, hop: number): number {
   const { routing } = machine.snapshot;
   const to = routing.hopInterface[hop];
-  setNextAddress(machine, slot, hop);
-  const found = findStation(machine, routing.interfaceNetwork[to]);
-  if (found === KNOWN) return sendBy(machine, slot, from, to);
-  if (found === STALE)
-    return machine.pending.askAgain(machine, to, hop)
-      ? sendBy(machine, slot, from, to)
-      : divert(machine, slot, from, hop);
+  const way = wayTo(machine, to);
+  if (way !== NO_WAY)
+    return isAnswering(machine, way, to, hop) ? sendBy(machine, slot, from, to, way) : divert(machine, slot, from, hop);
   const waits = machine.pending.wait(machine, slot, to, hop, machine.snapshot.neighborQueue);
   if (waits === WAITS) return machine.pool.reason[slot];
   return waits === FAILED ? divert(machine, slot, from, hop) : dropReasonNumber.neighbor_unresolved;
@@ -167,22 +219,25 @@ function divert(machine: Machine, slot: number, from: number, hop: number): numb
     const other = first + ((hop - first + step) % count);
     const to = routing.hopInterface[other];
     setNextAddress(machine, slot, other);
-    const found = findStation(machine, routing.interfaceNetwork[to]);
-    if (found === KNOWN || (found === STALE && machine.pending.askAgain(machine, to, other)))
-      return sendBy(machine, slot, from, to);
-    if (found === UNKNOWN) machine.pending.ask(machine, slot, to, other);
+    const way = wayTo(machine, to);
+    if (way === NO_WAY) machine.pending.ask(machine, slot, to, other);
+    else if (isAnswering(machine, way, to, other)) return sendBy(machine, slot, from, to, way);
   }
   return sayHostUnreachable(machine, slot, from);
 }
 
-/** Out by an interface to the station that was found, if the packet fits. */
-function sendBy(machine: Machine, slot: number, from: number, to: number): number {
-  const { pool, neighbors } = machine;
+/** Whether the hop's station is still there, as far as is known: who was not heard lately is asked again. */
+function isAnswering(machine: Machine, way: number, to: number, hop: number): boolean {
+  return ways[way + WAY_STATE] !== STALE || machine.pending.askAgain(machine, to, hop);
+}
+
+/** Out by an interface, the known way to the station there, if the packet fits. */
+function sendBy(machine: Machine, slot: number, from: number, to: number, way: number): number {
+  const { pool } = machine;
   const { routing } = machine.snapshot;
-  const network = routing.interfaceNetwork[to];
-  const member = memberOf(machine, slot, network);
+  const member = ways[way + WAY_MEMBER];
   if (member < 0 && !mayFlood(machine, slot)) return dropReasonNumber.storm;
-  const mtu = mtuOf(machine, member, to);
+  const mtu = ways[way + WAY_MTU];
   // What may be fragmented is cut behind the policy of the port that it leaves by (egress/fit.ts).
   if (packetSize(machine, slot) > mtu && !mayBeCut(pool, slot)) return sayTooBig(machine, slot, from, mtu);
   const refusal = leaveNetwork(machine, slot);
@@ -190,11 +245,14 @@ function sendBy(machine: Machine, slot: number, from: number, to: number): numbe
   const untranslated = translate(machine, slot, from, to);
   if (untranslated !== 0) return untranslated;
   countDown(machine, slot);
-  const frame = pool.offset[slot];
-  writeMac(pool.octets, frame + ETHERNET_DESTINATION, neighbors.foundHigh, neighbors.foundLow);
-  writeMac(pool.octets, frame + ETHERNET_SOURCE, routing.interfaceMacHigh[to], routing.interfaceMacLow[to]);
-  enterNetwork(machine, slot, network);
+  // Frames begin at multiples of four.
+  const frame = pool.offset[slot] >> 2;
+  pool.words[frame] = ways[way + WAY_HEADER];
+  pool.words[frame + 1] = ways[way + WAY_HEADER + 1];
+  pool.words[frame + 2] = ways[way + WAY_HEADER + 2];
+  enterNetwork(machine, slot, routing.interfaceNetwork[to]);
   pool.destinationMember[slot] = member;
+  pool.destinationEntry[slot] = ways[way + WAY_ENTRY];
   return 0;
 }
 
@@ -203,26 +261,6 @@ function mayFlood({ pool, snapshot, storm, nowTick }: Machine, slot: number): bo
   const port = pool.ingressPort[slot];
   const rate = snapshot.portStormRate[port * 3 + STORM_UNKNOWN_UNICAST];
   return rate === 0 || storm.take(port * BUCKETS_PER_PORT + STORM_UNKNOWN_UNICAST, rate, nowTick);
-}
-
-/**
- * Of the way to the station that `memberOf` found behind this member (-1: unknown), perhaps by a tunnel. A port that is down
- * has no MTU, and is not the packet's fault.
- */
-function mtuOf({ snapshot, tunnels, fdb }: Machine, member: number, to: number): number {
-  const most = snapshot.routing.interfaceMtu[to];
-  if (member < 0 || snapshot.memberMtu[member] === 0) return most;
-  const mtu = Math.min(snapshot.memberMtu[member], most);
-  return fdb.foundRemote === 0 ? mtu : tunnels.narrowed(fdb.foundRemote, mtu);
-}
-
-/** The member behind which the station found last is, -1: unknown; its FDB entry says by which tunnel. */
-function memberOf(machine: Machine, slot: number, network: number): number {
-  const { fdb, neighbors, pool, snapshot, nowSeconds } = machine;
-  const age = snapshot.networkMacAge[network];
-  const entry = fdb.find(network, neighbors.foundHigh, neighbors.foundLow, nowSeconds, age);
-  pool.destinationEntry[slot] = entry;
-  return entry < 0 ? -1 : memberInUse(snapshot, fdb.foundMember);
 }
 
 /** Octets of the packet, or of the longest segment of a super-frame. */

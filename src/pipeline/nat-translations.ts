@@ -1,0 +1,209 @@
+/**
+ * The translations that packets had lately, by some bits of their addresses and ports: what is written into the next packet with
+ * the same ones, and the entry of the connection that says so. IPv4 with ports; of one table, one worker's. @hot
+ *
+ * A row is no memory of its own. It holds while the connection's own entry has the stamp that it had when the row was made: an
+ * entry that was removed, and perhaps given to another connection, has another one; keys and links never change under one
+ * stamp, and the second entry goes with the first. So a row says what the entries say, and spares reading them: making the key,
+ * its hash and bucket, and comparing two keys. What changes with every packet (state, windows, when it was last seen) is read
+ * from the entry. Where loads may pass each other there are no rows.
+ *
+ * What an attacker can do: have others' rows replaced by his own, which costs them what a search costs, one for each packet of
+ * his. Where rows fail for many, nat-keys.ts does not ask for them.
+ */
+import type { FramePool } from '../dataplane/frame-pool.js';
+import { LOADS_KEEP_ORDER } from '../dataplane/shared-table-reader.js';
+import { BATCH_SIZE, TRANSLATION_SETS } from '../limits.js';
+import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
+import { read32 } from '../wire/octets.js';
+import { hasPorts, PACKET_IPV4 } from '../wire/packet.js';
+import type { Machine } from './machine.js';
+import { addressesChange, portsChange } from './nat-rewrite.js';
+
+/** A row: zone << 16 | protocol << 8 | 1, 0: it is free; the packet's addresses and ports; the entry; the translation. */
+const ROW_WORDS = 16;
+const KIND = 0;
+export const T_SOURCE = 1;
+export const T_DESTINATION = 2;
+export const T_PORTS = 3;
+/** The connection's own entry, and its stamp. */
+export const T_OWN = 4;
+export const T_OWN_STAMP = 5;
+export const T_IS_REPLY = 6;
+export const T_NEW_SOURCE = 7;
+export const T_NEW_DESTINATION = 8;
+export const T_NEW_PORTS = 9;
+/** What they do to sums, as nat-rewrite.ts has it. */
+export const T_ADDRESSES_CHANGE = 10;
+export const T_PORTS_CHANGE = 11;
+/** Number of the batch in which it was made. */
+const MADE_IN = 12;
+
+export const NO_TRANSLATION = -1;
+
+const SET_SHIFT = Math.clz32(TRANSLATION_SETS - 1);
+
+/** What is remembered of one table's connections. */
+export class Translations {
+  /** Two rows a set, so that two connections that fall together don't drive each other out with every packet. */
+  readonly rows = new Int32Array(TRANSLATION_SETS * 2 * ROW_WORDS);
+  /** Which row of a set gives way next, of all sets together. */
+  turn = 0;
+  /** By place of the batch in hand: the packet's row, and its connection's entry (0: none). */
+  readonly found = new Int32Array(BATCH_SIZE);
+  readonly entries = new Int32Array(BATCH_SIZE);
+  /** Number of that batch. A row that is made meanwhile was not found before: packets go on as if it was not there. */
+  batch = 0;
+}
+
+const sets = new Int32Array(BATCH_SIZE);
+/** Whoever touches memory has a reader, or the touching would be optimised away. */
+let seen = 0;
+
+/**
+ * Finds the rows of these packets before the first is routed, so that the cache misses overlap; `interfaces`: by which each of
+ * them came in.
+ */
+export function findTranslations(machine: Machine, slots: Int32Array, interfaces: Int32Array, count: number): void {
+  const { pool, snapshot, connections, translations } = machine;
+  const { nat, routing } = snapshot;
+  const { rows, found, entries } = translations;
+  for (let place = 0; place < count; place++) {
+    const zone = nat.routerZone[routing.interfaceRouter[interfaces[place]]];
+    sets[place] = setOfPacket(pool, slots[place], zone);
+  }
+  touch(rows, count);
+  for (let place = 0; place < count; place++) {
+    const zone = nat.routerZone[routing.interfaceRouter[interfaces[place]]];
+    const row = rowOfPacket(rows, pool, slots[place], zone, sets[place]);
+    found[place] = row;
+    entries[place] = row === NO_TRANSLATION ? 0 : rows[row + T_OWN];
+  }
+  connections.table.touchEntries(entries, count);
+  translations.batch = (translations.batch + 1) | 0;
+}
+
+/** As SharedTable.touchEntries. */
+function touch(rows: Int32Array, count: number): void {
+  let all = 0;
+  for (let place = 0; place < count; place += 8) {
+    all ^=
+      rows[sets[place]] ^
+      rows[sets[place + 1]] ^
+      rows[sets[place + 2]] ^
+      rows[sets[place + 3]] ^
+      rows[sets[place + 4]] ^
+      rows[sets[place + 5]] ^
+      rows[sets[place + 6]] ^
+      rows[sets[place + 7]];
+  }
+  seen = all;
+}
+
+/** For tests: what `findTranslations` has touched. */
+export function touchedTranslations(): number {
+  return seen;
+}
+
+function setOfPacket(pool: FramePool, slot: number, zone: number): number {
+  const packet = pool.networkHeader[slot];
+  const source = read32(pool.octets, packet + IPV4_SOURCE);
+  const destination = read32(pool.octets, packet + IPV4_DESTINATION);
+  return setOf(kindOf(zone, pool.protocol[slot]), source, destination, pool.ports[slot]);
+}
+
+/** Position of the packet's row, which is in this set; or NO_TRANSLATION. */
+function rowOfPacket(rows: Int32Array, pool: FramePool, slot: number, zone: number, set: number): number {
+  const protocol = pool.protocol[slot];
+  if (pool.packetKind[slot] !== PACKET_IPV4 || !hasPorts(protocol) || !LOADS_KEEP_ORDER) return NO_TRANSLATION;
+  const packet = pool.networkHeader[slot];
+  const source = read32(pool.octets, packet + IPV4_SOURCE);
+  const destination = read32(pool.octets, packet + IPV4_DESTINATION);
+  const ports = pool.ports[slot];
+  const kind = kindOf(zone, protocol);
+  if (isRow(rows, set, kind, source, destination, ports)) return set;
+  const second = set + ROW_WORDS;
+  return isRow(rows, second, kind, source, destination, ports) ? second : NO_TRANSLATION;
+}
+
+function setOf(kind: number, source: number, destination: number, ports: number): number {
+  const addresses = Math.imul(source, 0x85ebca6b) ^ destination ^ kind;
+  const mixed = Math.imul(Math.imul(addresses, 0xc2b2ae35) ^ ports, 0x9e3779b1);
+  return (mixed >>> SET_SHIFT) * (2 * ROW_WORDS);
+}
+
+function kindOf(zone: number, protocol: number): number {
+  return (zone << 16) | (protocol << 8) | 1;
+}
+
+/** Position of the row that says how the packet at this place is translated; or NO_TRANSLATION. */
+export function translationOf(machine: Machine, place: number): number {
+  const { connections, translations } = machine;
+  const { rows, found, batch } = translations;
+  const row = found[place];
+  if (row === NO_TRANSLATION || rows[row + MADE_IN] === batch) return NO_TRANSLATION;
+  return connections.table.stampOf(rows[row + T_OWN]) === rows[row + T_OWN_STAMP] ? row : NO_TRANSLATION;
+}
+
+function isRow(
+  rows: Int32Array,
+  row: number,
+  kind: number,
+  source: number,
+  destination: number,
+  ports: number,
+): boolean {
+  return (
+    rows[row + T_PORTS] === ports &&
+    rows[row + T_SOURCE] === source &&
+    rows[row + T_DESTINATION] === destination &&
+    rows[row + KIND] === kind
+  );
+}
+
+/** Keeps how the slot's packet is translated: the connection's own entry had this stamp while all that was read. */
+export function keepTranslation(
+  { pool, translations }: Machine,
+  slot: number,
+  zone: number,
+  own: number,
+  ownStamp: number,
+  isReply: boolean,
+  newSource: number,
+  newDestination: number,
+  newPorts: number,
+): void {
+  const protocol = pool.protocol[slot];
+  if (pool.packetKind[slot] !== PACKET_IPV4 || !hasPorts(protocol)) return;
+  const packet = pool.networkHeader[slot];
+  const source = read32(pool.octets, packet + IPV4_SOURCE);
+  const destination = read32(pool.octets, packet + IPV4_DESTINATION);
+  const ports = pool.ports[slot];
+  const kind = kindOf(zone, protocol);
+  const { rows } = translations;
+  const row = rowFor(translations, kind, source, destination, ports);
+  rows[row + KIND] = kind;
+  rows[row + MADE_IN] = translations.batch;
+  rows[row + T_SOURCE] = source;
+  rows[row + T_DESTINATION] = destination;
+  rows[row + T_PORTS] = ports;
+  rows[row + T_OWN] = own;
+  rows[row + T_OWN_STAMP] = ownStamp;
+  rows[row + T_IS_REPLY] = isReply ? 1 : 0;
+  rows[row + T_NEW_SOURCE] = newSource;
+  rows[row + T_NEW_DESTINATION] = newDestination;
+  rows[row + T_NEW_PORTS] = newPorts;
+  rows[row + T_ADDRESSES_CHANGE] = addressesChange(source, newSource, destination, newDestination);
+  rows[row + T_PORTS_CHANGE] = portsChange(ports, newPorts);
+}
+
+/** The packet's own row, or the one of its set that gives way. */
+function rowFor(translations: Translations, kind: number, source: number, destination: number, ports: number): number {
+  const { rows } = translations;
+  const first = setOf(kind, source, destination, ports);
+  const second = first + ROW_WORDS;
+  if (rows[first + KIND] === 0 || isRow(rows, first, kind, source, destination, ports)) return first;
+  if (rows[second + KIND] === 0 || isRow(rows, second, kind, source, destination, ports)) return second;
+  translations.turn ^= 1;
+  return translations.turn === 0 ? first : second;
+}
