@@ -166,10 +166,8 @@ export class NeighborControl extends NeighborTable {
   /** Who was last heard to have the address (as ipWords has it), in the last `age` seconds. */
   at(network: number, address: Int32Array, nowSeconds: number, age: number): NeighborHolder | undefined {
     this.select(network, address[0], address[1], address[2], address[3]);
-    if (!this.findLatest(nowSeconds, age)) return undefined;
-    const entry = this.table.find(this.hash, this.key, 0);
-    const port = entry === -1 ? -1 : this.table.groupOf(entry);
-    return { macHigh: this.foundHigh, macLow: this.foundLow, port };
+    if (!this.findLatest(0, nowSeconds, age)) return undefined;
+    return { macHigh: this.foundHigh, macLow: this.foundLow, port: this.table.groupOf(this.foundEntry) };
   }
 
   /** Every binding that has not expired, in no order; one that changes meanwhile may be left out. */
