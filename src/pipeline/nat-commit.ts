@@ -47,6 +47,7 @@ import { isReplyFree, makeReplyKey, newKey, replyKey } from './nat-reply.js';
 import { rewritePacket, writeTranslation } from './nat-rewrite.js';
 import { hideSource, hides, isSourceInside, SOURCE_HIDES, SOURCE_STAYS, sourceFate } from './nat-source.js';
 import { NAT_FILTERS_ADDRESSES } from './nat-tables.js';
+import { ADDRESS_WORDS } from './routing-tables.js';
 import {
   NO_TRANSLATION,
   T_ADDRESSES_CHANGE,
@@ -54,8 +55,7 @@ import {
   T_NEW_PORTS,
   T_NEW_SOURCE,
   T_PORTS_CHANGE,
-} from './nat-translations.js';
-import { ADDRESS_WORDS } from './routing-tables.js';
+} from './translation-rows.js';
 
 const value = new Int32Array(CONNECTION_VALUE_WORDS);
 const secondValue = new Int32Array(CONNECTION_VALUE_WORDS);

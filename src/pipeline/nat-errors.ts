@@ -45,8 +45,8 @@ import {
 import { rewriteAddresses, rewriteQuoted } from './nat-rewrite.js';
 import { isSourceInside } from './nat-source.js';
 import { A_KIND, findNatAddress, HAS_FLOATING, NAT_SNAT } from './nat-tables.js';
-import { NO_TRANSLATION, T_NEW_SOURCE, T_SOURCE } from './nat-translations.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
+import { NO_TRANSLATION, T_NEW_SOURCE, T_SOURCE } from './translation-rows.js';
 
 /** Of what the error in hand is about. */
 const natKey = new Int32Array(CONNECTION_KEY_WORDS);

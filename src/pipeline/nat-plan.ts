@@ -53,8 +53,10 @@ import {
   NAT_ON,
   NAT_SNAT,
 } from './nat-tables.js';
+import { keepTranslation, translationOf } from './nat-translations.js';
+import { ADDRESS_WORDS } from './routing-tables.js';
+import { setIpv4 } from './rule-key.js';
 import {
-  keepTranslation,
   NO_TRANSLATION,
   T_DESTINATION,
   T_IS_REPLY,
@@ -65,10 +67,7 @@ import {
   T_OWN_STAMP,
   T_PORTS,
   T_SOURCE,
-  translationOf,
-} from './nat-translations.js';
-import { ADDRESS_WORDS } from './routing-tables.js';
-import { setIpv4 } from './rule-key.js';
+} from './translation-rows.js';
 
 /** The router translates nothing, or nothing of this packet. */
 export const PLAN_NONE = 0;

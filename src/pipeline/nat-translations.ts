@@ -19,42 +19,26 @@ import { read32 } from '../wire/octets.js';
 import { hasPorts, PACKET_IPV4 } from '../wire/packet.js';
 import type { Machine } from './machine.js';
 import { addressesChange, portsChange } from './nat-rewrite.js';
-
-/** A row: zone << 16 | protocol << 8 | 1, 0: it is free; the packet's addresses and ports; the entry; the translation. */
-const ROW_WORDS = 16;
-const KIND = 0;
-export const T_SOURCE = 1;
-export const T_DESTINATION = 2;
-export const T_PORTS = 3;
-/** The connection's own entry, and its stamp. */
-export const T_OWN = 4;
-export const T_OWN_STAMP = 5;
-export const T_IS_REPLY = 6;
-export const T_NEW_SOURCE = 7;
-export const T_NEW_DESTINATION = 8;
-export const T_NEW_PORTS = 9;
-/** What they do to sums, as nat-rewrite.ts has it. */
-export const T_ADDRESSES_CHANGE = 10;
-export const T_PORTS_CHANGE = 11;
-/** Number of the batch in which it was made. */
-const MADE_IN = 12;
-
-export const NO_TRANSLATION = -1;
+import {
+  KIND,
+  MADE_IN,
+  NO_TRANSLATION,
+  ROW_WORDS,
+  T_ADDRESSES_CHANGE,
+  T_DESTINATION,
+  T_IS_REPLY,
+  T_NEW_DESTINATION,
+  T_NEW_PORTS,
+  T_NEW_SOURCE,
+  T_OWN,
+  T_OWN_STAMP,
+  T_PORTS,
+  T_PORTS_CHANGE,
+  T_SOURCE,
+  type Translations,
+} from './translation-rows.js';
 
 const SET_SHIFT = Math.clz32(TRANSLATION_SETS - 1);
-
-/** What is remembered of one table's connections. */
-export class Translations {
-  /** Two rows a set, so that two connections that fall together don't drive each other out with every packet. */
-  readonly rows = new Int32Array(TRANSLATION_SETS * 2 * ROW_WORDS);
-  /** Which row of a set gives way next, of all sets together. */
-  turn = 0;
-  /** By place of the batch in hand: the packet's row, and its connection's entry (0: none). */
-  readonly found = new Int32Array(BATCH_SIZE);
-  readonly entries = new Int32Array(BATCH_SIZE);
-  /** Number of that batch. A row that is made meanwhile was not found before: packets go on as if it was not there. */
-  batch = 0;
-}
 
 const sets = new Int32Array(BATCH_SIZE);
 /** Whoever touches memory has a reader, or the touching would be optimised away. */
