@@ -455,7 +455,5 @@ test('any packet, with any of its octets changed and cut off anywhere, is read a
     ),
     { numRuns: 8000 },
   );
-  expect([...seen].sort()).toEqual(
-    expect.arrayContaining([FAULT_NONE, FAULT_IP, FAULT_TCP, FAULT_UDP, FAULT_TRANSPORT]),
-  );
+  expect([...seen].sort()).toEqual(expect.arrayContaining([FAULT_NONE, FAULT_IP, FAULT_TCP, FAULT_UDP]));
 });
