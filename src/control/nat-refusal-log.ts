@@ -1,6 +1,6 @@
 /**
  * Says when routers run out of outside ports, or machines of their share: one line a second at most, however many connections
- * are refused, with what is known of the last one (RFC 6888 section 4 asks for no more than that). Main thread.
+ * are refused, with what is known of the last one. Main thread.
  */
 import { ROUTERS_MAX } from '../limits.js';
 import { type NatRefusal, type NatRefusals, REFUSED_EXHAUSTED, REFUSED_LIMIT } from '../pipeline/nat-refusals.js';

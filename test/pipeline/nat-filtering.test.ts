@@ -1,5 +1,5 @@
 /** What a router lets in to a mapped port (RFC 4787 section 5), and what it remembers for that. */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
 import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
 
@@ -109,4 +109,21 @@ test.each(['endpoint-dependent', 'endpoint-independent'])('%s filtering remember
   const tested = new NatSwitch({ external: { filtering } });
   tested.say('a', out('udp'));
   expect(tested.connections.used).toBe(4);
+});
+
+describe('what another worker removes between a packet’s look-up and the lock', () => {
+  test.each(['address-dependent', 'endpoint-independent'])('lets it in no more, with %s filtering', (filtering) => {
+    const tested = new NatSwitch({ external: { filtering } });
+    tested.say('a', out('udp'));
+    const { connections } = tested;
+    const lock = vi.spyOn(connections, 'lockPatiently').mockImplementationOnce(() => {
+      connections.flush();
+      return connections.lockPatiently();
+    });
+    expect(tested.say('o', inward('udp'))).toEqual([]);
+    expect(tested.dropped('o', 'nat_filtered')).toBe(1);
+    expect(connections.used).toBe(0);
+    expect(connections.ports.countTaken(1)).toBe(0);
+    lock.mockRestore();
+  });
 });
