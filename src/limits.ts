@@ -129,8 +129,11 @@ export const RULE_LOG_OCTETS = 128;
 export const RULE_LOG_RING_SIZE = 256 * 1024;
 /** Fragments that routers make of the copies of one round (EGRESS_BATCH_SIZE): two for each, and some of long packets. */
 export const FRAGMENTS_MADE_MAX = 4096;
-/** Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. */
-export const REPLIES_PER_BATCH_MAX = 64;
+/**
+ * Frames the switch makes itself (ICMP errors, ARP answers) while it handles one batch; further occasions get none. An answer and
+ * a question for each frame: so those of one port can't use up what another's would be answered with.
+ */
+export const REPLIES_PER_BATCH_MAX = 2 * BATCH_SIZE;
 /** Bindings of addresses to MACs over all networks that suppress ARP and ND or have routers, unless the configuration says. */
 export const NEIGHBOR_CAPACITY = 65_536;
 /** What all hosts behind one underlay may have taught. */
