@@ -9,9 +9,10 @@
  * inside is not believed, whatever he sends.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { pseudoHeaderSum6 } from '../wire/checksum.js';
-import { ICMP_CHECKSUM, ICMP_HEADER_SIZE } from '../wire/icmp.js';
+import { pseudoHeaderSum6, sumOctets } from '../wire/checksum.js';
+import { ICMP_CHECKSUM, ICMP_HEADER_SIZE, ICMP_SOURCE_QUENCH, ICMP_TYPE } from '../wire/icmp.js';
 import { PROTOCOL_ICMPV6 } from '../wire/ip-protocol.js';
+import { ipv4HeaderSize } from '../wire/ipv4.js';
 import { write16 } from '../wire/octets.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
 import {
@@ -113,7 +114,8 @@ function planError(machine: Machine, slot: number): number {
   const entry = side < 0 ? -1 : table.find(table.hashKey(natKey, 0), natKey, 0);
   if (entry === -1 || !isAboutReply(machine, entry, side))
     return isToFloating(machine) ? dropReasonNumber.nat_filtered : 0;
-  if (!isIcmpSumRight(machine, slot)) return dropReasonNumber.bad_checksum;
+  if (isSourceQuench(machine, slot)) return dropReasonNumber.nat_filtered;
+  if (!isIcmpSumRight(machine, slot) || !isQuotedSumRight(machine, slot)) return dropReasonNumber.bad_checksum;
   natPlan.kind = PLAN_ERROR;
   planQuotation(table.found[V_STATE]);
   moveDestination();
@@ -157,6 +159,18 @@ function isIcmpSumRight({ pool, kernels }: Machine, slot: number): boolean {
   const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
   const pseudo = isIpv4 ? 0 : pseudoHeaderSum6(pool.octets, pool.networkHeader[slot], PROTOCOL_ICMPV6, size);
   return kernels.checksum(message, size, pseudo) === 0xffff;
+}
+
+/** Whether the quoted IPv4 header's checksum is right (RFC 5508 REQ-3a): changed by differences, a wrong one would stay so. */
+function isQuotedSumRight({ pool }: Machine, slot: number): boolean {
+  if (pool.packetKind[slot] !== PACKET_IPV4) return true;
+  const quoted = pool.transport[slot] + ICMP_HEADER_SIZE;
+  return sumOctets(pool.octets, quoted, ipv4HeaderSize(pool.octets, quoted), 0) === 0xffff;
+}
+
+/** RFC 5508 REQ-10c, RFC 6633: nobody makes them any more but to slow others down. */
+function isSourceQuench({ pool }: Machine, slot: number): boolean {
+  return pool.packetKind[slot] === PACKET_IPV4 && pool.octets[pool.transport[slot] + ICMP_TYPE] === ICMP_SOURCE_QUENCH;
 }
 
 /** Writes what `planError` decided. */

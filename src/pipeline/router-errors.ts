@@ -22,7 +22,9 @@ const CODE4_NETWORK = 0;
 const CODE4_HOST = 1;
 const CODE4_PORT = 3;
 const CODE4_TOO_BIG = 4;
+const CODE4_PROHIBITED = 13;
 const CODE6_NO_ROUTE = 0;
+const CODE6_PROHIBITED = 1;
 const CODE6_ADDRESS = 3;
 const CODE6_PORT = 4;
 
@@ -44,6 +46,21 @@ export function sayTimeExceeded(machine: Machine, slot: number, from: number): n
 export function sayPortUnreachable(machine: Machine, slot: number, from: number): number {
   say(machine, slot, from, ICMP_UNREACHABLE, CODE4_PORT, ICMPV6_UNREACHABLE, CODE6_PORT, 0);
   return dropReasonNumber.no_service;
+}
+
+/**
+ * Why a packet was not translated, `reason`: told to who is inside where there was no room for his connection (RFC 5508
+ * REQ-8), and to nobody outside.
+ */
+export function sayUntranslated(machine: Machine, slot: number, from: number, reason: number): number {
+  const isFull =
+    reason === dropReasonNumber.nat_exhausted ||
+    reason === dropReasonNumber.nat_limit ||
+    reason === dropReasonNumber.conntrack_full ||
+    reason === dropReasonNumber.conntrack_port_limit;
+  if (isFull && machine.snapshot.routing.interfaceExternal[from] === 0)
+    say(machine, slot, from, ICMP_UNREACHABLE, CODE4_PROHIBITED, ICMPV6_UNREACHABLE, CODE6_PROHIBITED, 0);
+  return reason;
 }
 
 export function sayTooBig(machine: Machine, slot: number, from: number, mtu: number): number {

@@ -264,7 +264,8 @@ describe('endpoint-dependent mapping', () => {
     for (const port of ports) expect([5000, 5001]).toContain(port);
     const [first] = tested.say('b', out('udp', { src: ADDRESSES.b }));
     expect([ports[0], first!.sport].sort()).toEqual([5000, 5001]);
-    expect(tested.say('b', out('udp', { src: ADDRESSES.b, sport: 4001 }))).toEqual([]);
+    const refused = tested.say('b', out('udp', { src: ADDRESSES.b, sport: 4001 }));
+    expect(refused).toMatchObject([{ port: 'b', src: '192.0.2.1', protocol: 1 }]);
     expect(tested.dropped('b', 'nat_exhausted')).toBe(1);
   });
 });

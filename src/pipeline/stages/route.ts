@@ -33,7 +33,7 @@ import { longestPrefix4, longestPrefix6, NO_PREFIX } from '../prefix-tree.js';
 import { HINT_HOP, hintRow, hintsOf, NOT_ASKED, routeHints } from '../route-hints.js';
 import { answerLocal } from '../router-answers.js';
 import { enterNetwork, leaveNetwork, ROUTED } from '../router-crossing.js';
-import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig } from '../router-errors.js';
+import { sayHostUnreachable, sayNoRoute, sayTimeExceeded, sayTooBig, sayUntranslated } from '../router-errors.js';
 import { mayBeCut } from '../router-fragments.js';
 import { interfaceOf } from '../router-interface.js';
 import { isAddress6, isLinkLocal, packetProblem } from '../router-packets.js';
@@ -243,7 +243,7 @@ function sendBy(machine: Machine, slot: number, from: number, to: number, way: n
   const refusal = leaveNetwork(machine, slot);
   if (refusal !== 0) return refusal;
   const untranslated = translate(machine, slot, from, to);
-  if (untranslated !== 0) return untranslated;
+  if (untranslated !== 0) return sayUntranslated(machine, slot, from, untranslated);
   countDown(machine, slot);
   // Frames begin at multiples of four.
   const frame = pool.offset[slot] >> 2;
