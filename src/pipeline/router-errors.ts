@@ -50,13 +50,12 @@ export function sayPortUnreachable(machine: Machine, slot: number, from: number)
 
 /**
  * Why a packet was not translated, `reason`: told to who is inside where there was no room for his connection (RFC 5508
- * REQ-8), and to nobody outside.
+ * REQ-8), and to nobody outside. Not for conntrack_full, which may only mean that another worker was at it: a next try helps.
  */
 export function sayUntranslated(machine: Machine, slot: number, from: number, reason: number): number {
   const isFull =
     reason === dropReasonNumber.nat_exhausted ||
     reason === dropReasonNumber.nat_limit ||
-    reason === dropReasonNumber.conntrack_full ||
     reason === dropReasonNumber.conntrack_port_limit;
   if (isFull && machine.snapshot.routing.interfaceExternal[from] === 0)
     say(machine, slot, from, ICMP_UNREACHABLE, CODE4_PROHIBITED, ICMPV6_UNREACHABLE, CODE6_PROHIBITED, 0);
