@@ -19,6 +19,7 @@ export function writeResults(run, directory = results) {
   };
   picture(run.comparison, 'comparison.svg', 'weft measured beside other switches');
   picture(run.policy, 'policy.svg', "weft's policy measured beside others'");
+  picture(run.nat, 'nat.svg', "weft's router with NAT measured beside others'");
   picture(run.overlay, 'overlay.svg', "weft's tunnels between two hosts measured beside others'");
   if (run.pipeline) write('pipeline.svg', pipelinePicture(run));
   if (run.overlayPipeline) write('overlay-pipeline.svg', overlayPipelinePicture(run));
@@ -103,6 +104,10 @@ export function printResults(run, say) {
   if (run.policy) {
     say('\nPolicy between two guests');
     printComparison(run.policy, say);
+  }
+  if (run.nat) {
+    say('\nA router that translates between two guests');
+    printComparison(run.nat, say);
   }
   if (run.overlay) {
     say('\nTunnels between two hosts');

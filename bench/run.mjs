@@ -5,7 +5,7 @@
  *   node bench/run.mjs [--only NAME,...] [--rounds N] [--seconds S] [--warmup S] [--seed N] [--smoke] [--results DIR]
  *
  * --only takes names of subjects and workloads, and parts: `many-ports`, `pipeline`, `policy` (switches that enforce one
- * between two guests), `overlay` (tunnels between two hosts,
+ * between two guests), `nat` (routers that hide one guest from the other, and on memory ports), `overlay` (tunnels between two hosts,
  * and on memory ports), `overlay-pipeline`, `routing-pipeline`, `nat-pipeline`, `merge`; without any of a sort, all of that sort. A workload alone is measured on
  * one switch, together with `overlay` or a subject of its between two hosts.
  * Exit status: 0 measured (whether targets are met or not), 1 something could not be measured, 2 wrong usage.
@@ -25,11 +25,11 @@ import { measurePolicyFlood } from './policy-flood.mjs';
 import { measurePolicyPipeline } from './policy-pipeline.mjs';
 import { printResults, writeResults } from './report.mjs';
 import { measureRoutingPipeline } from './routing-pipeline.mjs';
-import { overlaySubjects, policySubjects, subjects } from './subjects/registry.mjs';
+import { natSubjects, overlaySubjects, policySubjects, subjects } from './subjects/registry.mjs';
 import { weftAbsence } from './subjects/weft.mjs';
-import { overlayTargets, policyTargets, targets } from './targets.mjs';
+import { natTargets, overlayTargets, policyTargets, targets } from './targets.mjs';
 import { guardTestbeds } from './testbed.mjs';
-import { overlayWorkloads, policyWorkloads, workloads } from './workloads/registry.mjs';
+import { natWorkloads, overlayWorkloads, policyWorkloads, workloads } from './workloads/registry.mjs';
 
 const SEED = 20_260;
 const full = { rounds: 7, seconds: 3, warmup: 1 };
@@ -42,6 +42,7 @@ const parts = [
   'policy-pipeline',
   'policy-flood',
   'policy-apply',
+  'nat',
   'routing-pipeline',
   'nat-pipeline',
   'overlay',
@@ -78,7 +79,9 @@ function readOptions() {
     const defaults = values.smoke ? smoke : full;
     const only = values.only?.split(',').filter(Boolean) ?? [];
     const known = [
-      ...[...subjects, ...overlaySubjects, ...policySubjects, ...workloads, ...policyWorkloads].map(({ name }) => name),
+      ...[...subjects, ...overlaySubjects, ...policySubjects, ...natSubjects, ...workloads, ...policyWorkloads].map(
+        ({ name }) => name,
+      ),
       ...parts,
     ];
     const unknown = only.filter((name) => !known.includes(name));
@@ -158,11 +161,16 @@ async function measureComparison(allSubjects, allWorkloads, plan) {
 }
 
 const wantsPolicy = isAll || options.only.includes('policy');
+const wantsNat = isAll || options.only.includes('nat');
 
 if (wantsComparison) run.comparison = await measureComparison(subjects, workloads, { hostCount: 1, targets });
 if (wantsPolicy) {
   say('policy: anti-spoof, an ACL and stateful groups between two guests');
   run.policy = await measureComparison(policySubjects, policyWorkloads, { hostCount: 1, targets: policyTargets });
+}
+if (wantsNat) {
+  say('nat: a router that hides one guest from the other');
+  run.nat = await measureComparison(natSubjects, natWorkloads, { hostCount: 1, targets: natTargets });
 }
 if (wantsOverlay) {
   say('overlay: tunnels between two hosts');

@@ -61,6 +61,19 @@ export const policyTargets = [
   },
 ];
 
+/** Between two guests with a router that translates. @type {readonly Target[]} */
+export const natTargets = [
+  { workload: 'tcp-offload', metric: 'gigabitsPerSecond', subject: 'weft-nat', reference: 'weft', atLeast: 0.85 },
+  {
+    workload: 'frames-64-established',
+    metric: 'framesPerCpuSecond',
+    subject: 'weft-nat',
+    reference: 'weft',
+    atLeast: 0.8,
+  },
+  { workload: 'new-connections', metric: 'framesPerSecond', subject: 'weft-nat', reference: null, atLeast: 70_000 },
+];
+
 /** For many-ports.mjs. */
 export const manyPortsTargets = { readySeconds: 20, addMilliseconds: 50, lost: 0, idleCorePercent: 0.5 };
 /** For pipeline.mjs: ns a frame, and the growth allowed from the smallest table to the largest. */

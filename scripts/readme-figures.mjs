@@ -60,6 +60,9 @@ const overlayTable = ({ overlay }) =>
 /** @param {Results} run @returns {string[]} */
 const policyTable = ({ policy }) => tableBySubject(policy, 'policy between two guests', 'policy.svg');
 
+/** @param {Results} run @returns {string[]} */
+const natTable = ({ nat }) => tableBySubject(nat, 'a router that translates between two guests', 'nat.svg');
+
 /**
  * A comparison with one row a subject, one column a metric; behind another's figure, how many times as much the weft has
  * that it is set against.
@@ -167,7 +170,7 @@ function manyPortsLines({ manyPorts }) {
 /** @param {Results} run */
 export function benchSection(run) {
   const measured = [
-    ...[...tableOf(run), ...policyTable(run), ...overlayTable(run)],
+    ...[...tableOf(run), ...policyTable(run), ...natTable(run), ...overlayTable(run)],
     ...[
       ...pipelineLines(run),
       ...policyPipelineLines(run),

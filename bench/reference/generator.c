@@ -7,9 +7,11 @@
  *   generator send INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED     until it is killed; says "sending"
  *   generator fresh INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED    as `send`, but no two frames are of one flow
  *   generator announce INTERFACE SOURCE_MAC                                 one broadcast, so that switches learn
+ *   generator claim INTERFACE SOURCE_MAC ADDRESS                            a gratuitous ARP request: ADDRESS is at that MAC
  *   generator once INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED     each flow's frame once
  *   generator answer INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED   each flow's answer once: with `once`, connections
  *
+ * `answer` takes one argument more where the flows were translated: the ADDRESS that the answers go to.
  * FLOWS source ports are used in turn, drawn from SEED. Addresses are those of the documentation.
  */
 #define _GNU_SOURCE
@@ -103,6 +105,34 @@ static void announce(const char *interface, const char *mac_text) {
   if (send(fd, frame, sizeof frame, 0) < 0) die("send");
 }
 
+static void parse_address(const char *text, uint8_t *address) {
+  if (inet_pton(AF_INET, text, address) != 1) {
+    fprintf(stderr, "generator: %s is not an IPv4 address\n", text);
+    exit(2);
+  }
+}
+
+static void claim(const char *interface, const char *mac_text, const char *address) {
+  static const uint8_t head[8] = {0, 1, 8, 0, 6, 4, 0, 1};
+  uint8_t frame[60] = {0};
+  memset(frame, 0xff, 6);
+  parse_mac(mac_text, frame + 6);
+  put16(frame + 12, ETH_P_ARP);
+  memcpy(frame + 14, head, 8);
+  memcpy(frame + 22, frame + 6, 6);
+  parse_address(address, frame + 28);
+  parse_address(address, frame + 38);
+  int fd = open_socket(interface);
+  if (send(fd, frame, sizeof frame, 0) < 0) die("send");
+}
+
+/* Gives the frame another destination address. */
+static void readdress(uint8_t *frame, const char *address) {
+  parse_address(address, frame + 30);
+  put16(frame + 24, 0);
+  put16(frame + 24, ip_checksum(frame + 14));
+}
+
 static uint8_t frames[FLOWS_MAX][FRAME_SIZE_MAX];
 
 /* Makes a frame of each flow and opens the interface. Arguments as `send` has them. */
@@ -152,9 +182,10 @@ static void send_frames(char **argv, int is_fresh) {
 }
 
 /* Slowly enough that no queue on the way is full. */
-static void send_once(char **argv, int is_answer) {
+static void send_once(char **argv, int is_answer, const char *address) {
   unsigned size, flows;
   int fd = prepare(argv, &size, &flows, is_answer);
+  for (unsigned flow = 0; address && flow < flows; flow++) readdress(frames[flow], address);
   for (unsigned flow = 0; flow < flows; flow++) {
     if (send(fd, frames[flow], size, 0) < 0) die("send");
     if (flow % FRAMES_PER_CALL == FRAMES_PER_CALL - 1) usleep(1000);
@@ -168,8 +199,10 @@ int main(int argc, char **argv) {
   }
   if (argc == 8 && !strcmp(argv[1], "send")) send_frames(argv, 0);
   if (argc == 8 && !strcmp(argv[1], "fresh")) send_frames(argv, 1);
-  if (argc == 8 && !strcmp(argv[1], "once")) return send_once(argv, 0), 0;
-  if (argc == 8 && !strcmp(argv[1], "answer")) return send_once(argv, 1), 0;
+  if (argc == 8 && !strcmp(argv[1], "once")) return send_once(argv, 0, NULL), 0;
+  if (argc == 8 && !strcmp(argv[1], "answer")) return send_once(argv, 1, NULL), 0;
+  if (argc == 9 && !strcmp(argv[1], "answer")) return send_once(argv, 1, argv[8]), 0;
+  if (argc == 5 && !strcmp(argv[1], "claim")) return claim(argv[2], argv[3], argv[4]), 0;
   fprintf(stderr, "usage: generator send|fresh|once|answer INTERFACE SOURCE_MAC DESTINATION_MAC SIZE FLOWS SEED\n"
                   "       generator announce INTERFACE SOURCE_MAC\n");
   return 2;

@@ -1,6 +1,7 @@
 /** Every subject of the benchmark, in the order reports and plots show them. A new one: its file, one line here. */
 import { readWrite, readWriteBusy, uring } from './c-patch.mjs';
 import { linuxBridge } from './linux-bridge.mjs';
+import { kernelNat, openVswitchNat, weftNat } from './nat.mjs';
 import { openVswitch } from './open-vswitch.mjs';
 import { kernelVxlan } from './overlay-kernel.mjs';
 import { openVswitchGeneve, openVswitchGre, openVswitchVxlan } from './overlay-open-vswitch.mjs';
@@ -19,3 +20,6 @@ export const overlaySubjects = [
 
 /** One switch that enforces a policy between two guests; the first does not, to say what policy costs. */
 export const policySubjects = [weft, weftPolicy, openVswitchConntrack, linuxBridgeNftables];
+
+/** One router between two guests that hides the first; the first subject is a switch, to say what a router costs. */
+export const natSubjects = [weft, weftNat, openVswitchNat, kernelNat];

@@ -7,8 +7,15 @@
  * @typedef {{
  *   pids: number[],                      // processes whose CPU time is the switch's; empty: it is the kernel itself
  *   facts?: Record<string, unknown>,     // worth keeping beside the figures: engine in use, versions
+ *   router?: Router,                     // where guests reach each other through one that translates
  *   stop(): Promise<void>,
  * }} Running
+ *
+ * @typedef {{
+ *   macs: { a: string, b: string },      // of its interface at each guest
+ *   outside: string,                     // the address that guest b sees guest a's packets from
+ *   guests: { a: string, b: string },    // where it sends what is for them
+ * }} Router
  *
  * @typedef {{
  *   name: string,

@@ -12,8 +12,8 @@ import { sleep } from '../child.mjs';
 import { DEVICE_A, DEVICE_B } from '../testbed.mjs';
 import { machineCores, meterCpu, perCpuSecond } from './workload.mjs';
 
-const STATION_A = '02:00:00:00:01:0a';
-const STATION_B = '02:00:00:00:01:0b';
+export const STATION_A = '02:00:00:00:01:0a';
+export const STATION_B = '02:00:00:00:01:0b';
 const FLOWS = 64;
 /** Announcements are repeated: the first may meet a port that is not up yet. */
 const ANNOUNCEMENTS = 3;
@@ -65,13 +65,32 @@ async function announce(testbed) {
   }
 }
 
-/** Every flow sends, is answered, and sends again. @param {import('../testbed.mjs').Testbed} testbed @param {number} seed */
-async function establish(testbed, seed) {
+/**
+ * Every flow sends, is answered, and sends again.
+ * @param {import('../testbed.mjs').Testbed} testbed @param {import('../subjects/subject.mjs').Running} running @param {number} seed
+ */
+async function establish(testbed, { router }, seed) {
   const frames = ['64', String(FLOWS), String(seed)];
+  if (router) await claim(testbed, router);
+  const outside = router ? [router.outside] : [];
   for (let count = 0; count < ANNOUNCEMENTS; count++) {
-    await generate(testbed, 'a', 'once', DEVICE_A, STATION_A, STATION_B, ...frames);
+    await generate(testbed, 'a', 'once', DEVICE_A, STATION_A, router?.macs.a ?? STATION_B, ...frames);
     await sleep(50);
-    await generate(testbed, 'b', 'answer', DEVICE_B, STATION_B, STATION_A, ...frames);
+    await generate(testbed, 'b', 'answer', DEVICE_B, STATION_B, router?.macs.b ?? STATION_A, ...frames, ...outside);
+    await sleep(50);
+  }
+}
+
+/**
+ * Tells the router that the guests' addresses are at the stations that send and receive, not at the guests' own interfaces.
+ * @param {import('../testbed.mjs').Testbed} testbed @param {NonNullable<import('../subjects/subject.mjs').Running['router']>} router
+ */
+async function claim(testbed, { guests }) {
+  for (const side of /** @type {const} */ (['a', 'b']))
+    execFileSync('ip', ['netns', 'exec', testbed.namespaces[side], 'sysctl', '-qw', 'net.ipv4.conf.all.arp_ignore=8']);
+  for (let count = 0; count < ANNOUNCEMENTS; count++) {
+    await generate(testbed, 'a', 'claim', DEVICE_A, STATION_A, guests.a);
+    await generate(testbed, 'b', 'claim', DEVICE_B, STATION_B, guests.b);
     await sleep(50);
   }
 }
@@ -83,7 +102,7 @@ async function establish(testbed, seed) {
  * @param {import('./workload.mjs').Timing} timing
  */
 async function flood(mode, testbed, running, { warmupMs, windowMs, seed }) {
-  const send = [mode, DEVICE_A, STATION_A, STATION_B, '64', String(FLOWS), String(seed)];
+  const send = [mode, DEVICE_A, STATION_A, running.router?.macs.a ?? STATION_B, '64', String(FLOWS), String(seed)];
   keepOffGeneratorsCore(running);
   const generator = testbed.guest('a', ['taskset', '--cpu-list', String(lastCore), program('generator'), ...send]);
   try {
@@ -133,7 +152,7 @@ export const frames64Established = {
   offload: true,
   metrics,
   async measure(testbed, running, timing) {
-    await establish(testbed, timing.seed);
+    await establish(testbed, running, timing.seed);
     return flood('send', testbed, running, timing);
   },
 };
@@ -145,7 +164,7 @@ export const newConnections = {
   offload: true,
   metrics,
   async measure(testbed, running, timing) {
-    await establish(testbed, timing.seed);
+    await establish(testbed, running, timing.seed);
     return flood('fresh', testbed, running, timing);
   },
 };

@@ -12,3 +12,6 @@ export const overlayWorkloads = [tcpOffload, tcpPlain, frames64, requestResponse
 
 /** Those that are measured between two guests with a policy. */
 export const policyWorkloads = [frames64Established, newConnections];
+
+/** Those that are measured between two guests with a router that translates. */
+export const natWorkloads = [tcpOffload, frames64Established, newConnections];

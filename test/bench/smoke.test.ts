@@ -64,6 +64,7 @@ interface Results {
     readonly slowestDuring: Spread;
   };
   readonly routingPipeline: { readonly plain: Spread; readonly byPrefixes: readonly SizeRow[] };
+  readonly nat: Comparison;
   readonly natPipeline: {
     readonly byWay: readonly { readonly way: string; readonly nanoseconds: Spread }[];
     readonly byConnections: readonly SizeRow[];
@@ -193,6 +194,18 @@ describe('the benchmark', () => {
     expect(byPrefixes.map(({ size }) => size)).toEqual([10, 1_000]);
     for (const { median } of [plain, ...byPrefixes.map(({ nanoseconds }) => nanoseconds)])
       expect(median).toBeGreaterThan(0);
+  });
+
+  it('measures routers that translate beside others that do the same', () => {
+    const { workloads } = results.nat;
+    expect(workloads.map(({ name }) => name)).toEqual(['tcp-offload', 'frames-64-established', 'new-connections']);
+    for (const { name, metrics } of workloads) {
+      const [delivered] = metrics;
+      expect(Object.keys(delivered!.bySubject)).toEqual(['weft', 'weft-nat', 'ovs-nat', 'kernel-nat']);
+      for (const [subject, figures] of Object.entries(delivered!.bySubject))
+        expect(figures?.median, `${name} ${subject}`).toBeGreaterThan(0);
+      expect(delivered!.targets.length).toBeLessThanOrEqual(1);
+    }
   });
 
   it('measures NAT on memory ports: by connections, by stage, of new connections, and when few ports are left', () => {
