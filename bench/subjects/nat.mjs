@@ -130,8 +130,9 @@ export const openVswitchNat = {
 /** Neighbours may claim addresses that were not asked for, and what they claimed holds as long as a measurement. */
 const settings = [
   ...['net.ipv4.ip_forward=1', 'net.ipv4.conf.all.arp_accept=1', 'net.ipv4.conf.default.arp_accept=1'],
-  ...['net.ipv4.neigh.default.delay_first_probe_time=60', `net.netfilter.nf_conntrack_max=${CONNECTIONS}`],
+  `net.netfilter.nf_conntrack_max=${CONNECTIONS}`,
 ];
+const deviceSettings = ['a', 'b'].map((side) => `net.ipv4.neigh.router-${side}.delay_first_probe_time=60`);
 const MASQUERADE = `table ip weft_bench {
   chain postrouting {
     type nat hook postrouting priority 100;
@@ -148,7 +149,9 @@ export const kernelNat = {
   async start(testbed, { offload }) {
     const inside = ['netns', 'exec', testbed.hosts.a];
     execFileSync('ip', [...inside, 'nft', '-f', '-'], { input: MASQUERADE, stdio: ['pipe', 'ignore', 'pipe'] });
-    for (const setting of settings) execFileSync('ip', [...inside, 'sysctl', '-qw', setting], { stdio: 'pipe' });
+    const set = (/** @type {string} */ setting) =>
+      execFileSync('ip', [...inside, 'sysctl', '-qw', setting], { stdio: 'pipe' });
+    settings.forEach(set);
     for (const [device, side] of /** @type {const} */ ([
       [DEVICE_A, 'a'],
       [DEVICE_B, 'b'],
@@ -156,6 +159,7 @@ export const kernelNat = {
       testbed.hostIp('a', 'link', 'add', device, 'type', 'veth', 'peer', 'name', `router-${side}`);
       testbed.hostIp('a', 'link', 'set', `router-${side}`, 'address', MACS[side], 'up');
     }
+    deviceSettings.forEach(set);
     testbed.hostIp('a', 'address', 'add', `${INSIDE}/24`, 'dev', 'router-a');
     testbed.hostIp('a', 'address', 'add', `${OUTSIDE}/24`, 'dev', 'router-b');
     testbed.hostIp('a', 'route', 'add', `${SERVER}/32`, 'via', NEIGHBOR);
