@@ -8,11 +8,11 @@ import { TO_NETWORK, TO_STATIONS } from '../../src/pipeline/egress-batch.js';
 import { InjectionRing } from '../../src/pipeline/injection-ring.js';
 import { findOwnAddress, makeOwnAddresses } from '../../src/pipeline/own-addresses.js';
 import { PUNT_ADDRESS_SERVICE } from '../../src/pipeline/punt-ring.js';
-import { ipText, ipWords, macText } from '../../src/wire/address.js';
+import { ipText, ipWords, macText, macWordsText } from '../../src/wire/address.js';
 import { writeDhcp6 } from '../../src/wire/dhcp6-message.js';
 import { dhcp6Frame, dhcpFrame, dhcpMessage, solicitation } from '../wire/address-frames.js';
 import { arpFrame, ip, ndFrame } from '../wire/neighbor-frames.js';
-import { frame, type TestDocument, TestSwitch, vm } from './test-switch.js';
+import { addressWords, frame, type TestDocument, TestSwitch, vm } from './test-switch.js';
 
 const A = '52:54:00:00:00:0a';
 const SERVER = '192.0.2.1';
@@ -274,4 +274,18 @@ test('a guarded port without any rule asks and is answered: DHCP, and router adv
   advertisement[54] = 134;
   ring.put(advertisement, tested.network('red'), tested.member('a', 'red'));
   expect(tested.inject(new InjectionRing(memory)).map(({ port }) => port)).toEqual(['a', 'a']);
+});
+
+test('who answers for an address is learned where DHCP is served, so that nobody else is given it, and not elsewhere', () => {
+  const { tested } = serving();
+  const { neighbors } = tested.machine;
+  const claim = arpFrame({ from: A, to: own, operation: 2, sender: '192.0.2.140', target: '0.0.0.0' });
+  const isKnown = (network: string) => {
+    const [word0, word1, word2, word3] = addressWords('192.0.2.140');
+    neighbors.select(tested.network(network), word0!, word1!, word2!, word3!);
+    return neighbors.findLatest(0, tested.machine.nowSeconds, 60);
+  };
+  tested.run({ port: 'a', octets: claim }, { port: 'c', octets: claim });
+  expect([isKnown('red'), isKnown('blue')]).toEqual([true, false]);
+  expect(macWordsText(neighbors.foundHigh, neighbors.foundLow)).toBe(A);
 });
