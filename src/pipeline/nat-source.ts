@@ -198,7 +198,8 @@ function hideDependently(machine: Machine, slot: number, protocol: number): numb
   const place = outside * MAPS_PER_OUTSIDE + (kind === BY_PORTS ? MAP_UDP : kind);
   const first = nat.rangeStart[place];
   const count = nat.rangeCount[place];
-  let port = natPlan.ports >>> 16;
+  const own = natPlan.ports >>> 16;
+  let port = own;
   for (let attempt = 0; attempt < NAT_TRIES_MAX && count > 0; attempt++) {
     if (isInRanges(nat, first, count, port)) {
       setSourcePort(protocol, port);
@@ -209,6 +210,8 @@ function hideDependently(machine: Machine, slot: number, protocol: number): numb
     const range = first + (random % count);
     const size = nat.ranges[range * 2 + 1] - nat.ranges[range * 2] + 1;
     port = nat.ranges[range * 2] + ((random >>> 8) % size);
+    // RFC 4787 REQ-4, as long as there are tries for it.
+    if (attempt < NAT_TRIES_MAX >> 1) port = (port & ~1) | (own & 1);
   }
   return refuse(machine, slot, REFUSED_EXHAUSTED);
 }

@@ -71,6 +71,14 @@ describe('RFC 4787: mapping', () => {
       expect(heard!.sport & 1).toBe(sport & 1);
     }
   });
+
+  test.each([4000, 4001])('REQ-4: so does port %i where mappings are endpoint-dependent', (sport) => {
+    tested = new NatSwitch({ external: { mapping: 'endpoint-dependent' } });
+    tested.say('b', out('udp', { src: ADDRESSES.b, sport }));
+    const [heard] = tested.say('a', out('udp', { sport }));
+    expect(heard!.sport).not.toBe(sport);
+    expect(heard!.sport & 1).toBe(sport & 1);
+  });
 });
 
 describe('RFC 4787: time', () => {
