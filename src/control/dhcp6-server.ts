@@ -170,6 +170,13 @@ function inform(question: Case): Dhcp6Decision {
   return answer(question, DHCP6_REPLY, [...settings(question), refresh], [], 'REPLY with what there is to know');
 }
 
+/** What the IAs of a message before this one get. */
+interface SoFar {
+  readonly used: Set<bigint>;
+  /** Of pools, that their port does not have as lasting leases. */
+  planned: number;
+}
+
 type Purpose = 'offer' | 'rapid' | 'request' | 'renew';
 
 /** An answer for each IA. */
@@ -178,9 +185,9 @@ function grantAll(question: Case, purpose: Purpose): Dhcp6Decision {
   const changes: LeaseChange[] = [];
   const options: Option6[] = purpose === 'rapid' ? [{ code: OPTION6_RAPID_COMMIT, value: new Uint8Array(0) }] : [];
   const given: string[] = [];
-  const used = new Set<bigint>();
+  const so: SoFar = { used: new Set(), planned: 0 };
   for (const association of message.associations.slice(0, ASSOCIATIONS_MAX)) {
-    const [option, change] = grantOne(question, association, purpose, used);
+    const [option, change] = grantOne(question, association, purpose, so);
     options.push(option);
     if (change === undefined || !('put' in change)) continue;
     changes.push(change);
@@ -202,9 +209,9 @@ function grantOne(
   question: Case,
   { iaid, addresses }: IdentityAssociation,
   purpose: Purpose,
-  used: Set<bigint>,
+  so: SoFar,
 ): [Option6, LeaseChange?] {
-  const found = find(question, iaid, addresses.map(addressNumber), used);
+  const found = find(question, iaid, addresses.map(addressNumber), so);
   // RFC 8415 18.3.4: only with a binding, or the wish to make one, is a renewal answered with an address.
   if (found === undefined) {
     const isRenewal = purpose === 'renew';
@@ -212,7 +219,10 @@ function grantOne(
     return [refusal(OPTION6_IA_NA, iaid, status, isRenewal ? 'nothing is known of it' : 'no address is free')];
   }
   const { subnet, holder, address, fixed, pool } = found;
-  used.add(address);
+  so.used.add(address);
+  const held = question.leases.at(subnet.name, address);
+  const isHeld = held?.state === 'bound' && held.client === holder.client && held.port === holder.port;
+  if (pool !== undefined && !(isHeld && question.leases.isActive(held, question.nowMs))) so.planned++;
   const validSeconds = subnet.dhcp6.leaseSeconds;
   const granted = [{ address: addressOctets(address, IPV6_SIZE), preferredSeconds: validSeconds, validSeconds }];
   // What the client had and can't have any more is told to be over (RFC 8415 18.3.4).
@@ -222,8 +232,7 @@ function grantOne(
   const times = { renewSeconds: Math.floor(validSeconds / 2), rebindSeconds: Math.floor(validSeconds * 0.8) };
   const option = associationOption(OPTION6_IA_NA, iaid, times, [...granted, ...over]);
   const isOffer = purpose === 'offer';
-  const held = question.leases.at(subnet.name, address);
-  if (isOffer && held?.state === 'bound' && held.client === holder.client && held.port === holder.port) return [option];
+  if (isOffer && isHeld) return [option];
   const state = isOffer ? 'offered' : 'bound';
   const expiresMs = question.nowMs + (isOffer ? OFFER_S : validSeconds) * 1000;
   return [option, { put: { ...holder, address, state, expiresMs, fixed }, ...(pool !== undefined && { pool }) }];
@@ -238,7 +247,7 @@ interface Found {
 }
 
 /** The address for an IA: one of the port's that no other IA of it has, else out of the first pool that has one. */
-function find(question: Case, iaid: number, named: readonly bigint[], used: ReadonlySet<bigint>): Found | undefined {
+function find(question: Case, iaid: number, named: readonly bigint[], { used, planned }: SoFar): Found | undefined {
   const { subnets, asker, leases, nowMs } = question;
   const stateful = subnets.filter(({ dhcp6 }) => dhcp6.stateful);
   for (const subnet of stateful) {
@@ -256,7 +265,7 @@ function find(question: Case, iaid: number, named: readonly bigint[], used: Read
     const pool = { range, taken: subnet.taken, perPort };
     const holder = holderOf(question, subnet, iaid);
     const wanted = named.find((one) => isIn(range, one));
-    const address = leases.choose(holder, pool, wanted, nowMs);
+    const address = leases.choose(holder, pool, wanted, nowMs, planned);
     if (address !== undefined && !used.has(address)) return { subnet, holder, address, fixed: false, pool };
   }
   return undefined;

@@ -99,14 +99,20 @@ export class LeaseTable {
 
   /**
    * An address of the pool for the client: the one it has or had, else `wanted`, else another. Undefined: there is none for it
-   * now. Nothing is changed by asking but where the next search begins.
+   * now. Nothing is changed by asking but where the next search begins. `planned`: so many the same message gets besides.
    */
-  choose(holder: LeaseHolder, pool: LeasePool, wanted: bigint | undefined, nowMs: number): bigint | undefined {
+  choose(
+    holder: LeaseHolder,
+    pool: LeasePool,
+    wanted: bigint | undefined,
+    nowMs: number,
+    planned = 0,
+  ): bigint | undefined {
     const own = this.of(holder).find(
       (lease) => !lease.fixed && lease.state !== 'declined' && isOf(pool, lease.address),
     );
     if (own !== undefined) return own.address;
-    if (!this.hasRoom(holder, pool, nowMs)) return undefined;
+    if (!this.hasRoom(holder, pool, nowMs, planned)) return undefined;
     if (wanted !== undefined && this.isFree(holder.subnet, pool, wanted, nowMs)) return wanted;
     return this.search(holder.subnet, pool, nowMs);
   }
@@ -130,14 +136,20 @@ export class LeaseTable {
     return gone.length > 0;
   }
 
-  /** Whether the holder's port may have one more, perhaps in place of another. */
-  hasRoom(holder: LeaseHolder, pool: LeasePool, nowMs: number): boolean {
-    const count = this.byPort.get(portKey(holder.subnet, holder.port))?.size ?? 0;
-    return count < pool.perPort || this.dispensable(holder, nowMs) !== undefined;
+  /** Whether the holder's port may have one more than `planned`, perhaps in place of others. */
+  hasRoom(holder: LeaseHolder, { perPort }: LeasePool, nowMs: number, planned = 0): boolean {
+    const leases = this.ofPort(holder);
+    if (leases.length + planned < perPort) return true;
+    const lasting = leases.filter((lease) => this.isActive(lease, nowMs) && lease.state !== 'offered');
+    return lasting.length + planned < perPort;
   }
 
-  private dispensable({ subnet, port }: LeaseHolder, nowMs: number): Lease | undefined {
-    const leases = [...(this.byPort.get(portKey(subnet, port)) ?? [])].flatMap((key) => this.byAddress.get(key) ?? []);
+  private ofPort({ subnet, port }: LeaseHolder): Lease[] {
+    return [...(this.byPort.get(portKey(subnet, port)) ?? [])].flatMap((key) => this.byAddress.get(key) ?? []);
+  }
+
+  private dispensable(holder: LeaseHolder, nowMs: number): Lease | undefined {
+    const leases = this.ofPort(holder);
     const oldestOf = (some: readonly Lease[]) =>
       some.reduce<Lease | undefined>((oldest, lease) => {
         return oldest === undefined || lease.expiresMs < oldest.expiresMs ? lease : oldest;

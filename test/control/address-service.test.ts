@@ -321,6 +321,17 @@ describe('DHCPv6', () => {
     expect(bench.service.list()).toEqual([]);
   });
 
+  test('one message with many IAs takes no more than the share of its port, and what it holds goes on', async () => {
+    begin({ subnets: { red6: { ...red6, dhcp6: { ...red6.dhcp6, perPort: 2 } } } });
+    const rapid: Option6 = { code: 14, value: new Uint8Array(0) };
+    const many = Array.from({ length: 8 }, (_, iaid) => associationOption(3, iaid, none, []));
+    await ask('guest', 1, [client, rapid, ...many]);
+    const held = bench.service.list().map(({ address }) => address);
+    expect(held).toEqual(['2001:db8::100', '2001:db8::101']);
+    await ask('guest', 3, [client, server, ...many]);
+    expect(bench.service.list().map(({ address }) => address)).toEqual(held);
+  });
+
   test('CONFIRM says whether an address is right here; DECLINE keeps it from others', async () => {
     const here = Uint8Array.of(0x20, 1, 0xd, 0xb8, ...new Uint8Array(11), 9);
     const elsewhere = Uint8Array.of(0x20, 1, 0xd, 0xb9, ...new Uint8Array(11), 9);
