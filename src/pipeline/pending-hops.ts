@@ -9,7 +9,8 @@
  * A station that was known and answers no more is given up as well (`askAgain`), long before its binding ends.
  *
  * What an attacker can do: have his own packets forgotten. One port causes at most PENDING_HOPS_PER_PORT questions at a time,
- * one a second for each; for one address the configured number of packets is kept, the oldest gives way.
+ * one a second for each; for one address the configured number of packets is kept, the oldest gives way. An address
+ * where nobody is (RFC 6583) has its place until it was given up, and longer only if nobody else behind the port wants it.
  */
 import type { Batch } from '../dataplane/batch.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
@@ -155,7 +156,8 @@ export class PendingHops {
 
   /** Asks, and remembers that. NONE: there is no room. */
   private add(machine: HopHost, network: number, routerInterface: number, hop: number, port: number): number {
-    if (this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT) return NONE;
+    const isFull = this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT;
+    if (isFull && !this.giveWay(port)) return NONE;
     const place = this.count++;
     this.networks[place] = network;
     this.addresses.set(nextAddress, place * ADDRESS_WORDS);
@@ -171,6 +173,16 @@ export class PendingHops {
     this.portCount[port]++;
     askWhoHas(machine, routerInterface, hop);
     return place;
+  }
+
+  /** One of the port's addresses that were given up makes room. False: there is none. What is asked for just now stays. */
+  private giveWay(port: number): boolean {
+    for (let place = 0; place < this.count; place++)
+      if (this.ports[place] === port && this.questions[place] > NEIGHBOR_QUESTIONS_MAX && this.kept[place] === 0) {
+        this.remove(place);
+        return true;
+      }
+    return false;
   }
 
   private append(pool: FramePool, place: number, slot: number): void {

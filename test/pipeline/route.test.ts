@@ -281,6 +281,23 @@ describe('a packet to a station that is not known', () => {
     expect(tested.machine.pending.packets).toBe(0);
     tested.expectConservation();
   });
+
+  test('finds its station though the port goes on sending to addresses where nobody is (RFC 6583)', () => {
+    const nobody = Array.from({ length: PENDING_HOPS_PER_PORT }, (_, index) =>
+      packet({ destination: `198.51.100.${index + 20}` }),
+    );
+    for (let second = 0; second <= NEIGHBOR_QUESTIONS_MAX; second++) {
+      run('a', ...nobody);
+      tested.now += 1000;
+    }
+    run('a', ...nobody);
+    expect(tested.machine.pending.count).toBe(PENDING_HOPS_PER_PORT);
+    const asked = run('a', packet());
+    expect(asked.map((frame) => line(frame))).toContainEqual(expect.stringContaining('ARP who-has 198.51.100.6'));
+    tested.now += 5;
+    expect(run('b', announceB).map(({ port }) => port)).toEqual(['b']);
+    tested.expectConservation();
+  });
 });
 
 describe('routes', () => {
