@@ -30,6 +30,7 @@ type OverlayPart = Pick<
   | 'portLocal'
   | 'portTunnelPort'
   | 'portDscp'
+  | 'portJoinsDatagrams'
   | 'portAllowStart'
   | 'portAllowCount'
   | 'allowFrom'
@@ -69,6 +70,7 @@ export function compileOverlay(
     portLocal: take(ports * 4, 0),
     portTunnelPort: take(ports, 0),
     portDscp: take(ports, 0),
+    portJoinsDatagrams: take(ports, 0),
     portAllowStart: take(ports, 0),
     portAllowCount: take(ports, 0),
     memberTunnelId: take(members, 0),
@@ -115,13 +117,14 @@ function compileUnderlay(
   { allowFrom }: Growing,
   index: number,
   { intent: { underlay: intent } }: ResolvedPort,
-  { dscp, allowFrom: prefixes }: ResolvedUnderlay,
+  { dscp, allowFrom: prefixes, joinsDatagrams }: ResolvedUnderlay,
 ): void {
   if (intent === undefined) throw new TypeError('an underlay port without sockets to open');
   part.portTunnelKind[index] = tunnelKindIndex(intent.type);
   part.portLocal.set(ipWords(parseIp(intent.local) ?? new Uint8Array(IPV4_SIZE)), index * 4);
   part.portTunnelPort[index] = intent.port;
   part.portDscp[index] = dscp === 'inherit' ? -1 : dscp << 2;
+  part.portJoinsDatagrams[index] = joinsDatagrams ? 1 : 0;
   part.portAllowStart[index] = allowFrom.length / ALLOW_WORDS;
   part.portAllowCount[index] = prefixes.length;
   for (const text of prefixes) {

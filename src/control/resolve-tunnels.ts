@@ -212,6 +212,7 @@ function resolveUnderlayPort(
       name: underlayName,
       dscp,
       allowFrom: allowFrom ?? [],
+      joinsDatagrams: protocol === 'udp' && underlay.checksum !== false,
       ...(bfd === undefined
         ? {}
         : { bfd: { inside: bfd.inside, multiplier: bfd.multiplier, intervalMs: quantity('duration', bfd.interval) } }),

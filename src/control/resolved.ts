@@ -151,6 +151,8 @@ export interface ResolvedUnderlay {
   readonly dscp: number | 'inherit';
   /** Prefixes of who may send besides the remotes. */
   readonly allowFrom: readonly string[];
+  /** Datagrams may leave several in a message. The kernel sums what it cuts, so not where checksums are refused. */
+  readonly joinsDatagrams: boolean;
   /** How it is found out whether remotes live; absent: not at all. */
   readonly bfd?: ResolvedBfd;
 }

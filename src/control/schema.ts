@@ -182,7 +182,7 @@ const underlaySchema = z.strictObject({
   checksum: flag()
     .optional()
     .describe(
-      'Whether outer UDP checksums are sent. If it is not said: over IPv6 only, where receivers expect them (RFC 6936).',
+      'Whether outer UDP checksums are sent. If it is not said: over IPv6, where receivers expect them (RFC 6936), and of what leaves several in a message.',
     ),
   bfd: z
     .strictObject({

@@ -92,6 +92,8 @@ export class Machine implements SendReport, RelayCounts {
   readonly tunnelQuota = new TunnelQuota();
   readonly pending: PendingHops;
   readonly translations = new Translations();
+  /** By slot: the next one whose datagram is in the same message, plus one; 0: there is none (egress/datagram-trains.ts). */
+  readonly riders: Int32Array;
   /** Frames the switch made itself, to leave after the batch in hand: each slot is held once for its copy. */
   readonly replies = new EgressBatch(REPLIES_PER_BATCH_MAX);
   /** What the header of the message in hand says. */
@@ -136,6 +138,7 @@ export class Machine implements SendReport, RelayCounts {
     this.fragmenter = new Ipv4Fragmenter(parts.pool, parts.kernels);
     this.waiting = new WaitingFragments(parts.pool, parts.fragments);
     this.pending = new PendingHops(parts.pool);
+    this.riders = new Int32Array(parts.pool.slotCount);
     this.snapshot = snapshot;
   }
 
@@ -147,8 +150,9 @@ export class Machine implements SendReport, RelayCounts {
     this.nowSeconds = Math.floor(monotonicMs / 1000) | 0;
   }
 
-  /** Reported by the I/O engine, once for every slot a queue took. */
+  /** Reported by the I/O engine, once for every slot a queue took; also the end of what rode along with it. */
   sent(slot: number, port: number, octets: number, reason: number): void {
+    if (this.riders[slot] !== 0) this.endRiders(slot, port, reason);
     if (reason !== 0) {
       this.failCopy(slot, port, reason);
       this.letGo(slot);
@@ -159,6 +163,19 @@ export class Machine implements SendReport, RelayCounts {
     if (this.pool.isGenerated[this.pool.original[slot]] === OWN) this.counters.addPort(port, TX_GENERATED, 1);
     this.pool.sentCount[this.pool.original[slot]]++;
     this.letGo(slot);
+  }
+
+  /** The message's octets are counted with its first slot. */
+  private endRiders(head: number, port: number, reason: number): void {
+    const { riders } = this;
+    let rider = riders[head] - 1;
+    riders[head] = 0;
+    while (rider >= 0) {
+      const next = riders[rider] - 1;
+      riders[rider] = 0;
+      this.sent(rider, port, 0, reason);
+      rider = next;
+    }
   }
 
   /** As `sent`, but the worker that has the port counts what becomes of the copy there. */

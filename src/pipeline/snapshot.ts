@@ -219,6 +219,8 @@ export interface Snapshot {
   readonly portTunnelPort: Int32Array;
   /** Outer DSCP in the upper six bits of an octet; -1: the inner one. */
   readonly portDscp: Int32Array;
+  /** 1: datagrams of this port may leave several in a message (egress/datagram-trains.ts). */
+  readonly portJoinsDatagrams: Int32Array;
   /** Rows of allowFrom: sources that are unpacked besides the configured remotes. */
   readonly portAllowStart: Int32Array;
   readonly portAllowCount: Int32Array;

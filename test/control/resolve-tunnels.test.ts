@@ -81,7 +81,7 @@ describe('an underlay port', () => {
     );
     const port = ports.get('u/vxlan');
     expect(port?.intent.underlay).toMatchObject({ local: '2001:db8::1', ttl: 9, checksum: true });
-    expect(port?.underlay).toEqual({ name: 'u', dscp: 'inherit', allowFrom: ['2001:db8::/32'] });
+    expect(port?.underlay).toEqual({ name: 'u', dscp: 'inherit', joinsDatagrams: true, allowFrom: ['2001:db8::/32'] });
     expect(networks.get('n')?.tunnel?.remotes).toEqual(['2001:db8::2']);
   });
 

@@ -86,6 +86,7 @@ export interface OverlayNetworkDocument extends Omit<NetworkDocument, 'type'> {
 
 export interface UnderlayDocument {
   readonly local: string;
+  readonly checksum?: boolean;
   readonly port?: number;
   readonly allowFrom?: readonly string[];
   readonly dscp?: number | 'inherit';
@@ -160,6 +161,8 @@ export class TestSwitch {
   private readonly acls: AclCompiler;
   /** What left since it was last looked at. */
   sent: Sent[] = [];
+  /** Messages as the queues of underlays were given them. */
+  readonly messages: SentMessage[] = [];
   /** Milliseconds; move it between runs. */
   now = 1_000_000;
   private indices: Indices;
@@ -393,15 +396,25 @@ export class TestSwitch {
     }
   }
 
+  /** A message of datagrams that were joined is one for each of them: who looks at frames need not know how they travelled. */
   private keepMessage(port: string, message: SentMessage): void {
-    this.sent.push({
-      port,
-      octets: message.octets,
-      checksumStart: 0,
-      gsoSize: 0,
-      ...this.originOf(message.slot),
-      message,
-    });
+    const { riders } = this.machine;
+    this.messages.push(message);
+    if (riders[message.slot] === 0) {
+      this.keepDatagrams(port, message);
+      return;
+    }
+    let slot = message.slot;
+    for (const octets of message.datagrams) {
+      this.keepDatagrams(port, { ...message, slot, octets, datagrams: [octets], segmentSize: 0 });
+      slot = riders[slot] - 1;
+    }
+    if (slot !== -1) throw new Error('there are more riders in a message than datagrams');
+  }
+
+  private keepDatagrams(port: string, message: SentMessage): void {
+    const { octets } = message;
+    this.sent.push({ port, octets, checksumStart: 0, gsoSize: 0, ...this.originOf(message.slot), message });
   }
 
   private keep(port: string, slot: number): void {

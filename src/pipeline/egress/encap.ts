@@ -1,8 +1,9 @@
 /**
  * From frames to datagrams: copies that leave by an underlay port get the tunnel's header and go to the port's sockets. A
  * super-frame is cut into segments that stand one behind the other in one slot, each with its header, and leaves as one
- * message, which the kernel (UDP_SEGMENT) or the queue cuts. The outer source port is chosen by the inner flow (RFC 7348 section 5), DSCP and ECN come from the
- * inner packet (RFC 2983, RFC 6040 section 4.1). Copies of one flood to several remotes share what they send. @hot
+ * message, which the kernel (UDP_SEGMENT) or the queue cuts; plain frames of one size and flow are joined to such a message,
+ * too (datagram-trains.ts). The outer source port is chosen by the inner flow (RFC 7348 section 5), DSCP and ECN come from
+ * the inner packet (RFC 2983, RFC 6040 section 4.1). Copies of one flood to several remotes share what they send. @hot
  *
  * Each copy's hold passes to the queue, as in transmit; what the queue refuses keeps its hold and gets a reason.
  *
@@ -23,10 +24,12 @@ import type { Machine } from '../machine.js';
 import { isOfOwnTunnelsTo } from '../own-tunnels.js';
 import { PORT_UNDERLAY } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
+import { DatagramTrains } from './datagram-trains.js';
 import { TunnelWay } from './tunnel-way.js';
 
 /** The way of the copy in hand, and what is read of its packet. One worker is one thread, and no round is inside another. */
 const way = new TunnelWay();
+const trains = new DatagramTrains(way);
 const inner = new InnerPacket();
 
 /**
@@ -37,7 +40,8 @@ let sharedFrom = -1;
 let sharedMember = -1;
 let sharedMtu = 0;
 let sharedSlot = -1;
-/** Of the copy in hand: the TOS or traffic class octet that its message is sent with. */
+/** Of the copy in hand: the socket, and the TOS or traffic class octet, that it is sent with. */
+let sender = 0;
 let trafficClass = 0;
 
 export const encap: EgressStage = {
@@ -53,6 +57,7 @@ export const encap: EgressStage = {
       if (snapshot.portMode[port] === PORT_UNDERLAY)
         copies.reasons[index] = sendThroughTunnel(machine, copies, index, port);
     }
+    trains.finish(machine);
     way.settle(machine);
     shareNothing(machine);
   },
@@ -70,8 +75,10 @@ function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number,
   const slot = copies.slots[index];
   const member = copies.members[index];
   const tunnel = copies.tunnels[index];
-  if (member !== way.member || tunnel !== way.tunnel)
+  if (member !== way.member || tunnel !== way.tunnel) {
+    trains.finish(machine);
     if (!way.take(machine, port, member, tunnel)) return dropReasonNumber.tunnel_down;
+  }
   const at = pool.offset[slot];
   const octets = pool.octets;
   if (isTpid((octets[at + 12] << 8) | octets[at + 13]) && !way.takesInnerVlan)
@@ -81,8 +88,10 @@ function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number,
   if (inner.tunnelPort !== NO_TUNNEL && isOfOwnTunnelsTo(machine, slot, inner.tunnelPort))
     return dropReasonNumber.tunnel_nested;
   trafficClass = way.dscp < 0 ? inner.trafficClass : way.dscp | (inner.trafficClass & ECN_MASK);
-  if ((pool.gsoType[slot] & GSO_TYPE_MASK) !== 0) return sendSuperFrame(machine, copies, index);
-  return sendFrame(machine, copies, index);
+  sender = way.senderOf(inner.flow);
+  if ((pool.gsoType[slot] & GSO_TYPE_MASK) === 0) return sendFrame(machine, copies, index);
+  trains.finish(machine);
+  return sendSuperFrame(machine, copies, index);
 }
 
 /** Takes as many sequence numbers as there are datagrams, where the tunnel has such. */
@@ -97,6 +106,13 @@ function sendFrame(machine: Machine, copies: EgressBatch, index: number): number
   else slot = encloseShared(machine, copies, index);
   if (slot < 0) return dropReasonNumber.no_slot;
   if (!machine.tunnelQuota.take(pool.ingressPort[slot], 1)) return dropReasonNumber.tx_full;
+  if (way.joinsDatagrams) {
+    if (copies.shared[index] === 0) {
+      trains.add(machine, slot, sender, trafficClass);
+      return ON_ITS_WAY;
+    }
+    trains.finish(machine);
+  }
   return send(machine, slot, 0, 1);
 }
 
@@ -204,6 +220,6 @@ function writeMessage(machine: Machine, slot: number, first: number, last: numbe
 }
 
 function send(machine: Machine, slot: number, datagramSize: number, datagrams: number): number {
-  const isSent = way.send(machine, slot, datagramSize, inner.flow, trafficClass, datagrams);
+  const isSent = way.send(machine, slot, datagramSize, sender, trafficClass, datagrams);
   return isSent ? ON_ITS_WAY : dropReasonNumber.tx_full;
 }

@@ -36,6 +36,8 @@ export class TunnelWay {
   dscp = 0;
   takesInnerVlan = false;
   isSequenced = false;
+  /** Datagrams may leave several in a message. */
+  joinsDatagrams = false;
   private address0 = 0;
   private address1 = 0;
   private address2 = 0;
@@ -69,6 +71,7 @@ export class TunnelWay {
     this.address3 = tunnels.addressWord(tunnel, 3);
     this.dscp = snapshot.portDscp[port];
     this.kind = tunnelKinds[snapshot.portTunnelKind[port]];
+    this.joinsDatagrams = snapshot.portJoinsDatagrams[port] !== 0;
     const networkFlags = snapshot.networkFlags[snapshot.memberNetwork[member]];
     this.takesInnerVlan = (networkFlags & NETWORK_INNER_VLAN) !== 0;
     const clamps = (networkFlags & NETWORK_CLAMPS_MSS) !== 0;
@@ -77,6 +80,11 @@ export class TunnelWay {
     this.member = member;
     this.tunnel = tunnel;
     return true;
+  }
+
+  /** Number of the socket for an inner flow: by the upper bits of its hash, which spares a division. */
+  senderOf(flow: number): number {
+    return Math.imul(flow >>> 15, this.queue!.senderCount) >>> 16;
   }
 
   private takeHeader({ snapshot, tunnelSettings }: Machine, member: number): void {
