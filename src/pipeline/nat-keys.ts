@@ -25,12 +25,14 @@ const links = new Int32Array(BATCH_SIZE);
 let missed = 0;
 let asked = 0;
 let distrusted = 0;
+/** Of fewer packets no batch says what the next ones will be. */
+const ASKED_MIN = 32;
 /** The keys of this batch are made. */
 let isMade = false;
 
 /** Before the first of these packets, which are sound, is routed; `interfaces`: by which each of them came in. */
 export function beginKeys(machine: Machine, slots: Int32Array, interfaces: Int32Array, count: number): void {
-  if (missed > asked >> 2) distrusted = HINT_DISTRUST_BATCHES;
+  if (asked >= ASKED_MIN && missed > asked >> 2) distrusted = HINT_DISTRUST_BATCHES;
   missed = 0;
   asked = 0;
   isMade = distrusted !== 0;
