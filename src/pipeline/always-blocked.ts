@@ -25,10 +25,18 @@ import {
   ICMPV6_REDIRECT,
   ICMPV6_ROUTER_ADVERTISEMENT,
 } from '../wire/icmp.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import { UDP_HEADER_SIZE } from '../wire/udp.js';
 import type { Machine } from './machine.js';
+
+/**
+ * Whether a packet with these ports (as a slot has them) is none of what is always blocked or always allowed: TCP, and UDP to
+ * ports behind those of DHCP. Most of all frames are, so this is asked first.
+ */
+export function isOrdinary(protocol: number, ports: number): boolean {
+  return protocol === PROTOCOL_TCP || (protocol === PROTOCOL_UDP && (ports & 0xffff) > DHCP6_SERVER_PORT);
+}
 
 /** The drop reason's number, 0 for what is none of these. */
 export function alwaysBlocked(machine: Machine, slot: number): number {

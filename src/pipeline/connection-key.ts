@@ -116,12 +116,12 @@ export function keyOfPacket(key: Int32Array, at: number, pool: FramePool, slot: 
   const isIpv6 = pool.packetKind[slot] === PACKET_IPV6;
   if (protocol !== PROTOCOL_ICMP && protocol !== PROTOCOL_ICMPV6) {
     if (protocol === PROTOCOL_IGMP) return KEY_NONE;
-    return endpoints(key, at, pool.octets, packet, isIpv6, ports, (zone << 16) | (protocol << 8), protocol);
+    return endpoints(key, at, pool.view, packet, isIpv6, ports, (zone << 16) | (protocol << 8), protocol);
   }
   const type = ports >>> 24;
   const query = (isIpv6 ? queries6 : queries4)[type];
   if (query === 0) return kindOfMessage(type, isIpv6);
-  return queryEndpoints(key, at, pool.octets, packet, isIpv6, ports, zone, protocol, query);
+  return queryEndpoints(key, at, pool.view, packet, isIpv6, ports, zone, protocol, query);
 }
 
 /** Of an ICMP message that is no query: KEY_ERROR, KEY_NONE or KEY_INVALID. */
@@ -134,7 +134,7 @@ export function kindOfMessage(type: number, isIpv6: boolean): number {
 function queryEndpoints(
   key: Int32Array,
   at: number,
-  octets: Uint8Array,
+  view: DataView,
   packet: number,
   isIpv6: boolean,
   ports: number,
@@ -144,7 +144,7 @@ function queryEndpoints(
 ): number {
   const identifier = ports & 0xffff;
   const last = (zone << 16) | (protocol << 8) | ((query >> 1) << KIND_QUERY_SHIFT);
-  const from = endpoints(key, at, octets, packet, isIpv6, identifier | (identifier << 16), last, protocol);
+  const from = endpoints(key, at, view, packet, isIpv6, identifier | (identifier << 16), last, protocol);
   const isAnswer = (query & 1) !== 0;
   if ((from === FROM_LOWER) !== isAnswer) key[at + KEY_ZONE] |= KIND_LOWER_ASKS;
   return isAnswer ? from | IS_ANSWER : from;
@@ -154,7 +154,7 @@ function queryEndpoints(
 function endpoints(
   key: Int32Array,
   at: number,
-  octets: Uint8Array,
+  view: DataView,
   packet: number,
   isIpv6: boolean,
   ports: number,
@@ -166,27 +166,27 @@ function endpoints(
   const isPortsLower = ports >>> 16 <= (ports & 0xffff);
   key[at + KEY_ZONE] = isIpv6 ? last | KIND_IPV6 : last;
   const isLower = isIpv6
-    ? orderIpv6(key, at, octets, packet, isPortsLower)
-    : orderIpv4(key, at, octets, packet, isPortsLower);
+    ? orderIpv6(key, at, view, packet, isPortsLower)
+    : orderIpv4(key, at, view, packet, isPortsLower);
   key[at + KEY_PORTS] = isLower ? ports : mirrored;
   return isLower ? FROM_LOWER : 0;
 }
 
 /** Writes the addresses; whether the source is the lower endpoint. */
-function orderIpv6(key: Int32Array, at: number, octets: Uint8Array, packet: number, isPortsLower: boolean): boolean {
-  const isLower = isSourceLower6(octets, packet, isPortsLower);
+function orderIpv6(key: Int32Array, at: number, view: DataView, packet: number, isPortsLower: boolean): boolean {
+  const isLower = isSourceLower6(view, packet, isPortsLower);
   const lower = packet + (isLower ? IPV6_SOURCE : IPV6_DESTINATION);
   const higher = packet + (isLower ? IPV6_DESTINATION : IPV6_SOURCE);
   for (let word = 0; word < 4; word++) {
-    key[at + KEY_LOWER + word] = read32(octets, lower + word * 4);
-    key[at + KEY_HIGHER + word] = read32(octets, higher + word * 4);
+    key[at + KEY_LOWER + word] = view.getInt32(lower + word * 4);
+    key[at + KEY_HIGHER + word] = view.getInt32(higher + word * 4);
   }
   return isLower;
 }
 
-function orderIpv4(key: Int32Array, at: number, octets: Uint8Array, packet: number, isPortsLower: boolean): boolean {
-  const source = read32(octets, packet + IPV4_SOURCE);
-  const destination = read32(octets, packet + IPV4_DESTINATION);
+function orderIpv4(key: Int32Array, at: number, view: DataView, packet: number, isPortsLower: boolean): boolean {
+  const source = view.getInt32(packet + IPV4_SOURCE);
+  const destination = view.getInt32(packet + IPV4_DESTINATION);
   const isLower = source < destination || (source === destination && isPortsLower);
   key[at] = 0;
   key[at + 1] = 0;
@@ -230,10 +230,10 @@ function isTupleLower(source: Int32Array, destination: Int32Array, whenEqual: bo
 }
 
 /** Any total order will do: that of signed words. */
-function isSourceLower6(octets: Uint8Array, packet: number, whenEqual: boolean): boolean {
+function isSourceLower6(view: DataView, packet: number, whenEqual: boolean): boolean {
   for (let word = 0; word < 16; word += 4) {
-    const source = read32(octets, packet + IPV6_SOURCE + word);
-    const destination = read32(octets, packet + IPV6_DESTINATION + word);
+    const source = view.getInt32(packet + IPV6_SOURCE + word);
+    const destination = view.getInt32(packet + IPV6_DESTINATION + word);
     if (source !== destination) return source < destination;
   }
   return whenEqual;
@@ -248,7 +248,7 @@ let innerProtocol = 0;
  * had sent it (RFC 5927 section 4: nobody else is to be told).
  */
 export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: number, zone: number): number {
-  const { octets } = pool;
+  const { octets, view } = pool;
   const outer = pool.networkHeader[slot];
   const inner = pool.transport[slot] + ICMP_HEADER_SIZE;
   const end = pool.packetEnd[slot];
@@ -262,15 +262,15 @@ export function keyOfError(key: Int32Array, at: number, pool: FramePool, slot: n
     const query = (isIpv6 ? queries6 : queries4)[octets[upper]];
     if (query === 0) return KEY_INVALID;
     const identifier = hasIdentifier(octets[upper], !isIpv6) ? read16(octets, upper + ICMP_ID) : 0;
-    return queryEndpoints(key, at, octets, inner, isIpv6, identifier, zone, protocol, query) & FROM_LOWER;
+    return queryEndpoints(key, at, view, inner, isIpv6, identifier, zone, protocol, query) & FROM_LOWER;
   }
   if (protocol === PROTOCOL_GRE) {
     if (upper + 4 > end || upper + greKeyEnd(octets, upper) > end) return KEY_INVALID;
-    return endpoints(key, at, octets, inner, isIpv6, greKey(octets, upper, end), last, protocol);
+    return endpoints(key, at, view, inner, isIpv6, greKey(octets, upper, end), last, protocol);
   }
-  if (!hasPorts(protocol)) return endpoints(key, at, octets, inner, isIpv6, 0, last, protocol);
+  if (!hasPorts(protocol)) return endpoints(key, at, view, inner, isIpv6, 0, last, protocol);
   if (upper + 4 > end) return KEY_INVALID;
-  return endpoints(key, at, octets, inner, isIpv6, read32(octets, upper), last, protocol);
+  return endpoints(key, at, view, inner, isIpv6, view.getInt32(upper), last, protocol);
 }
 
 function goesToSender(octets: Uint8Array, outer: number, inner: number, isIpv6: boolean): boolean {

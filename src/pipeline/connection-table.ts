@@ -406,10 +406,10 @@ export class ConnectionTable {
     return 0;
   }
 
-  /** Sets the slot's fields from an entry and its value. */
-  show(pool: FramePool, slot: number, entry: number, value: Int32Array, from: number): void {
+  /** Sets the slot's fields from an entry and its value; `bits`: more of its connectionState. */
+  show(pool: FramePool, slot: number, entry: number, value: Int32Array, from: number, bits = 0): void {
     pool.connection[slot] = entry;
-    pool.connectionState[slot] = stateBits(value[V_STATE], from);
+    pool.connectionState[slot] = stateBits(value[V_STATE], from) | bits;
     pool.connectionEpoch[slot] = value[V_EPOCH];
     pool.connectionPorts[slot] = value[V_PORTS];
     pool.connectionStamp[slot] = this.table.stampOf(entry);

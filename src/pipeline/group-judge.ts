@@ -11,9 +11,8 @@
  * another's connections by sending what it may not send.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
-import { DHCP6_SERVER_PORT } from '../wire/dhcp.js';
 import { ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST } from '../wire/icmp.js';
-import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../wire/ip-protocol.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import {
   CONNECTION_INVALID,
@@ -46,28 +45,24 @@ export const ALLOWED_AT_SOURCE = 1 << 16;
 /** The frame began its connection, or came while another one did. For explanations. */
 export const HAS_BEGUN = 1 << 17;
 
+/**
+ * Its connection was allowed by both ends under the policy in force, and rules alone decide about it: by its protocol and
+ * ports nothing else is asked (isOrdinary). Set where it is looked up, so that neither end asks again.
+ */
+export const AS_JUDGED = 1 << 18;
+
 /** The key in hand, of a packet or a connection. One worker is one thread, and judgements are not nested. */
 export const groupKey = new Int32Array(KEY_WORDS);
 
-/**
- * Whether nothing need be asked but what the connection says: most of all frames, so this is asked first. Of TCP, and of UDP
- * to ports behind those of DHCP, of which nothing is always allowed or blocked; it is sound, or it would have no connection.
- */
+/** Whether nothing need be asked but by which port its connection runs: most of all frames, so this is asked first. */
 export function passesAsJudged({ pool, snapshot }: Machine, slot: number, port: number, isSource: boolean): boolean {
   const { groups } = snapshot;
   const state = pool.connectionState[slot];
   return (
-    pool.connection[slot] > 0 &&
-    pool.connectionEpoch[slot] === groups.epoch &&
-    isJudgedByRules(pool.protocol[slot], pool.ports[slot]) &&
-    (state & (CONNECTION_INVALID | CONNECTION_RELATED)) === 0 &&
+    (state & (AS_JUDGED | CONNECTION_INVALID)) === AS_JUDGED &&
     recordedPort(pool.connectionPorts[slot], state, isSource) === port &&
     groups.portStateful[port] !== 0
   );
-}
-
-function isJudgedByRules(protocol: number, ports: number): boolean {
-  return protocol === PROTOCOL_TCP || (protocol === PROTOCOL_UDP && (ports & 0xffff) > DHCP6_SERVER_PORT);
 }
 
 /** Whether a packet of a known connection passes at this end: nothing has changed since both ends allowed it. */

@@ -94,12 +94,7 @@ function setMacs(key: Int32Array, octets: Uint8Array, frame: number): void {
   key[KEY_SOURCE_MAC_LOW] = macLowAt(octets, frame + ETHERNET_SOURCE);
 }
 
-function setAddresses(
-  key: Int32Array,
-  { octets, networkHeader, protocol }: FramePool,
-  slot: number,
-  kind: number,
-): void {
+function setAddresses(key: Int32Array, { view, networkHeader, protocol }: FramePool, slot: number, kind: number): void {
   const packet = networkHeader[slot];
   if (kind < PACKET_IPV4) return;
   // A header that can't be trusted to its end was not read: nothing of what lies there counts.
@@ -107,12 +102,12 @@ function setAddresses(
     key.fill(0, KEY_SOURCE, KEY_SOURCE_PORT);
   } else if (kind === PACKET_IPV4) {
     // Of IPv4 only the last word is looked at.
-    key[KEY_SOURCE + 3] = read32(octets, packet + IPV4_SOURCE);
-    key[KEY_DESTINATION + 3] = read32(octets, packet + IPV4_DESTINATION);
+    key[KEY_SOURCE + 3] = view.getInt32(packet + IPV4_SOURCE);
+    key[KEY_DESTINATION + 3] = view.getInt32(packet + IPV4_DESTINATION);
   } else {
     for (let word = 0; word < 4; word++) {
-      key[KEY_SOURCE + word] = read32(octets, packet + IPV6_SOURCE + word * 4);
-      key[KEY_DESTINATION + word] = read32(octets, packet + IPV6_DESTINATION + word * 4);
+      key[KEY_SOURCE + word] = view.getInt32(packet + IPV6_SOURCE + word * 4);
+      key[KEY_DESTINATION + word] = view.getInt32(packet + IPV6_DESTINATION + word * 4);
     }
   }
 }

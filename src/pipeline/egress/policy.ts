@@ -20,12 +20,16 @@ export const egressPolicy: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { snapshot, loops } = machine;
     const { slots, members, reasons } = copies;
+    // The member of the copy before, if all copies may leave by its port.
+    let free = -1;
     for (let index = 0; index < copies.count; index++) {
+      if (members[index] === free) continue;
       const port = snapshot.memberPort[members[index]];
       if (port < 0 || snapshot.portMode[port] === PORT_CLOSED) reasons[index] = dropReasonNumber.port_down;
       else if (loops.isBlockedNow(port)) reasons[index] = dropReasonNumber.loop;
       else if ((snapshot.portFlags[port] & RESTRICTS) !== 0)
         reasons[index] = restriction(machine, port, members[index], slots[index]);
+      else free = members[index];
     }
   },
 

@@ -7,7 +7,7 @@ import { VID_MASK } from '../../wire/vlan.js';
 import { judge, judgement, reject, WAY_IN } from '../acl.js';
 import { LastMatch } from '../last-match.js';
 import type { Machine } from '../machine.js';
-import { KEY_WORDS, keyOfSlot } from '../rule-key.js';
+import { FIELDS_LINK, KEY_WORDS, keyOfSlot } from '../rule-key.js';
 import { POLICY_NETWORK_ACL, POLICY_PORT_ACL } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
@@ -45,22 +45,27 @@ export const aclIngress: Stage = {
   },
 };
 
+function makeKey({ pool, snapshot }: Machine, slot: number, fields: number): void {
+  const isTagAsked = (fields & FIELDS_LINK) !== 0;
+  const vid = isTagAsked ? snapshot.memberTag[pool.ingressMember[slot]] & VID_MASK : 0;
+  keyOfSlot(key, pool, slot, vid, fields);
+}
+
 /** Returns the drop reason's number, 0 for none. */
 function judgeFrame(machine: Machine, slot: number): number {
   const { pool, snapshot } = machine;
   const port = pool.ingressPort[slot];
   const policy = pool.policy[slot];
-  const vid = snapshot.memberTag[pool.ingressMember[slot]] & VID_MASK;
   let reason = 0;
   if ((policy & POLICY_PORT_ACL) !== 0) {
     const acl = snapshot.acls[snapshot.portAclIngress[port]];
-    keyOfSlot(key, pool, slot, vid, acl.rules.fields);
+    makeKey(machine, slot, acl.rules.fields);
     reason = judge(machine, acl, key, slot, port, WAY_IN, lastOfPort);
     pool.rule[slot] = judgement.rule;
   }
   if (reason === 0 && (policy & POLICY_NETWORK_ACL) !== 0) {
     const acl = snapshot.acls[snapshot.networkAclIngress[pool.network[slot]]];
-    keyOfSlot(key, pool, slot, vid, acl.rules.fields);
+    makeKey(machine, slot, acl.rules.fields);
     reason = judge(machine, acl, key, slot, port, WAY_IN, lastOfNetwork);
     pool.rule[slot] = judgement.rule;
   }

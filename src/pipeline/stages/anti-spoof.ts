@@ -25,7 +25,7 @@ import { IPV6_DESTINATION, IPV6_NEXT_HEADER, IPV6_SOURCE } from '../../wire/ipv6
 import { isUnspecified } from '../../wire/nd.js';
 import { read16, read32 } from '../../wire/octets.js';
 import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
-import { alwaysBlocked } from '../always-blocked.js';
+import { alwaysBlocked, isOrdinary } from '../always-blocked.js';
 import { isDhcpClient, judgeDhcp, judgeDhcp6 } from '../guard-dhcp.js';
 import { judgeNd } from '../guard-nd.js';
 import {
@@ -138,10 +138,12 @@ function judgeArp({ pool, snapshot }: Machine, slot: number): number {
 function judgeIpv4(machine: Machine, slot: number, station: number): number {
   const { pool, snapshot } = machine;
   const { view } = pool;
-  const blocked = alwaysBlocked(machine, slot);
-  if (blocked !== 0) return blocked;
   const packet = pool.networkHeader[slot];
   const source = view.getInt32(packet + IPV4_SOURCE);
+  if (isOrdinary(pool.protocol[slot], pool.ports[slot]))
+    return isOwnAddress(snapshot.guard, station, source) ? 0 : dropReasonNumber.spoof_ip;
+  const blocked = alwaysBlocked(machine, slot);
+  if (blocked !== 0) return blocked;
   const isDhcp = pool.protocol[slot] === PROTOCOL_UDP && isDhcpClient(PACKET_IPV4, pool.ports[slot]);
   if (!isOwnAddress(snapshot.guard, station, source)) {
     const isWithoutAddress = source === 0 && view.getInt32(packet + IPV4_DESTINATION) === LIMITED_BROADCAST;

@@ -19,11 +19,19 @@ import {
 } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 
+const NONE = -1;
+
+/** The open port that the frame before in the batch came by, and what it has for all of its frames. One worker is one thread. */
+let knownPort = NONE;
+let knownMode = PORT_CLOSED;
+let knownMember = NONE;
+
 export const classify: Stage = {
   name: 'classify',
 
   run(machine: Machine, batch: Batch): void {
     const pool = machine.pool;
+    knownPort = NONE;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] === 0) pool.reason[slot] = classifyFrame(machine, slot);
@@ -42,18 +50,19 @@ function classifyFrame(machine: Machine, slot: number): number {
   const { pool, snapshot } = machine;
   const { octets } = pool;
   const port = pool.ingressPort[slot];
-  // A port may be attached a moment before the snapshot that knows it.
-  const mode = port < snapshot.portMode.length ? snapshot.portMode[port] : PORT_CLOSED;
-  if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
-  if (machine.loops.isBlockedNow(port)) return dropReasonNumber.loop;
+  if (port !== knownPort) {
+    const reason = readPort(machine, port);
+    if (reason !== 0) return reason;
+  }
+  const mode = knownMode;
 
   // The tunnel's id was its network's name; what is in the frame is the network's own.
   if (mode === PORT_UNDERLAY) return classifyUnpacked(machine, slot);
 
   const start = pool.offset[slot];
-  let member = snapshot.portUntaggedMember[port];
+  let member = knownMember;
   let control = 0;
-  if (isTpid((octets[start + 12] << 8) | octets[start + 13])) {
+  if (isTpid(pool.view.getUint16(start + 12))) {
     control = (octets[start + 14] << 8) | octets[start + 15];
     const vid = control & VID_MASK;
     if (vid === VID_RESERVED) return dropReasonNumber.bad_vlan_tag;
@@ -72,6 +81,18 @@ function classifyFrame(machine: Machine, slot: number): number {
   pool.priority[slot] = control & PRIORITY_MASK;
   pool.ingressMember[slot] = member;
   pool.network[slot] = snapshot.memberNetwork[member];
+  return 0;
+}
+
+/** Returns the drop reason's number of every frame of the port, 0: it may have some that go on, and is the known one now. */
+function readPort({ snapshot, loops }: Machine, port: number): number {
+  // A port may be attached a moment before the snapshot that knows it.
+  const mode = port < snapshot.portMode.length ? snapshot.portMode[port] : PORT_CLOSED;
+  if (mode === PORT_CLOSED) return dropReasonNumber.port_down;
+  if (loops.isBlockedNow(port)) return dropReasonNumber.loop;
+  knownPort = port;
+  knownMode = mode;
+  knownMember = snapshot.portUntaggedMember[port];
   return 0;
 }
 

@@ -18,6 +18,7 @@ import { isGroupAt } from '../../wire/ethernet.js';
 import { IPV4_DESTINATION } from '../../wire/ipv4.js';
 import { IPV6_DESTINATION } from '../../wire/ipv6.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
+import { isOrdinary } from '../always-blocked.js';
 import { type ConnectionEntries, hasTail } from '../connection-entries.js';
 import { FROM_LOWER, IS_ANSWER, KEY_ERROR, KEY_NONE, keyOfError, keyOfPacket } from '../connection-key.js';
 import {
@@ -34,6 +35,7 @@ import {
   KEY_ZONE,
   NO_CONNECTION_YET,
   UNTRACKED,
+  V_EPOCH,
   V_STATE,
 } from '../connection-table.js';
 import {
@@ -45,6 +47,7 @@ import {
   TRACK_REUSE,
   track,
 } from '../connection-tracking.js';
+import { AS_JUDGED } from '../group-judge.js';
 import { DNS_PORT, guestServiceOf, METADATA_PORT } from '../guest-service.js';
 import type { Machine } from '../machine.js';
 import { POLICY_TRACKED, type Snapshot } from '../snapshot.js';
@@ -83,10 +86,9 @@ export const connections: Stage = {
   run(machine: Machine, batch: Batch): void {
     if ((batch.policy & POLICY_TRACKED) === 0) return;
     const { table } = machine.connections;
-    const count = makeKeys(machine, batch);
     isHinted = distrusted === 0;
-    if (isHinted) askHints(count);
-    else {
+    const count = makeKeys(machine, batch);
+    if (!isHinted) {
       distrusted--;
       for (let place = 0; place < count; place++) hashes[place] = table.hashKey(keys, place * CONNECTION_KEY_WORDS);
       table.touchBuckets(hashes, count);
@@ -126,14 +128,16 @@ export function findConnection(machine: Machine, slot: number): void {
   if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
 }
 
-/** Lists the frames that have a key, and says of the others what they are. Returns how many are listed. */
+/** Lists the frames that have a key with what the hints say, and says of the others what they are. Returns how many are listed. */
 function makeKeys(machine: Machine, batch: Batch): number {
   const { pool, snapshot } = machine;
   hasWindows = false;
   let count = 0;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
-    if (pool.reason[slot] === 0 && listFrame(pool, snapshot, slot, count)) count++;
+    if (pool.reason[slot] !== 0 || !listFrame(pool, snapshot, slot, count)) continue;
+    if (isHinted) candidates[count] = hints[hintPlace(count)];
+    count++;
   }
   return count;
 }
@@ -190,10 +194,6 @@ function isLimitedBroadcast(octets: Uint8Array, at: number): boolean {
   return (octets[at] & octets[at + 1] & octets[at + 2] & octets[at + 3]) === 0xff;
 }
 
-function askHints(count: number): void {
-  for (let place = 0; place < count; place++) candidates[place] = hints[hintPlace(place)];
-}
-
 /** Ports of a client follow each other, as addresses do: they fall into different places. */
 function hintPlace(place: number): number {
   const at = place * CONNECTION_KEY_WORDS;
@@ -246,13 +246,15 @@ function relate(connections: ConnectionTable, pool: FramePool, slot: number, ent
 }
 
 function move(machine: Machine, slot: number, entry: number, side: number): void {
-  const { pool, nowSeconds, connections } = machine;
+  const { pool, snapshot, nowSeconds, connections } = machine;
   const { table } = connections;
   const { found } = table;
+  const isJudged = found[V_EPOCH] === snapshot.groups.epoch && isOrdinary(pool.protocol[slot], pool.ports[slot]);
+  const bits = isJudged ? AS_JUDGED : 0;
   const stamp = table.stampOf(entry);
   const before = found[V_STATE];
   if (isUnchanging(before, pool.protocol[slot])) {
-    connections.show(pool, slot, entry, found, side);
+    connections.show(pool, slot, entry, found, side, bits);
     table.refresh(entry, nowSeconds);
     return;
   }
@@ -261,7 +263,7 @@ function move(machine: Machine, slot: number, entry: number, side: number): void
     beNew(machine, slot, side);
     return;
   }
-  connections.show(pool, slot, entry, found, side);
+  connections.show(pool, slot, entry, found, side, bits);
   if (verdict === TRACK_INVALID) {
     pool.connectionState[slot] |= CONNECTION_INVALID;
     return;

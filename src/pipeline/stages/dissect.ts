@@ -60,17 +60,21 @@ export const dissect: Stage = {
     batch.hasFragment = 0;
     if (snapshot.policies === 0) return;
     const { portPolicy, networkPolicy } = snapshot;
+    let policies = 0;
+    let fragments = 0;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0) continue;
       const policy = portPolicy[pool.ingressPort[slot]] | networkPolicy[pool.network[slot]];
       if (policy === 0) continue;
-      batch.policy |= policy;
+      policies |= policy;
       dissectFrame(pool, slot);
-      batch.hasFragment |= pool.fragment[slot];
+      fragments |= pool.fragment[slot];
       pool.policy[slot] = policy;
       pool.rule[slot] = 0;
     }
+    batch.policy = policies;
+    batch.hasFragment = fragments;
   },
 
   explain(machine: Machine, slot: number): string {
