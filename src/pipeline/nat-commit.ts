@@ -5,7 +5,8 @@
  * A new connection is made under one hold of the connections' lock: its own entry (the packet as it came), the second (the
  * reply as it will come), and the mappings of its inside endpoint and its contact (nat-contacts.ts), unless they are there.
  *
- * What an attacker can do: use up his port's share of the connections; then his own are refused.
+ * What an attacker can do: use up his port's share of the connections; then his own are refused. From outside, the share of the
+ * machine that he sends to and that answers him (`payerOf`), nobody else's.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { PROTOCOL_ICMP } from '../wire/ip-protocol.js';
@@ -47,6 +48,7 @@ import { isReplyFree, makeReplyKey, newKey, replyKey } from './nat-reply.js';
 import { rewritePacket, writeTranslation } from './nat-rewrite.js';
 import { hideSource, hides, isSourceInside, SOURCE_HIDES, SOURCE_STAYS, sourceFate } from './nat-source.js';
 import { NAT_FILTERS_ADDRESSES } from './nat-tables.js';
+import { payerOf } from './router-crossing.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 import {
   NO_TRANSLATION,
@@ -63,10 +65,10 @@ const moved = new Int32Array(1);
 const movedStamp = new Int32Array(1);
 
 /**
- * Translates the slot's packet, which goes from one interface to another. Returns 0 or the drop reason's number: then nothing
- * was changed.
+ * Translates the slot's packet, which goes from one interface to another, and there to the member (-1: unknown). Returns 0 or
+ * the drop reason's number: then nothing was changed.
  */
-export function translate(machine: Machine, slot: number, from: number, to: number): number {
+export function translate(machine: Machine, slot: number, from: number, to: number, member: number): number {
   switch (natPlan.kind) {
     case PLAN_KNOWN:
       moveOn(machine);
@@ -79,7 +81,7 @@ export function translate(machine: Machine, slot: number, from: number, to: numb
     case PLAN_FOREIGN:
       return foreign(machine, slot, from, to);
     case PLAN_NEW: {
-      const refusal = translateNew(machine, slot, from, to);
+      const refusal = translateNew(machine, slot, from, to, member);
       if (refusal === UNTOUCHED) return 0;
       if (refusal !== 0) return refusal;
       break;
@@ -129,7 +131,7 @@ function foreign(machine: Machine, slot: number, from: number, to: number): numb
   return dropReasonNumber.nat_protocol;
 }
 
-function translateNew(machine: Machine, slot: number, from: number, to: number): number {
+function translateNew(machine: Machine, slot: number, from: number, to: number, member: number): number {
   const { interfaceExternal } = machine.snapshot.routing;
   const isFromInside = interfaceExternal[from] === 0;
   const leaves = isFromInside && interfaceExternal[to] !== 0;
@@ -141,6 +143,7 @@ function translateNew(machine: Machine, slot: number, from: number, to: number):
     return enters && hides(machine, slot) ? dropReasonNumber.nat_filtered : UNTOUCHED;
   }
   if (fate !== SOURCE_STAYS && !isSourceInside(machine, slot)) return dropReasonNumber.martian;
+  natPlan.payer = payerOf(machine, slot, from, member);
   return commit(machine, slot, from, fate);
 }
 
@@ -171,7 +174,7 @@ function commitLocked(machine: Machine, slot: number, from: number, fate: number
     connections.drop(own);
   }
   if (!begin(value, pool, slot, side, snapshot.connectionMidstream)) return dropReasonNumber.conntrack_invalid;
-  const full = connections.makeRoom(pool.ingressPort[slot], natPlan.zone, snapshot, nowSeconds, entriesMax(machine));
+  const full = connections.makeRoom(natPlan.payer, natPlan.zone, snapshot, nowSeconds, entriesMax(machine));
   if (full !== 0)
     return full === COMMIT_PORT_LIMIT ? dropReasonNumber.conntrack_port_limit : dropReasonNumber.conntrack_full;
   if (!isStillMapped(machine, slot, from)) return dropReasonNumber.nat_filtered;
@@ -209,17 +212,16 @@ function isStillMapped(machine: Machine, slot: number, from: number): boolean {
 /** The contact that the connection holds, of a router that filters by addresses; 0: none, -1: there is no room for it. */
 function contactFor({ pool, snapshot, connections, nowSeconds }: Machine, slot: number, from: number, mapping: number) {
   if ((snapshot.nat.routerFlags[natPlan.router] & NAT_FILTERS_ADDRESSES) === 0) return 0;
-  const { zone, ports, newPorts, movesDestination } = natPlan;
+  const { zone, ports, newPorts, movesDestination, payer } = natPlan;
   const protocol = pool.protocol[slot];
-  const charged = pool.ingressPort[slot];
   if (snapshot.routing.interfaceExternal[from] !== 0) {
     if (natPlan.mapping === 0) return 0;
     const { destination, source } = natPlan;
-    return contactOf(connections, zone, protocol, destination, ports & 0xffff, source, charged, nowSeconds);
+    return contactOf(connections, zone, protocol, destination, ports & 0xffff, source, payer, nowSeconds);
   }
   // A hairpin stays inside.
   if (mapping === 0 || movesDestination || protocol === PROTOCOL_ICMP) return 0;
-  return contactOf(connections, zone, protocol, natPlan.from, newPorts >>> 16, natPlan.to, charged, nowSeconds);
+  return contactOf(connections, zone, protocol, natPlan.from, newPorts >>> 16, natPlan.to, payer, nowSeconds);
 }
 
 /** Inserts the connection, which uses this mapping and contact (0: none). Returns 0 or a drop reason's number. */
@@ -238,7 +240,7 @@ function insertBoth(
   if (!isReplyFree(machine)) return dropReasonNumber.nat_filtered;
   // What gave way may have been the last that used it.
   if (table.stampOf(mapping) !== stamp) return dropReasonNumber.conntrack_invalid;
-  const groups = pool.ingressPort[slot] * GROUPS_PER_PORT;
+  const groups = natPlan.payer * GROUPS_PER_PORT;
   secondValue.fill(0);
   secondValue[V_STATE] =
     IS_TRANSLATED_REPLY |

@@ -105,6 +105,8 @@ export const natPlan = {
   classBefore: 0,
   /** Inside mapping by which the packet got in from outside; 0: none. */
   mapping: 0,
+  /** Port whose share a new one counts against, when it is made. */
+  payer: 0,
 };
 
 const otherWords = new Int32Array(CONNECTION_KEY_WORDS + CONNECTION_VALUE_WORDS);

@@ -6,18 +6,33 @@ import { commitReasons } from './commit-reasons.js';
 import { NO_CONNECTION_YET, UNTRACKED } from './connection-table.js';
 import { ALLOWED_AT_SOURCE } from './group-judge.js';
 import type { Machine } from './machine.js';
-import { POLICY_READ, POLICY_TRACKED } from './snapshot.js';
+import { POLICY_READ, POLICY_TRACKED, PORT_GUARDED } from './snapshot.js';
 import { findConnection } from './stages/connections.js';
 
 /** In a slot's `ingressMember`: a router brought it into the network it is in now. */
 export const ROUTED = -1;
 
-/** Makes the connection that the packet begins in the network it came in by. Returns the drop reason's number, 0: it may go on. */
-export function leaveNetwork(machine: Machine, slot: number): number {
+/**
+ * Port whose share a connection counts against that the slot's packet begins, which came by the interface `from` and leaves by
+ * `member` (-1: unknown). Behind a port towards the outside is everybody: what one of them begins is at the expense of whom he
+ * sends to, or a flood to one floating address would keep the whole world from all others. Who can only speak for himself pays
+ * himself, there too.
+ */
+export function payerOf({ pool, snapshot }: Machine, slot: number, from: number, member: number): number {
+  const port = pool.ingressPort[slot];
+  if (member < 0 || snapshot.routing.interfaceExternal[from] === 0) return port;
+  return (snapshot.portFlags[port] & PORT_GUARDED) !== 0 ? port : snapshot.memberPort[member];
+}
+
+/**
+ * Makes the connection that the packet begins in the network it came in by; `from` and `member` as `payerOf` has them. Returns
+ * the drop reason's number, 0: it may go on.
+ */
+export function leaveNetwork(machine: Machine, slot: number, from: number, member: number): number {
   const { pool, snapshot, connections, newConnections, nowSeconds } = machine;
   const begins = pool.connection[slot] === NO_CONNECTION_YET && (pool.connectionState[slot] & ALLOWED_AT_SOURCE) !== 0;
   if (!begins) return 0;
-  newConnections.push(slot, pool.ingressPort[slot], -1);
+  newConnections.push(slot, payerOf(machine, slot, from, member), -1);
   connections.commit(pool, newConnections, snapshot, snapshot.groups.epoch, nowSeconds);
   return commitReasons[newConnections.results[0]];
 }

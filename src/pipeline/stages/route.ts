@@ -240,9 +240,9 @@ function sendBy(machine: Machine, slot: number, from: number, to: number, way: n
   const mtu = ways[way + WAY_MTU];
   // What may be fragmented is cut behind the policy of the port that it leaves by (egress/fit.ts).
   if (packetSize(machine, slot) > mtu && !mayBeCut(pool, slot)) return sayTooBig(machine, slot, from, mtu);
-  const refusal = leaveNetwork(machine, slot);
+  const refusal = leaveNetwork(machine, slot, from, member);
   if (refusal !== 0) return refusal;
-  const untranslated = translate(machine, slot, from, to);
+  const untranslated = translate(machine, slot, from, to, member);
   if (untranslated !== 0) return sayUntranslated(machine, slot, from, untranslated);
   countDown(machine, slot);
   // Frames begin at multiples of four.
