@@ -7,7 +7,7 @@
  * smuggled behind a length that lies. The strict parser refuses what contradicts itself.
  *
  * What a machine can do: keep METADATA_REQUESTS_PER_PORT requests at the endpoint; one that is slow to send its request is cut
- * off after REQUEST_TIMEOUT_MS, whatever it sends meanwhile.
+ * off after REQUEST_TIMEOUT_MS, whatever it sends meanwhile. A connection's end gives back all that its requests hold.
  */
 import {
   createServer,
@@ -55,6 +55,11 @@ interface Connection {
   readonly peer: StreamPeer;
   /** Ends the connection when the machine is too slow. */
   deadline: NodeJS.Timeout | undefined;
+  /**
+   * Aborted when it is over. A response that waits behind another one of its connection (HTTP pipelining) has no stream of its
+   * own yet, and never hears that: without this what it holds would be held for ever.
+   */
+  readonly over: AbortController;
 }
 
 export class MetadataService {
@@ -85,10 +90,13 @@ export class MetadataService {
 
   /** An open connection to port 80 of the metadata address. */
   accept(stream: Duplex, peer: StreamPeer): void {
-    const connection: Connection = { peer, deadline: undefined };
+    const connection: Connection = { peer, deadline: undefined, over: new AbortController() };
     this.connections.set(stream, connection);
     this.startDeadline(connection, stream);
-    stream.once('close', () => clearTimeout(connection.deadline));
+    stream.once('close', () => {
+      clearTimeout(connection.deadline);
+      connection.over.abort();
+    });
     this.server.emit('connection', stream);
   }
 
@@ -108,10 +116,10 @@ export class MetadataService {
     try {
       const body = await readBody(request);
       clearTimeout(connection.deadline);
-      await this.passOn(request, body, response, connection.peer);
+      await this.passOn(request, body, response, connection);
       this.counted.answered++;
     } catch (error) {
-      const { status, message } = error instanceof Refusal ? error : new Refusal(502, 'the endpoint can not be asked');
+      const { status, message } = refusalOf(error, connection.over.signal);
       this.count(status, error);
       refuse(response, status, message);
     }
@@ -131,7 +139,7 @@ export class MetadataService {
     request: IncomingMessage,
     body: Buffer,
     response: ServerResponse,
-    peer: StreamPeer,
+    { peer, over: { signal } }: Connection,
   ): Promise<void> {
     const metadata = this.config?.services.metadata;
     const { method = '', url = '' } = request;
@@ -147,10 +155,10 @@ export class MetadataService {
     this.outstanding.set(portName, mine + 1);
     try {
       const headers = requestHeaders(request.headers, identityOf(peer, this.config), metadata.secret);
-      const answer = await this.fetch(metadata.endpoint, { method, url, headers, body }, response);
+      const answer = await this.fetch(metadata.endpoint, { method, url, headers, body }, signal);
       this.hasFailed = false;
       response.writeHead(answer.statusCode ?? 502, responseHeaders(answer.headers));
-      await pipeline(answer, response);
+      await unlessOver(pipeline(answer, response, { signal }), signal);
     } finally {
       this.total--;
       const left = (this.outstanding.get(portName) ?? 1) - 1;
@@ -168,7 +176,7 @@ export class MetadataService {
       headers,
       body,
     }: { method: string; url: string; headers: ReturnType<typeof requestHeaders>; body: Buffer },
-    response: ServerResponse,
+    signal: AbortSignal,
   ): Promise<IncomingMessage> {
     const target = new URL(endpoint);
     const path = `${target.pathname.replace(/\/$/, '')}${url}`;
@@ -179,15 +187,29 @@ export class MetadataService {
       const { hostname, port } = target;
       const host = hostname.replace(/^\[|\]$/g, '');
       const asked = send(
-        { host, port, path, method, headers: { ...headers, ...length }, agent: false, timeout },
+        { host, port, path, method, headers: { ...headers, ...length }, agent: false, timeout, signal },
         resolve,
       );
       asked.on('timeout', () => asked.destroy(new Refusal(504, 'the endpoint did not answer in time')));
       asked.on('error', reject);
-      response.once('close', () => asked.destroy());
       asked.end(body);
     });
   }
+}
+
+/** Rejects when the connection is over, whatever becomes of the work: writing to a response without a stream never ends. */
+function unlessOver(work: Promise<void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop);
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+function refusalOf(error: unknown, { aborted }: AbortSignal): Refusal {
+  if (error instanceof Refusal) return error;
+  return aborted ? new Refusal(400, 'the request was cut off') : new Refusal(502, 'the endpoint can not be asked');
 }
 
 /** Not by iteration, which would destroy the connection of a body that is refused, and the refusal with it. */
