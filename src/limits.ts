@@ -183,9 +183,13 @@ export const FRAGMENT_SLEEP_MS = 1;
 export const ND_MESSAGE_SIZE_MAX = 512;
 /** The most connections that may be asked for: 512 MB. */
 export const CONNECTION_CAPACITY_MAX = 4_000_000;
-/** Tries for the lock of the connections, and then turns given up for it: some milliseconds, after which the frame is dropped. */
+/**
+ * Tries for the lock of the connections, then turns given up for it, and the milliseconds that those may take in one breath
+ * of a worker, after which its new connections are dropped.
+ */
 export const CONNECTION_LOCK_SPINS = 2000;
 export const CONNECTION_LOCK_PAUSES = 10_000;
+export const CONNECTION_LOCK_MS = 4;
 /** Connections that the main thread removes in one hold of that lock (some 30 us), and looks at in one turn. */
 export const CONNECTION_HOLD_MAX = 64;
 export const CONNECTION_EXPIRY_TURN_MS = 4;

@@ -91,14 +91,18 @@ export class SharedTable extends TableReader {
   }
 
   /**
-   * Takes the lock as `tryLock` does, but waits for it: `spins` tries, then `pauses` calls of `pause`, which should let
-   * other threads run. For workers whose work can't wait for a later frame.
+   * Takes the lock as `tryLock` does, but waits for it: `spins` tries, then calls of `pause`, which should let other threads
+   * run: at most `pauses`, and none after `most` milliseconds. For workers whose work can't wait for a later frame. How long a
+   * pause takes is the others' business (a turn of whoever is busy on the core), so the clock is read after each.
    */
-  lockPatiently(owner: number, spins: number, pauses: number, pause: () => void): boolean {
+  lockPatiently(owner: number, spins: number, pauses: number, pause: () => void, most: number): boolean {
     for (let attempt = 0; attempt < spins; attempt++) if (this.tryLock(owner)) return true;
+    if (pauses === 0) return false;
+    const end = performance.now() + most;
     for (let attempt = 0; attempt < pauses; attempt++) {
       pause();
       if (this.tryLock(owner)) return true;
+      if (performance.now() >= end) return false;
     }
     return false;
   }

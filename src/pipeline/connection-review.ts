@@ -68,6 +68,8 @@ export class ConnectionReview {
 
   private end(policy: GroupPolicy): boolean {
     const { control } = this;
+    // Whatever was waited for in vain before: this turn waits once, too.
+    control.beginBreath();
     if (!control.lockPatiently()) return false;
     for (const entry of this.doomed) {
       // A worker may have removed it meanwhile, or have judged it itself.

@@ -15,8 +15,9 @@
  * mean something each by itself, the highest wins next time, and a store that is lost leaves a window a little tighter until
  * the next segment. The class in the state word is what counts; the list an entry is on follows it under the lock, and where
  * a worker did not get that, whoever next looks at the list's head puts it right. New connections need the lock, once a
- * batch: workers wait for it some milliseconds at most (a frame that waits longer is lost anyway), and if its holder died or
- * was stopped, drop what would be new as conntrack_full until the main thread has broken it.
+ * batch, and once each where a router makes them: workers wait for it some milliseconds a breath at most (a frame that waits
+ * longer is lost anyway). If its holder died or was stopped, they drop what would be new as conntrack_full until the main
+ * thread has broken it, and forward the rest: who waited for each would be taken for stuck as well.
  *
  * A slot knows its entry by number and stamp: an entry that was removed and given to another connection meanwhile has another
  * stamp, and `judge` and `remove` then do nothing.
@@ -34,7 +35,14 @@
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
 import { sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
-import { CONNECTION_LOCK_PAUSES, CONNECTION_LOCK_SPINS, EGRESS_BATCH_SIZE, PORTS_MAX, ZONES_MAX } from '../limits.js';
+import {
+  CONNECTION_LOCK_MS,
+  CONNECTION_LOCK_PAUSES,
+  CONNECTION_LOCK_SPINS,
+  EGRESS_BATCH_SIZE,
+  PORTS_MAX,
+  ZONES_MAX,
+} from '../limits.js';
 import { ConnectionEntries, FrozenEntries } from './connection-entries.js';
 import {
   CLASS_ICMP,
@@ -172,6 +180,8 @@ export class ConnectionTable {
   readonly networkCounts: Int32Array;
   protected readonly owner: number;
   private readonly pause: () => void;
+  /** The lock was waited for in vain: until the next breath it is tried once each time. */
+  private hasWaited = false;
   private readonly key = new Int32Array(CONNECTION_KEY_WORDS);
   private readonly value = new Int32Array(CONNECTION_VALUE_WORDS);
   /** The port that half-open ones are taken from while the table is full, for how many more, and when there was none. */
@@ -253,8 +263,17 @@ export class ConnectionTable {
 
   // ---- the lock ------------------------------------------------------------------------------------------------
 
+  /** A worker begins another breath: it may wait for the lock once more. */
+  beginBreath(): void {
+    this.hasWaited = false;
+  }
+
   lockPatiently(): boolean {
-    return this.table.lockPatiently(this.owner, CONNECTION_LOCK_SPINS, CONNECTION_LOCK_PAUSES, this.pause);
+    const spins = this.hasWaited ? 1 : CONNECTION_LOCK_SPINS;
+    const pauses = this.hasWaited ? 0 : CONNECTION_LOCK_PAUSES;
+    const isHeld = this.table.lockPatiently(this.owner, spins, pauses, this.pause, CONNECTION_LOCK_MS);
+    this.hasWaited = !isHeld;
+    return isHeld;
   }
 
   /**
@@ -262,7 +281,8 @@ export class ConnectionTable {
    * who next looks at the list's head does it.
    */
   regroup(entries: Int32Array, stamps: Int32Array, count: number): void {
-    if (!this.table.lockPatiently(this.owner, CONNECTION_LOCK_SPINS, 0, this.pause)) return;
+    const spins = this.hasWaited ? 1 : CONNECTION_LOCK_SPINS;
+    if (!this.table.lockPatiently(this.owner, spins, 0, this.pause, 0)) return;
     for (let index = 0; index < count; index++) {
       const entry = entries[index];
       if (this.table.stampOf(entry) === stamps[index]) this.place(entry);

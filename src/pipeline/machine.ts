@@ -142,7 +142,9 @@ export class Machine implements SendReport, RelayCounts {
     this.snapshot = snapshot;
   }
 
+  /** At the beginning of each breath: its time, and what it may wait for. */
   setTime(monotonicMs: number): void {
+    this.connections.beginBreath();
     this.nowMs = monotonicMs;
     this.nowTick = Math.floor(monotonicMs) | 0;
     this.samples.nowMs = monotonicMs;

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { NEVER_AGES, SharedTable, sharedTableSize, type TableShape } from '../../src/dataplane/shared-table.js';
 import { findBatch } from './batch-lookup.js';
 
@@ -188,6 +188,32 @@ describe('the shared table', () => {
     expect(table.lockOwner).toBe(9);
     table.unlock(9);
     expect(table.tryLock(2)).toBe(true);
+  });
+
+  it('is waited for by the clock, however long the pauses turn out to be', () => {
+    const { table } = make();
+    const clock = vi.spyOn(performance, 'now');
+    for (const [pauseMs, tries] of [
+      [0.5, 8],
+      [3, 2],
+      [50, 1],
+    ] as const) {
+      let now = 1000;
+      let pauses = 0;
+      clock.mockImplementation(() => now);
+      const pause = () => {
+        pauses++;
+        now += pauseMs;
+      };
+      expect(table.tryLock(7)).toBe(true);
+      expect(table.lockPatiently(1, 10, 10_000, pause, 4)).toBe(false);
+      expect(pauses).toBe(tries);
+      table.unlock(7);
+      expect(table.lockPatiently(1, 10, 10_000, pause, 4)).toBe(true);
+      expect(pauses, 'what is free is not waited for').toBe(tries);
+      table.unlock(1);
+    }
+    clock.mockRestore();
   });
 
   it('writes only inside its own memory, and is full at its capacity', () => {

@@ -4,6 +4,7 @@
  */
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { SharedTable } from '../../src/dataplane/shared-table.js';
+import { CONNECTION_LOCK_PAUSES, CONNECTION_LOCK_SPINS } from '../../src/limits.js';
 import {
   KEY_PORTS,
   KEY_ZONE,
@@ -149,5 +150,34 @@ test('a worker that dies with the lock leaves it to be broken, and others transl
   expect(tested.connections.breakLock(1)).toBe(false);
   expect(tested.connections.breakLock(0)).toBe(true);
   expect(tested.say('a', out(4002))).toMatchObject([{ src: OUTSIDE, sport: 4002 }]);
+  expectWhole(tested);
+});
+
+test('a lock that is not let go of is waited for once a breath, not for each packet, and what stands goes on', () => {
+  const tested = new NatSwitch();
+  tested.say('a', out(4001));
+  const { machine } = tested;
+  let pauses = 0;
+  Object.assign(machine.connections, { pause: () => pauses++ });
+  const frames = Array.from({ length: 12 }, (_, index) => ({
+    port: 'a',
+    octets: tested.frame('a', out(5000 + index)),
+  }));
+  expect(tested.connections.table.tryLock(9)).toBe(true);
+  const tryLock = vi.spyOn(SharedTable.prototype, 'tryLock');
+  for (let breath = 1; breath <= 2; breath++) {
+    pauses = 0;
+    tryLock.mockClear();
+    tested.run(...frames);
+    expect(tested.dropped('a', 'conntrack_full')).toBe(12 * breath);
+    expect(pauses, 'once').toBeGreaterThan(0);
+    expect(pauses).toBeLessThanOrEqual(CONNECTION_LOCK_PAUSES);
+    expect(tryLock.mock.calls.length).toBeLessThanOrEqual(CONNECTION_LOCK_SPINS + pauses + frames.length);
+  }
+  expect(tested.say('a', out(4001)), 'what stands').toMatchObject([{ src: OUTSIDE }]);
+  tryLock.mockRestore();
+  tested.connections.table.unlock(9);
+  tested.run(...frames);
+  expect(tested.dropped('a', 'conntrack_full')).toBe(24);
   expectWhole(tested);
 });
