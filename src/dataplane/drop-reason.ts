@@ -62,7 +62,7 @@ const table = {
   acl_deny: 'A rule of an ACL denies the frame.',
   acl_default: 'No rule of the ACL matches the frame, and what none matches is denied.',
   martian:
-    "A router does not take it: one of its addresses is no host's, of one link only, or its source the router's own.",
+    "A router does not take it: one of its addresses is no host's, of one link only, its source the router's own, or not of where it came from.",
   source_route: 'Its sender wrote the route it is to take, which no router follows (RFC 5095, RFC 7126).',
   not_routed: 'It was sent to a router, which takes IP only.',
   no_route: 'The router has no route to the destination; the sender was told.',

@@ -46,7 +46,7 @@ import {
 } from './nat-plan.js';
 import { isReplyFree, makeReplyKey, newKey, replyKey } from './nat-reply.js';
 import { rewritePacket, writeTranslation } from './nat-rewrite.js';
-import { hideSource, hides, isSourceInside, SOURCE_HIDES, SOURCE_STAYS, sourceFate } from './nat-source.js';
+import { hideSource, hides, SOURCE_HIDES, SOURCE_STAYS, sourceFate } from './nat-source.js';
 import { NAT_FILTERS_ADDRESSES } from './nat-tables.js';
 import { payerOf } from './router-crossing.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
@@ -142,7 +142,6 @@ function translateNew(machine: Machine, slot: number, from: number, to: number, 
     const enters = !isFromInside && interfaceExternal[to] === 0;
     return enters && hides(machine, slot) ? dropReasonNumber.nat_filtered : UNTOUCHED;
   }
-  if (fate !== SOURCE_STAYS && !isSourceInside(machine, slot)) return dropReasonNumber.martian;
   natPlan.payer = payerOf(machine, slot, from, member);
   return commit(machine, slot, from, fate);
 }

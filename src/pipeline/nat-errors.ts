@@ -6,7 +6,7 @@
  *
  * What an attacker can do: nothing he could not without: the quoted packet must be one of a connection, sent by whom the error
  * goes to. An error whose checksum is wrong is dropped, since its checksum is made anew. Who is outside and says that he is
- * inside is not believed, whatever he sends.
+ * inside is not believed, whatever he sends; nor is who is inside and says that he is outside, or in another inside network.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import { pseudoHeaderSum6, sumOctets } from '../wire/checksum.js';
@@ -44,10 +44,10 @@ import {
   setTuple,
 } from './nat-plan.js';
 import { rewriteAddresses, rewriteQuoted } from './nat-rewrite.js';
-import { isSourceInside } from './nat-source.js';
+import { isSourceInside, isWayBack } from './nat-source.js';
 import { A_KIND, findNatAddress, HAS_FLOATING, NAT_SNAT } from './nat-tables.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
-import { NO_TRANSLATION, T_NEW_SOURCE, T_SOURCE } from './translation-rows.js';
+import { NO_TRANSLATION, T_EPOCH, T_FROM, T_NEW_SOURCE, T_SOURCE } from './translation-rows.js';
 
 /** Of what the error in hand is about. */
 const natKey = new Int32Array(CONNECTION_KEY_WORDS);
@@ -62,8 +62,9 @@ let quotedPorts = 0;
 export function planTranslation(machine: Machine, slot: number, from: number, place: number): number {
   let planned = planConnection(machine, slot, from, place);
   if (planned === IS_ERROR) planned = planError(machine, slot);
+  if (planned !== 0 || natPlan.kind === PLAN_NONE) return planned;
   const isFromOutside = machine.snapshot.routing.interfaceExternal[from] !== 0;
-  if (planned !== 0 || natPlan.kind === PLAN_NONE || !isFromOutside) return planned;
+  if (!isFromOutside) return isAstray(machine, slot, from) ? dropReasonNumber.martian : 0;
   if (isImpostor(machine, slot)) return dropReasonNumber.martian;
   return isBesideFloating(machine) ? dropReasonNumber.nat_filtered : 0;
 }
@@ -76,6 +77,22 @@ function isBesideFloating({ snapshot }: Machine): boolean {
   if (natPlan.kind !== PLAN_NEW || natPlan.movesDestination) return false;
   const row = findNatAddress(snapshot.nat.addresses, natPlan.router, natPlan.destination);
   return row >= 0 && (snapshot.nat.addresses[row + A_KIND] & HAS_FLOATING) !== 0;
+}
+
+/**
+ * Whether a packet from inside came by another interface than the way back to its source leads to: then it would answer for
+ * somebody outside, or speak for a machine of another network. Of a connection with a row that is asked once a snapshot.
+ */
+function isAstray(machine: Machine, slot: number, from: number): boolean {
+  const { translation } = natPlan;
+  if (translation === NO_TRANSLATION) return !isWayBack(machine, slot, from);
+  const { rows } = machine.translations;
+  const { epoch } = machine.snapshot;
+  if (rows[translation + T_FROM] === from && rows[translation + T_EPOCH] === epoch) return false;
+  if (!isWayBack(machine, slot, from)) return true;
+  rows[translation + T_FROM] = from;
+  rows[translation + T_EPOCH] = epoch;
+  return false;
 }
 
 /**

@@ -10,6 +10,7 @@ import { NAT_TRIES_MAX } from '../limits.js';
 import { PROTOCOL_DCCP, PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_UDPLITE } from '../wire/ip-protocol.js';
 import { IPV4_SOURCE } from '../wire/ipv4.js';
 import { IPV6_SOURCE } from '../wire/ipv6.js';
+import { read32 } from '../wire/octets.js';
 import { PACKET_IPV4 } from '../wire/packet.js';
 import {
   CONNECTION_KEY_WORDS,
@@ -40,7 +41,9 @@ import {
   type NatTables,
 } from './nat-tables.js';
 import { longestPrefix4, longestPrefix6, NO_PREFIX } from './prefix-tree.js';
-import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_SHARED } from './routing-tables.js';
+import { HINT_HOP, hintRow, NOT_ASKED, routeHints } from './route-hints.js';
+import { ADDRESS_WORDS, HOP_BLACKHOLE, HOP_LOCAL, HOP_SHARED } from './routing-tables.js';
+import { setIpv4 } from './rule-key.js';
 
 /** What becomes of a new connection's source. */
 export const SOURCE_STAYS = 0;
@@ -102,19 +105,51 @@ function outsideOf(nat: NatTables): number {
   return nat.routerOutsides[router] + (mixed % nat.routerOutsideCount[router]);
 }
 
-/** Whether the way back to the source leads inside: nobody is hidden who could not be answered (RFC 3704). */
-export function isSourceInside({ pool, snapshot }: Machine, slot: number): boolean {
+const sourceWords = new Int32Array(ADDRESS_WORDS);
+
+/** The hop of the packet's source: the way back; NO_PREFIX: there is none. */
+function hopBack({ pool, snapshot }: Machine, slot: number): number {
   const { routing } = snapshot;
-  const packet = pool.networkHeader[slot];
+  const { octets } = pool;
+  const isIpv4 = pool.packetKind[slot] === PACKET_IPV4;
+  const at = pool.networkHeader[slot] + (isIpv4 ? IPV4_SOURCE : IPV6_SOURCE);
+  if (isIpv4) setIpv4(sourceWords, 0, read32(octets, at));
+  else for (let word = 0; word < ADDRESS_WORDS; word++) sourceWords[word] = read32(octets, at + word * 4);
   const { router } = natPlan;
-  const { trees } = routing;
-  const hop =
-    pool.packetKind[slot] === PACKET_IPV4
-      ? longestPrefix4(trees, routing.routerTree4[router], pool.octets, packet + IPV4_SOURCE)
-      : longestPrefix6(trees, routing.routerTree6[router], pool.octets, packet + IPV6_SOURCE);
+  const row = hintRow(router, isIpv4, sourceWords);
+  let hop = routeHints[row + HINT_HOP];
+  if (hop === NOT_ASKED) {
+    const { trees } = routing;
+    hop = isIpv4
+      ? longestPrefix4(trees, routing.routerTree4[router], octets, at)
+      : longestPrefix6(trees, routing.routerTree6[router], octets, at);
+    routeHints[row + HINT_HOP] = hop;
+  }
+  return hop;
+}
+
+/** Whether the way back to the source leads inside (RFC 2827). */
+export function isSourceInside(machine: Machine, slot: number): boolean {
+  const { routing } = machine.snapshot;
+  const hop = hopBack(machine, slot);
   if (hop === NO_PREFIX || routing.hopKind[hop] === HOP_BLACKHOLE) return false;
   const one = routing.hopKind[hop] === HOP_SHARED ? routing.hopInterface[hop] : hop;
   return routing.interfaceExternal[routing.hopInterface[one]] === 0;
+}
+
+/**
+ * Whether the way back to the source leads to the interface that the packet came in by, or can, where several hops share it
+ * (RFC 3704 2.2, strict reverse path). Nobody is the router.
+ */
+export function isWayBack(machine: Machine, slot: number, from: number): boolean {
+  const { routing } = machine.snapshot;
+  const hop = hopBack(machine, slot);
+  if (hop === NO_PREFIX) return false;
+  const kind = routing.hopKind[hop];
+  if (kind !== HOP_SHARED) return kind !== HOP_BLACKHOLE && kind !== HOP_LOCAL && routing.hopInterface[hop] === from;
+  const first = routing.hopInterface[hop];
+  for (let step = 0; step < routing.hopCount[hop]; step++) if (routing.hopInterface[first + step] === from) return true;
+  return false;
 }
 
 /** Gives the source its outside endpoint. Returns the inside mapping (0 with endpoint-dependent mapping) or -reason. */

@@ -22,10 +22,12 @@ import { addressesChange, portsChange } from './nat-rewrite.js';
 import {
   KIND,
   MADE_IN,
+  NO_INTERFACE,
   NO_TRANSLATION,
   ROW_WORDS,
   T_ADDRESSES_CHANGE,
   T_DESTINATION,
+  T_FROM,
   T_IS_REPLY,
   T_NEW_DESTINATION,
   T_NEW_PORTS,
@@ -179,6 +181,7 @@ export function keepTranslation(
   rows[row + T_NEW_PORTS] = newPorts;
   rows[row + T_ADDRESSES_CHANGE] = addressesChange(source, newSource, destination, newDestination);
   rows[row + T_PORTS_CHANGE] = portsChange(ports, newPorts);
+  rows[row + T_FROM] = NO_INTERFACE;
 }
 
 /** The packet's own row, or the one of its set that gives way. */

@@ -19,6 +19,10 @@ export const T_ADDRESSES_CHANGE = 10;
 export const T_PORTS_CHANGE = 11;
 /** Number of the batch in which it was made. */
 export const MADE_IN = 12;
+/** Inside interface that the way back to the packet's source leads to, by the snapshot of this number; NO_INTERFACE: not asked. */
+export const T_FROM = 13;
+export const T_EPOCH = 14;
+export const NO_INTERFACE = -1;
 
 export const NO_TRANSLATION = -1;
 

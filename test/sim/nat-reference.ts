@@ -117,22 +117,14 @@ export class NatReference {
 
   private waysOut(arrival: Arrival): Way[] {
     const { source, destination } = arrival;
-    // What says it is from nowhere inside is not translated, and goes nowhere.
-    if (!isInside(source.address)) return this.foreignWays(arrival);
+    // What says it is from nowhere inside goes nowhere (RFC 3704).
+    if (!isInside(source.address)) return [];
     if (isInside(destination.address))
       return stationOf(destination.address) === undefined ? [] : [this.asItIs(arrival, true)];
     const inward = this.inward(arrival);
     if (inward !== undefined) return inward.flatMap((way) => this.withSource(arrival, way));
     if (this.isOwn(destination.address) || stationOf(destination.address) === undefined) return [];
     return this.withSource(arrival, { destination, because: '', isRequired: true });
-  }
-
-  /** Where nobody is hidden, whoever is behind a machine inside is routed as he is. */
-  private foreignWays(arrival: Arrival): Way[] {
-    if (isInside(arrival.destination.address)) return [this.asItIs(arrival, false)];
-    if (this.config.snat) return [];
-    const inward = this.inward(arrival) ?? [{ destination: arrival.destination, because: '' }];
-    return inward.map((way) => ({ ...way, source: arrival.source, isRequired: false }));
   }
 
   /** The source as others see it: its floating address before a mapped port. */
