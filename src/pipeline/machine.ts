@@ -137,7 +137,7 @@ export class Machine implements SendReport, RelayCounts {
     this.segmenter = new Segmenter(parts.pool, parts.kernels);
     this.fragmenter = new Ipv4Fragmenter(parts.pool, parts.kernels);
     this.waiting = new WaitingFragments(parts.pool, parts.fragments);
-    this.pending = new PendingHops(parts.pool);
+    this.pending = new PendingHops(parts.pool, parts.neighbors.capacity);
     this.riders = new Int32Array(parts.pool.slotCount);
     this.snapshot = snapshot;
   }

@@ -6,7 +6,8 @@
  * stages/route.ts once more, which finds the station or a pending address that has failed: what is in force now counts. Its slot has one hold, which is this list's; its
  * `reason` is WAITING_FOR_HOP, so nobody counts it.
  *
- * A station that was known and answers no more is given up as well (`askAgain`), long before its binding ends.
+ * A station that was known and answers no more is given up as well (`askAgain`), long before its binding ends. That is kept
+ * with its entry among the neighbours: what is sent to other stations, of whatever network, says nothing about it.
  *
  * What an attacker can do: have his own packets forgotten. One port causes at most PENDING_HOPS_PER_PORT questions at a time,
  * one a second for each; for one address the configured number of packets is kept, the oldest gives way. An address
@@ -23,7 +24,7 @@ import {
   PENDING_PACKETS_PER_PORT,
   PORTS_MAX,
 } from '../limits.js';
-import { askWhoHas, findStation, type HopHost, nextAddress, UNKNOWN } from './next-hop.js';
+import { askWhoHas, findStation, type HopHost, nextAddress, STALE, UNKNOWN } from './next-hop.js';
 import { isStillThere } from './returning.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
@@ -38,14 +39,8 @@ export const FAILED = 1;
 export const NO_ROOM = 2;
 
 const NONE = -1;
-/** Addresses that are told apart when known stations are asked again; one question a second for each place. A power of two. */
-const STALE_PLACES = 256;
-/** Words of such a place: network, address, the second of the last question, questions that were not answered. */
-const STALE_NETWORK = 0;
-const STALE_ADDRESS = 1;
-const STALE_ASKED = STALE_ADDRESS + ADDRESS_WORDS;
-const STALE_QUESTIONS = STALE_ASKED + 1;
-const STALE_WORDS = 8;
+/** A second before all others. */
+const NEVER = -1;
 const QUESTION_PERIOD_MS = 1000;
 
 export class PendingHops {
@@ -71,11 +66,14 @@ export class PendingHops {
   /** By place, 1: a packet was refused there since it was asked last. */
   private readonly wanted = new Int32Array(PENDING_HOPS_MAX);
   private lookedTick = 0;
-  /** STALE_WORDS by the last bits of an address: stations that are asked again. */
-  private readonly stale = new Int32Array(STALE_PLACES * STALE_WORDS);
+  /** By entry of the neighbours: the second in which the station was asked again, and how many times it has not answered. */
+  private readonly staleAsked: Int32Array;
+  private readonly staleQuestions: Uint8Array;
 
-  constructor(pool: FramePool) {
+  constructor(pool: FramePool, neighborCapacity: number) {
     this.following = new Int32Array(pool.slotCount);
+    this.staleAsked = new Int32Array(neighborCapacity + 1).fill(NEVER);
+    this.staleQuestions = new Uint8Array(neighborCapacity + 1);
   }
 
   /**
@@ -120,26 +118,21 @@ export class PendingHops {
    * second at most, while packets go on to it. False: it has not answered as many times as others are asked, and is no more.
    */
   askAgain(machine: HopHost, routerInterface: number, hop: number): boolean {
-    const { stale } = this;
-    const { nowSeconds, neighbors } = machine;
-    const at = (nextAddress[3] & (STALE_PLACES - 1)) * STALE_WORDS;
-    const isSame = this.isStale(at, machine.snapshot.routing.interfaceNetwork[routerInterface]);
-    if (stale[at + STALE_ASKED] === nowSeconds) return !isSame || stale[at + STALE_QUESTIONS] <= NEIGHBOR_QUESTIONS_MAX;
-    const hasAnswered = nowSeconds - neighbors.foundAge >= stale[at + STALE_ASKED];
-    stale[at + STALE_QUESTIONS] = isSame && !hasAnswered ? stale[at + STALE_QUESTIONS] + 1 : 1;
-    stale[at + STALE_ASKED] = nowSeconds;
-    stale[at + STALE_NETWORK] = machine.snapshot.routing.interfaceNetwork[routerInterface];
-    stale.set(nextAddress, at + STALE_ADDRESS);
-    askWhoHas(machine, routerInterface, hop);
-    return stale[at + STALE_QUESTIONS] <= NEIGHBOR_QUESTIONS_MAX;
-  }
-
-  private isStale(at: number, network: number): boolean {
-    const { stale } = this;
-    if (stale[at + STALE_NETWORK] !== network) return false;
-    for (let word = 0; word < ADDRESS_WORDS; word++)
-      if (stale[at + STALE_ADDRESS + word] !== nextAddress[word]) return false;
-    return true;
+    const { staleAsked, staleQuestions } = this;
+    const { nowSeconds, neighbors, snapshot } = machine;
+    // The way may have been found earlier in the batch, and another station since.
+    const state = findStation(machine, snapshot.routing.interfaceNetwork[routerInterface], neighbors.foundEntry);
+    if (state !== STALE) return true;
+    const entry = neighbors.foundEntry;
+    if (staleAsked[entry] !== nowSeconds) {
+      // An entry that is another station's by now was heard since, too.
+      const hasAnswered = nowSeconds - neighbors.foundAge >= staleAsked[entry];
+      if (hasAnswered) staleQuestions[entry] = 1;
+      else if (staleQuestions[entry] <= NEIGHBOR_QUESTIONS_MAX) staleQuestions[entry]++;
+      staleAsked[entry] = nowSeconds;
+      askWhoHas(machine, routerInterface, hop);
+    }
+    return staleQuestions[entry] <= NEIGHBOR_QUESTIONS_MAX;
   }
 
   private find(network: number): number {

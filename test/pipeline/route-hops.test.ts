@@ -162,4 +162,36 @@ describe('a hop of its own', () => {
     announce('b');
     expect(packets(send())).toEqual(['b']);
   });
+
+  test('that answers no more is given up whoever sends to others that don’t, in another network or this one', () => {
+    announce('b');
+    const others = ['192.0.2.6', '192.0.2.7', '198.51.100.70', '198.51.100.134'];
+    for (const address of others) {
+      const network = address.startsWith('192') ? 'red' : 'blue';
+      const port = network === 'red' ? 'a' : 'c';
+      const router = { red: '192.0.2.1', blue: '198.51.100.1' }[network];
+      const to = macText(virtualMac(network));
+      const from = `52:54:00:00:00:${port === 'a' ? '1a' : '1c'}`;
+      tested.run({ port, octets: arpFrame({ from, to, operation: 2, sender: address, target: router }) });
+    }
+    const sendToOthers = () => {
+      for (const address of others) {
+        const fields = { source: ip('198.51.100.8'), destination: ip(address), protocol: 6, ttl: 64 };
+        const tcp = { sourcePort: 1, destinationPort: 2, sequence: 1, acknowledgement: 0, flags: 2, window: 64 };
+        const link = { destination: virtualMac('blue'), source: mac(MACS.d), tags: [] };
+        tested.run({ port: 'd', octets: buildEthernet(link, 0x0800, buildIp(fields, buildTcp(tcp, 10))) });
+      }
+    };
+    wait(NEIGHBOR_STALE_S + 1);
+    for (let second = 0; second < NEIGHBOR_QUESTIONS_MAX; second++) {
+      sendToOthers();
+      expect([packets(send()), second]).toEqual([['b'], second]);
+      sendToOthers();
+      wait(1);
+    }
+    sendToOthers();
+    expect(packets(send())).toEqual(['a']);
+    announce('b');
+    expect(packets(send())).toEqual(['b']);
+  });
 });
