@@ -213,12 +213,22 @@ export class AddressService {
       }));
   }
 
-  /** Grows with each change of what somebody has. */
+  /** Grows when an address is given to another port, or to none. */
   get revision(): number {
     return this.leases.revision;
   }
 
-  /** Addresses that somebody has now, for those who name them. */
+  /** Addresses that were given to somebody, for those who name them; the time of some may be over. */
+  given(): Lease[] {
+    return [...this.leases.list()].filter(({ state }) => state === 'bound');
+  }
+
+  /** Until when somebody has the address, by the service's clock. */
+  expiryMs(subnet: string, address: bigint): number {
+    return this.leases.at(subnet, address)?.expiresMs ?? 0;
+  }
+
+  /** Addresses that somebody has now. */
   held(): Lease[] {
     const now = this.parts.clock();
     return [...this.leases.list()].filter((lease) => lease.state === 'bound' && this.leases.isActive(lease, now));

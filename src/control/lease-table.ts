@@ -54,7 +54,7 @@ export class LeaseTable {
 
   private changes = 0;
 
-  /** Grows with each change. */
+  /** Grows when an address is given to another port, or to none: not by offers and renewals, which cost a machine nothing. */
   get revision(): number {
     return this.changes;
   }
@@ -79,9 +79,9 @@ export class LeaseTable {
 
   /** Adds it, in place of whatever was known of the address. */
   put(lease: Lease): void {
-    this.remove(lease.subnet, lease.address);
-    this.changes++;
     const key = addressKey(lease.subnet, lease.address);
+    if (ownerOf(this.byAddress.get(key)) !== ownerOf(lease)) this.changes++;
+    this.forget(key);
     this.byAddress.set(key, lease);
     add(this.byClient, clientKey(lease.subnet, lease.port, lease.client), key);
     if (!lease.fixed) add(this.byPort, portKey(lease.subnet, lease.port), key);
@@ -89,12 +89,16 @@ export class LeaseTable {
 
   remove(subnet: string, address: bigint): void {
     const key = addressKey(subnet, address);
+    if (ownerOf(this.byAddress.get(key)) !== undefined) this.changes++;
+    this.forget(key);
+  }
+
+  private forget(key: string): void {
     const lease = this.byAddress.get(key);
     if (lease === undefined) return;
-    this.changes++;
     this.byAddress.delete(key);
-    drop(this.byClient, clientKey(subnet, lease.port, lease.client), key);
-    drop(this.byPort, portKey(subnet, lease.port), key);
+    drop(this.byClient, clientKey(lease.subnet, lease.port, lease.client), key);
+    drop(this.byPort, portKey(lease.subnet, lease.port), key);
   }
 
   /**
@@ -186,6 +190,11 @@ export class LeaseTable {
     this.cursors.set(subnet, at);
     return ended;
   }
+}
+
+/** The port that the address was given to. */
+function ownerOf(lease: Lease | undefined): string | undefined {
+  return lease?.state === 'bound' ? lease.port : undefined;
 }
 
 function isOf({ range, taken }: LeasePool, address: bigint): boolean {

@@ -30,7 +30,7 @@ import {
   writeFault,
   writeReply,
 } from './dns-message.js';
-import { type Known, type NamedLease, NetworkNames } from './network-names.js';
+import { type Known, type NamedLeases, NetworkNames } from './network-names.js';
 import type { ResolvedConfig } from './resolved.js';
 import type { NamesCounts } from './shapes.js';
 
@@ -42,7 +42,7 @@ const TCP_SIZE_MAX = 65_535;
 
 export interface NameServiceParts {
   readonly clock: () => number;
-  readonly leases: { readonly revision: number; held(): Iterable<NamedLease> };
+  readonly leases: NamedLeases;
   readonly forwarder: Pick<DnsForwarder, 'ask' | 'outstanding' | 'follow'>;
 }
 
@@ -59,7 +59,6 @@ export class NameService {
   private readonly parts: NameServiceParts;
   private config: ResolvedConfig | undefined;
   private names: NetworkNames | undefined;
-  private revision = -1;
   private readonly counted = { queries: 0, answered: 0, forwarded: 0, refused: 0, failed: 0, malformed: 0 };
 
   constructor(parts: NameServiceParts) {
@@ -69,7 +68,7 @@ export class NameService {
   /** Answers by this configuration from now on. */
   follow(config: ResolvedConfig): void {
     this.config = config;
-    this.names = undefined;
+    this.names = new NetworkNames(config, this.parts.leases);
     this.parts.forwarder.follow(config.services.forward);
   }
 
@@ -117,20 +116,9 @@ export class NameService {
     if (query.version !== 0) return { code: DNS_BAD_VERSION, recurses };
     const isMeta = query.type >= TYPE_META_FIRST && query.type <= TYPE_META_LAST;
     if (query.class !== CLASS_IN || isMeta) return { code: DNS_REFUSED, recurses };
-    const known = this.current()?.find(network, query.name, this.parts.clock());
+    const known = this.names?.find(network, query.name, this.parts.clock());
     if (known !== undefined) return replyOf(query, known, recurses);
     return recurses ? 'forward' : { code: DNS_REFUSED, recurses };
-  }
-
-  /** Made anew when a lease or the configuration has changed. */
-  private current(): NetworkNames | undefined {
-    const { leases } = this.parts;
-    if (this.config === undefined) return undefined;
-    if (this.names === undefined || this.revision !== leases.revision) {
-      this.revision = leases.revision;
-      this.names = new NetworkNames(this.config, leases.held());
-    }
-    return this.names;
   }
 }
 

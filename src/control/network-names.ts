@@ -5,25 +5,39 @@
  * A network's names are its own: who asks in one is told nothing of another's. The domains are those of its subnets
  * (`dhcp.domain`); all below them that is no machine's does not exist, and is asked nobody else. A network without a domain has
  * names of one label, and all else is somebody else's. A port is known by its name and by the host name that DHCP gives its
- * machine. Addresses that machines make themselves (SLAAC) are not known here, nor are machines of other hosts.
+ * machine. Names are made by network, for the first question in it. Addresses that machines make themselves (SLAAC) are not known here, nor are machines of other hosts.
  */
 import { IPV4_SIZE, ipText, type Prefix, parseIp, parsePrefix, prefixContains } from '../wire/address.js';
 import { addressNumber, addressOctets } from './address-range.js';
 import { hostName } from './host-name.js';
 import type { ResolvedConfig } from './resolved.js';
-import type { ResolvedSubnet } from './resolved-subnet.js';
+
+/**
+ * A network's names are made anew once in this time, and a few times before that: who gets and releases leases has no more of
+ * the thread, and a machine that has just booted is found at once where nobody does.
+ */
+const MAKING_PAUSE_MS = 1000;
+const MAKINGS_AHEAD_MS = 4 * MAKING_PAUSE_MS;
 
 /** A lease as far as names go. */
 export interface NamedLease {
   readonly subnet: string;
   readonly address: bigint;
   readonly port: string;
-  readonly expiresMs: number;
+}
+
+export interface NamedLeases {
+  /** Grows when an address is given to another port, or to none; not by what only lengthens a lease. */
+  readonly revision: number;
+  /** Those that were given; the time of some may be over. */
+  given(): Iterable<NamedLease>;
+  expiryMs(subnet: string, address: bigint): number;
 }
 
 interface NamedAddress {
   readonly octets: Uint8Array;
-  readonly expiresMs: number;
+  /** Undefined: it is the port's own. */
+  readonly lease?: NamedLease;
 }
 
 /** What is known of a name; `zone`: the domain it belongs to, whose word it is. */
@@ -34,6 +48,9 @@ export type Known =
 
 /** One network's. */
 interface Names {
+  readonly revision: number;
+  /** Until then their makings had the time that is theirs. */
+  readonly paidMs: number;
   readonly domains: readonly string[];
   /** By name without domain. */
   readonly hosts: Map<string, NamedAddress[]>;
@@ -46,37 +63,65 @@ interface Names {
 
 export class NetworkNames {
   private readonly config: ResolvedConfig;
+  private readonly leases: NamedLeases;
+  /** Those that were asked for. */
   private readonly networks = new Map<string, Names>();
+  /** Names of ports by network. */
+  private readonly ports = new Map<string, Set<string>>();
 
-  /** `leases`: those in force. */
-  constructor(config: ResolvedConfig, leases: Iterable<NamedLease>) {
+  constructor(config: ResolvedConfig, leases: NamedLeases) {
     this.config = config;
-    for (const subnet of config.subnets.values())
-      if (subnet.names !== undefined) this.networks.set(subnet.network, this.begin(subnet.network));
-    for (const [port, { addresses, members }] of config.ports)
-      for (const { network } of members) for (const text of addresses) this.addFixed(network, port, text);
-    for (const lease of leases) this.addLease(lease);
+    this.leases = leases;
+    for (const { network, names } of config.subnets.values())
+      if (names !== undefined) this.ports.set(network, new Set());
+    for (const [port, { members }] of config.ports)
+      for (const { network } of members) this.ports.get(network)?.add(port);
   }
 
   /** Of a name in lower case; undefined: it is none of ours. */
   find(network: string, name: string, nowMs: number): Known | undefined {
-    const names = this.networks.get(network);
+    const names = this.current(network, nowMs);
     if (names === undefined) return undefined;
     const pointer = this.findPointer(names, name, nowMs);
     if (pointer !== undefined) return pointer;
     for (const domain of names.domains) {
       const host = relativeTo(domain, name);
       if (host === undefined) continue;
-      const addresses = (names.hosts.get(host) ?? []).filter(({ expiresMs }) => expiresMs > nowMs);
-      const exists = names.hosts.has(host) || names.between.has(host) || (host === '' && domain !== '');
-      if (addresses.length === 0 && !exists && domain === '') continue;
+      const addresses = (names.hosts.get(host) ?? []).filter((address) => this.isInForce(address, nowMs));
+      const exists = addresses.length > 0 || names.between.has(host) || (host === '' && domain !== '');
+      if (!exists && domain === '') continue;
       const octets = addresses.map((address) => address.octets);
       return exists ? { zone: domain, kind: 'host', addresses: octets } : { zone: domain, kind: 'none' };
     }
     return undefined;
   }
 
-  private begin(network: string): Names {
+  /** Made when they are asked for, and anew when somebody was given an address since, or has one no more. */
+  private current(network: string, nowMs: number): Names | undefined {
+    const ports = this.ports.get(network);
+    if (ports === undefined) return undefined;
+    const known = this.networks.get(network);
+    const paidMs = Math.max(nowMs, known?.paidMs ?? nowMs);
+    if (known !== undefined && (known.revision === this.leases.revision || paidMs - nowMs > MAKINGS_AHEAD_MS))
+      return known;
+    const names = this.begin(network, paidMs + MAKING_PAUSE_MS);
+    for (const port of ports)
+      for (const text of this.config.ports.get(port)?.addresses ?? []) addFixed(names, port, text);
+    for (const lease of this.leases.given()) {
+      const subnet = this.config.subnets.get(lease.subnet);
+      if (subnet?.names === undefined || subnet.network !== network) continue;
+      add(names, lease.port, { octets: addressOctets(lease.address, subnet.prefix.address.length), lease });
+    }
+    this.networks.set(network, names);
+    return names;
+  }
+
+  /** As it is now: that a lease was renewed makes no names anew. */
+  private isInForce({ lease }: NamedAddress, nowMs: number): boolean {
+    return lease === undefined || this.leases.expiryMs(lease.subnet, lease.address) > nowMs;
+  }
+
+  private begin(network: string, paidMs: number): Names {
     const subnets = [...this.config.subnets.values()].filter(
       (one) => one.network === network && one.names !== undefined,
     );
@@ -84,6 +129,8 @@ export class NetworkNames {
     // The longest first: one may lie in another.
     const sorted = [...new Set(domains)].sort((left, right) => right.length - left.length);
     return {
+      revision: this.leases.revision,
+      paidMs,
       domains: sorted.length > 0 ? sorted : [''],
       hosts: new Map(),
       between: new Set(),
@@ -92,31 +139,24 @@ export class NetworkNames {
     };
   }
 
-  private addFixed(network: string, port: string, text: string): void {
-    const address = parsePrefix(text)?.address;
-    const names = this.networks.get(network);
-    if (address === undefined || names === undefined) return;
-    if (!names.prefixes.some((prefix) => contains(prefix, address))) return;
-    add(names, port, { octets: address, expiresMs: Number.POSITIVE_INFINITY });
-  }
-
-  private addLease({ subnet: name, address, port, expiresMs }: NamedLease): void {
-    const subnet: ResolvedSubnet | undefined = this.config.subnets.get(name);
-    const names = subnet?.names && this.networks.get(subnet.network);
-    if (subnet === undefined || names === undefined) return;
-    add(names, port, { octets: addressOctets(address, subnet.prefix.address.length), expiresMs });
-  }
-
   private findPointer(names: Names, name: string, nowMs: number): Known | undefined {
     const address = addressOf(name);
     const prefix = address && names.prefixes.find((one) => contains(one, address));
     if (address === undefined || prefix === undefined) return undefined;
     const found = names.pointers.get(ipText(address));
     const [domain] = names.domains;
-    const isKnown = found !== undefined && found.expiresMs > nowMs;
-    const host = isKnown ? `${found.name}${domain === '' ? '' : `.${domain}`}` : undefined;
+    const host =
+      found !== undefined && this.isInForce(found, nowMs)
+        ? `${found.name}${domain === '' ? '' : `.${domain}`}`
+        : undefined;
     return { zone: reverseZone(prefix), kind: 'pointer', name: host };
   }
+}
+
+function addFixed(names: Names, port: string, text: string): void {
+  const address = parsePrefix(text)?.address;
+  if (address === undefined || !names.prefixes.some((prefix) => contains(prefix, address))) return;
+  add(names, port, { octets: address });
 }
 
 function add({ hosts, between, pointers }: Names, port: string, address: NamedAddress): void {

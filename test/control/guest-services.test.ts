@@ -83,7 +83,7 @@ beforeEach(() => {
   const clock = () => performance.now();
   services = new GuestServices({
     log: log as never,
-    names: new NameService({ clock, leases: { revision: 0, held: () => [] }, forwarder }),
+    names: new NameService({ clock, leases: { revision: 0, given: () => [], expiryMs: () => 0 }, forwarder }),
     metadata: new MetadataService({ log, requestTimeoutMs: 300, endpointTimeoutMs: 300 }),
     clock,
     randomWord: () => 12_345,

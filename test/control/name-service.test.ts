@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { checkDocument } from '../../src/control/check.js';
 import { documentOf } from '../../src/control/document.js';
 import { NameService } from '../../src/control/name-service.js';
-import type { NamedLease } from '../../src/control/network-names.js';
+import type { NamedLease, NamedLeases } from '../../src/control/network-names.js';
 import type { JsonValue } from '../../src/control/shapes.js';
 
 const document = (settings: JsonValue = {}, domain: JsonValue = { domain: 'Example.org' }): JsonValue => ({
@@ -31,11 +31,17 @@ const document = (settings: JsonValue = {}, domain: JsonValue = { domain: 'Examp
   },
 });
 
-class Leases {
+class Leases implements NamedLeases {
   revision = 0;
-  leases: NamedLease[] = [];
-  held() {
+  leases: (NamedLease & { expiresMs: number })[] = [];
+  /** How often all were read. */
+  reads = 0;
+  given() {
+    this.reads++;
     return this.leases;
+  }
+  expiryMs(subnet: string, address: bigint) {
+    return this.leases.find((lease) => lease.subnet === subnet && lease.address === address)?.expiresMs ?? 0;
   }
 }
 
@@ -101,6 +107,36 @@ describe('a name of the network', () => {
     pass(5000);
     expect(await told('vm.two_x.example.org')).toEqual([]);
     expect(await ask('100.2.0.192.in-addr.arpa', 'PTR')).toMatchObject({ rcode: 'NXDOMAIN' });
+  });
+
+  test('is kept by who renews his lease, though no names are made anew for that', async () => {
+    const { leases, told, pass } = serving();
+    const lease = { subnet: 'red4', address: 0xc000_0264n, port: 'vm.two_x' };
+    leases.leases = [{ ...lease, expiresMs: 5000 }];
+    expect(await told('vm.two_x.example.org')).toEqual(['192.0.2.100']);
+    leases.leases = [{ ...lease, expiresMs: 9000 }];
+    pass(6000);
+    expect(await told('vm.two_x.example.org')).toEqual(['192.0.2.100']);
+    expect(await told('100.2.0.192.in-addr.arpa', 'PTR')).toEqual(['vm.two_x.example.org']);
+    expect(leases.reads).toBe(1);
+  });
+
+  test('is looked up among those made before, but once a second, where leases are given and released all the time', async () => {
+    const { leases, told, pass } = serving();
+    for (let round = 0; round < 50; round++) {
+      leases.revision++;
+      await told('vm1.example.org');
+    }
+    expect(leases.reads).toBe(5);
+    await told('both.example.org', 'A', 'blue');
+    expect(leases.reads).toBe(6);
+    leases.leases = [{ subnet: 'red4', address: 0xc000_0264n, port: 'vm.two_x', expiresMs: 5000 }];
+    leases.revision++;
+    pass(999);
+    expect(await told('vm.two_x.example.org')).toEqual([]);
+    pass(1);
+    expect(await told('vm.two_x.example.org')).toEqual(['192.0.2.100']);
+    expect(leases.reads).toBe(7);
   });
 
   test('without what is asked has nothing, which is not that there is no such name', async () => {
