@@ -136,8 +136,11 @@ export const FRAGMENTS_MADE_MAX = 4096;
 export const REPLIES_PER_BATCH_MAX = 2 * BATCH_SIZE;
 /** Bindings of addresses to MACs over all networks that suppress ARP and ND or have routers, unless the configuration says. */
 export const NEIGHBOR_CAPACITY = 65_536;
-/** What all hosts behind one underlay may have taught. */
+/** What all hosts behind one underlay or uplink may have taught, where that is no more than half the table. */
 export const NEIGHBORS_PER_UNDERLAY = 32_768;
+/** A binding that a router used in so many seconds does not give way; such ones that one claim looks at for another that does. */
+export const NEIGHBOR_USED_S = 120;
+export const NEIGHBOR_USED_LOOKS = 32;
 /** New or changed bindings a port may teach in a second. What it repeats costs no lock and is not counted. */
 export const NEIGHBORS_LEARNED_PER_SECOND = 10_000;
 /** Ports that are tried for a connection with endpoint-dependent mapping. */

@@ -5,6 +5,7 @@
  *   key    network | address, four words as they lie in memory, IPv4 mapped into ::ffff:0:0/96
  *   value  macHigh and the bits below, macLow
  *   group  index of the port that taught it, for that port's quota; STATIC_GROUP for those of the configuration
+ *   beside by entry, the second in which a router last sent there
  *
  * Every worker has one over the same memory and learns under the table's lock; the main thread keeps the static ones, flushes
  * and lists (neighbor-control.ts). Looking up takes no lock. A binding lasts as long as a MAC of its network does (macAge)
@@ -14,13 +15,22 @@
  * `select` names an address; the other calls are about the one selected last.
  *
  * What an attacker on one port can do to others: nothing but make questions be flooded, as without this. What he teaches
- * counts against his port's quota, and only his own oldest gives way (or what has expired, when the table is full). An
+ * counts against his port's quota, and only his own oldest gives way (or what has expired, when the table is full). Others'
+ * routers may send to stations behind the same port (everybody's gateway is behind the uplink): a station that routers send
+ * to and that answers does not give way to those that nobody sends to, however many he makes up. An
  * address that another MAC claims while its binding lives is **contested**: nobody is vouched for until the last claimant
  * was alone for NEIGHBOR_CONTEST_S, so the owner is still asked, and answers. Static bindings are never overridden.
  */
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
 import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
-import { NEIGHBOR_CAPACITY, NEIGHBOR_CONTEST_S, PORTS_MAX } from '../limits.js';
+import {
+  NEIGHBOR_CAPACITY,
+  NEIGHBOR_CONTEST_S,
+  NEIGHBOR_STALE_S,
+  NEIGHBOR_USED_LOOKS,
+  NEIGHBOR_USED_S,
+  PORTS_MAX,
+} from '../limits.js';
 
 /** Bits of the first value word above macHigh. */
 const MAC_HIGH = 0xffff;
@@ -65,7 +75,7 @@ function shapeOf(capacity: number): TableShape {
 
 /** Octets of memory the table takes. */
 export function neighborTableSize(capacity: number = NEIGHBOR_CAPACITY): number {
-  return sharedTableSize(shapeOf(capacity));
+  return sharedTableSize(shapeOf(capacity)) + (capacity + 1) * 4;
 }
 
 /** How workers find the table. */
@@ -94,6 +104,7 @@ export class NeighborTable {
   protected readonly owner: number;
   protected readonly key = new Int32Array(NEIGHBOR_KEY_WORDS);
   protected readonly value = new Int32Array(NEIGHBOR_VALUE_WORDS);
+  private readonly uses: Int32Array;
   private hash = 0;
   private isHashed = false;
 
@@ -101,7 +112,9 @@ export class NeighborTable {
   constructor(memory: ArrayBufferLike, owner: number, options: NeighborOptions = {}) {
     this.capacity = options.capacity ?? NEIGHBOR_CAPACITY;
     const shape = shapeOf(this.capacity);
-    this.table = new SharedTable(memory, options.byteOffset ?? 0, shape, options.seed);
+    const { byteOffset = 0 } = options;
+    this.table = new SharedTable(memory, byteOffset, shape, options.seed);
+    this.uses = new Int32Array(memory, byteOffset + sharedTableSize(shape), this.capacity + 1);
     this.owner = owner;
   }
 
@@ -152,6 +165,15 @@ export class NeighborTable {
     this.foundFlags = table.found[0] & ~MAC_HIGH;
     this.foundAge = Math.max(nowSeconds - table.lastSeen(entry), 0);
     return true;
+  }
+
+  /**
+   * A router sends to what `findLatest` found. Who answers no more when he is asked again, as whoever is sent to is, has no
+   * claim to his place: else packets to addresses that are gone would hold it.
+   */
+  noteUse(nowSeconds: number): void {
+    const { uses, foundEntry } = this;
+    if (uses[foundEntry] !== nowSeconds && this.foundAge <= 2 * NEIGHBOR_STALE_S) uses[foundEntry] = nowSeconds;
   }
 
   /**
@@ -211,7 +233,10 @@ export class NeighborTable {
     if (!this.makeRoom(port, quota, now, ages)) return REFUSED_FULL;
     value[0] = macHigh | flags;
     value[1] = macLow;
-    return table.insert(this.selectedHash(), this.key, value, port, now) === -1 ? REFUSED_FULL : CLAIMED;
+    const made = table.insert(this.selectedHash(), this.key, value, port, now);
+    if (made === -1) return REFUSED_FULL;
+    this.uses[made] = 0;
+    return CLAIMED;
   }
 
   /** What a claim makes of a binding that lives; `table.found` is its value. */
@@ -240,20 +265,39 @@ export class NeighborTable {
     if (isSame && (old & NEIGHBOR_CONTESTED) !== 0 && now - table.lastSeen(entry) <= NEIGHBOR_CONTEST_S)
       return CONTESTED;
     if (!isSame) value[0] |= NEIGHBOR_CONTESTED;
-    if (table.groupOf(entry) !== port && table.groupCount(port) >= quota) this.dropOldest(port);
+    const isMore = table.groupOf(entry) !== port && table.groupCount(port) >= quota;
+    if (isMore && !this.dropUnused(port, now)) return REFUSED_FULL;
     table.change(entry, value, port, now);
     return isSame ? CLAIMED : CONTESTED;
   }
 
-  /** Sees to it that one more binding of the port keeps both limits. The longest unheard of a port gives way. */
+  /** Sees to it that one more binding of the port keeps both limits. The longest unheard of a port that is not sent to gives way. */
   private makeRoom(port: number, quota: number, now: number, ages: Int32Array): boolean {
     const { table } = this;
-    if (table.groupCount(port) >= quota) return this.dropOldest(port);
+    if (table.groupCount(port) >= quota) return this.dropUnused(port, now);
     if (!table.full) return true;
     const expired = table.nextExpired(now, ages, 0, EXPIRY_STEPS_MAX);
-    if (expired === -1) return this.dropOldest(port);
+    if (expired === -1) return this.dropUnused(port, now);
     table.remove(expired);
     return true;
+  }
+
+  /**
+   * What routers send to is put behind the others instead of being dropped, so the next search begins with another. False:
+   * so many looks found nothing else; the station's next message looks on.
+   */
+  private dropUnused(port: number, now: number): boolean {
+    const { table, uses } = this;
+    for (let look = 0; look < NEIGHBOR_USED_LOOKS; look++) {
+      const entry = table.oldestOf(port);
+      if (entry === -1) return false;
+      if (uses[entry] === 0 || now - uses[entry] > NEIGHBOR_USED_S) {
+        table.remove(entry);
+        return true;
+      }
+      table.regroup(entry, port, now);
+    }
+    return false;
   }
 
   protected dropOldest(group: number): boolean {

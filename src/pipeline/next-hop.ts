@@ -43,6 +43,7 @@ export function findStation(machine: HopHost, network: number, hint: number): nu
   const address = nextAddress;
   neighbors.select(network, swap32(address[0]), swap32(address[1]), swap32(address[2]), swap32(address[3]));
   if (!neighbors.findLatest(hint, nowSeconds, snapshot.networkMacAge[network])) return UNKNOWN;
+  neighbors.noteUse(nowSeconds);
   return neighbors.foundAge > NEIGHBOR_STALE_S ? STALE : KNOWN;
 }
 

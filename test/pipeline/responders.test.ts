@@ -431,7 +431,7 @@ describe('with tunnels', () => {
   });
 
   test('an underlay may teach more than a port', () => {
-    const tested = new TestSwitch(overlay, { neighborEntries: 2048 });
+    const tested = new TestSwitch(overlay, { neighborEntries: 4096 });
     const perPort = tested.snapshot.neighborsPerPort;
     for (let index = 0; index < perPort + 100; index++) {
       const sender = `198.51.${100 + (index >> 8)}.${index & 255}`;
@@ -441,6 +441,21 @@ describe('with tunnels', () => {
     expect(NEIGHBORS_PER_UNDERLAY).toBeGreaterThan(perPort);
     expect(tested.neighbors.learnedByPort(tested.index(UNDERLAY))).toBe(perPort + 100);
     expect(tested.tunnels.find(anyNetwork(tested.index(UNDERLAY)), 0, 0, 0, 0)).toBe(0);
+  });
+
+  test('an uplink may teach more than a port, and no more than half the table', () => {
+    const document: TestDocument = {
+      networks: { red: { type: 'flat', uplink: 'up', arpSuppression: true } },
+      ports: { a: vm({ network: 'red' }), up: { kind: 'netdev', trunk: 'auto' } },
+    };
+    const tested = new TestSwitch(document, { neighborEntries: 4096 });
+    const perPort = tested.snapshot.neighborsPerPort;
+    for (let index = 0; index < 2 * perPort + 100; index++) {
+      const sender = `198.51.${100 + (index >> 8)}.${index & 255}`;
+      tested.now += 1;
+      tested.run({ port: 'up', octets: arpFrame({ from: B, sender, target: sender }) });
+    }
+    expect(tested.neighbors.learnedByPort(tested.index('up'))).toBe(2048);
   });
 });
 

@@ -1,7 +1,7 @@
 /** Stations that routers know: asked again while packets go to them, and not trusted with what only their own link may say. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { virtualMac } from '../../src/control/virtual-mac.js';
-import { NEIGHBOR_STALE_S } from '../../src/limits.js';
+import { NEIGHBOR_STALE_S, NEIGHBOR_USED_S } from '../../src/limits.js';
 import { macText } from '../../src/wire/address.js';
 import { buildEthernet, buildIp, buildUdp } from '../../src/wire/frame-build.js';
 import { frameLine } from '../../src/wire/print.js';
@@ -24,14 +24,16 @@ interface Datagram {
   readonly ports?: readonly [number, number];
   readonly link?: { readonly from: string; readonly to: string };
   readonly source?: string;
+  readonly to?: string;
 }
 
 function datagram({
   ports: [sourcePort, destinationPort] = [1000, 2000],
   link: { from, to } = { from: A, to: gateway('red') },
   source = '192.0.2.5',
+  to: destination = '198.51.100.6',
 }: Datagram = {}): Uint8Array {
-  const fields = { source: ip(source), destination: ip('198.51.100.6'), protocol: 17, ttl: 64 };
+  const fields = { source: ip(source), destination: ip(destination), protocol: 17, ttl: 64 };
   const payload = buildUdp(sourcePort, destinationPort, 10);
   return buildEthernet({ destination: mac(to), source: mac(from), tags: [] }, 0x0800, buildIp(fields, payload));
 }
@@ -80,6 +82,58 @@ describe('a station that is known', () => {
   test('is not asked where no packet goes to it', () => {
     tested.now += (NEIGHBOR_STALE_S + 1) * 1000;
     expect(tested.run()).toEqual([]);
+  });
+});
+
+describe('who makes up more stations than his port may teach', () => {
+  const PER_PORT = 16;
+  const flood = (count: number) => {
+    for (let index = 1; index <= count; index++) {
+      const sender = `198.51.100.${100 + (index % 150)}`;
+      tested.run({ port: 'b', octets: arpFrame({ from: C, sender, target: sender }) });
+    }
+  };
+  const passed = () =>
+    tested
+      .run({ port: 'a', octets: datagram() })
+      .filter(({ port, octets }) => port === 'b' && octets[12] === 8 && octets[13] === 0).length;
+
+  beforeEach(() => begin({}, { settings: { neighbors: { perPort: PER_PORT } } }));
+
+  test('makes none be forgotten that routers send to, as long as they do and it answers', () => {
+    for (let round = 0; round < 8; round++) {
+      expect(passed()).toBe(1);
+      tested.now += NEIGHBOR_USED_S * 250;
+      flood(3 * PER_PORT);
+      expect(tested.neighbors.learnedByPort(tested.index('b'))).toBe(PER_PORT);
+      tested.run({ port: 'b', octets: answerOfB });
+      expect(passed()).toBe(1);
+      tested.now += NEIGHBOR_USED_S * 250;
+      flood(3 * PER_PORT);
+      expect(passed()).toBeGreaterThan(0);
+      tested.run({ port: 'b', octets: answerOfB });
+    }
+  });
+
+  test('makes those be forgotten that nobody sends to any more', () => {
+    expect(passed()).toBe(1);
+    tested.now += (NEIGHBOR_USED_S + 1) * 1000;
+    flood(3 * PER_PORT);
+    expect(passed(), 'asked for, and held').toBe(0);
+    expect(tested.machine.pending.packets).toBe(1);
+  });
+
+  test('is refused where all that his port has taught is sent to', () => {
+    for (let last = 6; last < 6 + PER_PORT; last++) {
+      const sender = `198.51.100.${last}`;
+      tested.run({ port: 'b', octets: arpFrame({ from: B, sender, target: sender }) });
+      tested.run({ port: 'a', octets: datagram({ to: sender }) });
+    }
+    flood(3 * PER_PORT);
+    for (let last = 6; last < 6 + PER_PORT; last++)
+      tested.run({ port: 'a', octets: datagram({ to: `198.51.100.${last}` }) });
+    expect(tested.machine.pending.packets).toBe(0);
+    expect(tested.neighbors.learnedByPort(tested.index('b'))).toBe(PER_PORT);
   });
 });
 

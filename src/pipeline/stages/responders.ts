@@ -55,6 +55,7 @@ import {
   PORT_CLOSED,
   PORT_ISOLATED,
   PORT_UNDERLAY,
+  PORT_UPLINK,
 } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { BUCKET_ARP, BUCKET_NEIGHBORS, BUCKETS_PER_PORT } from '../token-bucket.js';
@@ -158,8 +159,15 @@ function learn(machine: Machine, slot: number, flags: number): void {
   if (neighbors.isKnown(high, low, flags, port, now, ages[pool.network[slot]])) return;
   const bucket = port * BUCKETS_PER_PORT + BUCKET_NEIGHBORS;
   if (!machine.storm.take(bucket, NEIGHBORS_LEARNED_PER_SECOND, machine.nowTick)) return;
-  const quota = snapshot.portMode[port] === PORT_UNDERLAY ? NEIGHBORS_PER_UNDERLAY : snapshot.neighborsPerPort;
-  neighbors.claim(high, low, flags, port, quota, now, ages);
+  neighbors.claim(high, low, flags, port, quotaOf(machine, port), now, ages);
+}
+
+/** Behind an underlay or an uplink are many hosts. */
+function quotaOf({ snapshot, neighbors }: Machine, port: number): number {
+  const { neighborsPerPort } = snapshot;
+  if (snapshot.portMode[port] !== PORT_UNDERLAY && (snapshot.portFlags[port] & PORT_UPLINK) === 0)
+    return neighborsPerPort;
+  return Math.max(neighborsPerPort, Math.min(NEIGHBORS_PER_UNDERLAY, neighbors.capacity >> 1));
 }
 
 /** Whether the question is one to everybody, from a local station. */
