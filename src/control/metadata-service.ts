@@ -29,6 +29,8 @@ import type { MetadataCounts } from './shapes.js';
 
 const HEADER_SIZE_MAX = 16 * 1024;
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT']);
+/** RFC 3986 5.2.4: would lead out of the endpoint's own path. Some servers take a backslash for a slash, or decode one. */
+const DOT_SEGMENT = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\;]|%2f|%5c|%3b)/i;
 /** For a whole request, and between two of one connection. */
 const REQUEST_TIMEOUT_MS = 10_000;
 /** Until the endpoint begins to answer. */
@@ -147,6 +149,7 @@ export class MetadataService {
     if (!METHODS.has(method)) throw new Refusal(405, 'only GET, HEAD, POST and PUT');
     // The form that names a server is for proxies (RFC 9112 3.2.2), which this is not.
     if (!url.startsWith('/') || !/^[\x21-\x7e]+$/.test(url)) throw new Refusal(400, 'no such path');
+    if (DOT_SEGMENT.test(url.replace(/[?#].*/, ''))) throw new Refusal(400, 'no such path');
     const { portName } = peer.place;
     const mine = this.outstanding.get(portName) ?? 0;
     if (this.total >= METADATA_REQUESTS_MAX || mine >= METADATA_REQUESTS_PER_PORT)

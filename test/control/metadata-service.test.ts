@@ -67,3 +67,27 @@ test('pipelined requests of a connection that is cut give their places back', as
   const next = ask(get('/again'), 'vm1');
   await vi.waitFor(() => expect(next.told()).toContain('at /prefix/again'));
 });
+
+test('a path that leads out of the endpoint’s own is refused, however it is written', async () => {
+  const paths = [
+    '/../admin',
+    '/a/../../admin',
+    '/a/..',
+    '/./a',
+    '/%2e%2E/admin',
+    '/.%2e',
+    '/a%2f..%2fb',
+    '/a\\..\\b',
+    '/..;/admin',
+  ];
+  for (const path of paths) {
+    const { told } = ask(get(path), 'vm1');
+    await vi.waitFor(() => expect(told(), path).toContain('400 Bad Request'));
+  }
+  expect(heard).toEqual([]);
+  for (const path of ['/a/.well-known/..b/...', '/a?back=/../b', '/a.b']) {
+    const { told } = ask(get(path), 'vm1');
+    await vi.waitFor(() => expect(told(), path).toContain('200 OK'));
+  }
+  expect(heard).toEqual(['/prefix/a/.well-known/..b/...', '/prefix/a?back=/../b', '/prefix/a.b']);
+});
