@@ -7,13 +7,15 @@
  * passed over, and counts against nothing.
  *
  * What a machine can do to others: nothing. Of the DNS_OUTSTANDING_MAX questions that wait at once, each a socket, one port
- * may have DNS_OUTSTANDING_PER_PORT; beyond that it is told at once that it failed.
+ * may have DNS_OUTSTANDING_PER_PORT; beyond that it is told at once that it failed. Several ports that take all of them have
+ * their oldest fail for who has fewer (fair-places.ts).
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { connect } from 'node:net';
 import { DNS_OUTSTANDING_MAX, DNS_OUTSTANDING_PER_PORT } from '../limits.js';
 import { read16, write16 } from '../wire/octets.js';
 import { DNS_HEADER_SIZE, isAnswerTo } from './dns-message.js';
+import { FairPlaces } from './fair-places.js';
 
 const DNS_PORT = 53;
 /** For one resolver's answer, before the next is asked; each is asked ROUNDS times. */
@@ -37,8 +39,7 @@ export class DnsForwarder {
   private servers: readonly string[] = [];
   /** The resolver that answered last is asked first. */
   private first = 0;
-  private readonly waiting = new Map<string, number>();
-  private total = 0;
+  private readonly places = new FairPlaces(DNS_OUTSTANDING_MAX, DNS_OUTSTANDING_PER_PORT);
 
   constructor(parts: DnsForwarderParts) {
     this.parts = parts;
@@ -50,12 +51,12 @@ export class DnsForwarder {
   }
 
   get outstanding(): number {
-    return this.total;
+    return this.places.taken;
   }
 
   /**
    * The answer to `message`, whose question section is `question`, with its id; undefined: there is none to be had, or the
-   * port has too many waiting. Never rejects.
+   * port has too many waiting, or gave way to another. Never rejects.
    */
   async ask(
     message: Uint8Array,
@@ -63,17 +64,13 @@ export class DnsForwarder {
     transport: 'udp' | 'tcp',
     port: string,
   ): Promise<Uint8Array | undefined> {
-    const waiting = this.waiting.get(port) ?? 0;
-    if (this.total >= DNS_OUTSTANDING_MAX || waiting >= DNS_OUTSTANDING_PER_PORT) return undefined;
-    this.total++;
-    this.waiting.set(port, waiting + 1);
+    const over = new AbortController();
+    const place = this.places.take(port, () => over.abort());
+    if (place === undefined) return undefined;
     try {
-      return await this.askInTurn(message, question, transport);
+      return await this.askInTurn(message, question, transport, over.signal);
     } finally {
-      this.total--;
-      const left = (this.waiting.get(port) ?? 1) - 1;
-      if (left === 0) this.waiting.delete(port);
-      else this.waiting.set(port, left);
+      this.places.leave(place);
     }
   }
 
@@ -81,6 +78,7 @@ export class DnsForwarder {
     message: Uint8Array,
     question: Uint8Array,
     transport: 'udp' | 'tcp',
+    signal: AbortSignal,
   ): Promise<Uint8Array | undefined> {
     const { servers, first } = this;
     const { clock, timeoutMs = ANSWER_TIMEOUT_MS } = this.parts;
@@ -89,11 +87,11 @@ export class DnsForwarder {
     for (let turn = 0; turn < ROUNDS * servers.length; turn++) {
       const place = (first + turn) % servers.length;
       const left = Math.min(timeoutMs, end - clock());
-      if (left <= 0) return undefined;
+      if (left <= 0 || signal.aborted) return undefined;
       const sent = Uint8Array.from(message);
       write16(sent, 0, this.parts.randomBelow(65_536));
       const target = { address: servers[place] ?? '', port: this.parts.port ?? DNS_PORT };
-      const answer = await exchange(target, sent, question, left);
+      const answer = await exchange(target, sent, question, left, signal);
       if (answer === undefined) continue;
       if (this.servers === servers) this.first = place;
       write16(answer, 0, read16(message, 0));
@@ -114,6 +112,7 @@ function askDatagram(
   message: Uint8Array,
   question: Uint8Array,
   timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
   return new Promise((resolve) => {
     const socket: Socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
@@ -126,6 +125,7 @@ function askDatagram(
       resolve(answer);
     };
     const timer = setTimeout(end, timeoutMs);
+    signal.addEventListener('abort', () => end(), { once: true });
     const id = read16(message, 0);
     // Of a refused port the kernel tells by an error: the next resolver need not wait.
     socket.on('error', () => end());
@@ -144,6 +144,7 @@ function askStream(
   message: Uint8Array,
   question: Uint8Array,
   timeoutMs: number,
+  signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
   return new Promise((resolve) => {
     const socket = connect({ host: address, port });
@@ -153,6 +154,7 @@ function askStream(
       resolve(answer);
     };
     const timer = setTimeout(end, timeoutMs);
+    signal.addEventListener('abort', () => end(), { once: true });
     const received = new Uint8Array(2 + MESSAGE_SIZE_MAX);
     let size = 0;
     socket.on('error', () => end());

@@ -6,7 +6,8 @@
  * endpoint: of the octets that a machine sent only the path, the body and the headers that may pass are in it, so nothing can be
  * smuggled behind a length that lies. The strict parser refuses what contradicts itself.
  *
- * What a machine can do: keep METADATA_REQUESTS_PER_PORT requests at the endpoint; one that is slow to send its request is cut
+ * What a machine can do: keep METADATA_REQUESTS_PER_PORT requests at the endpoint, of which the oldest's connection is
+ * ended when all places are taken and another port has fewer (fair-places.ts); one that is slow to send its request is cut
  * off after REQUEST_TIMEOUT_MS, whatever it sends meanwhile. A connection's end gives back all that its requests hold.
  */
 import {
@@ -21,6 +22,7 @@ import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { METADATA_BODY_SIZE_MAX, METADATA_REQUESTS_MAX, METADATA_REQUESTS_PER_PORT } from '../limits.js';
 import { ipText } from '../wire/address.js';
+import { FairPlaces } from './fair-places.js';
 import type { StreamPeer } from './guest-tcp.js';
 import type { Log } from './log.js';
 import { type Identity, requestHeaders, responseHeaders } from './metadata-headers.js';
@@ -68,8 +70,7 @@ export class MetadataService {
   private readonly parts: MetadataParts;
   private readonly server: Server;
   private readonly connections = new WeakMap<object, Connection>();
-  private readonly outstanding = new Map<string, number>();
-  private total = 0;
+  private readonly places = new FairPlaces(METADATA_REQUESTS_MAX, METADATA_REQUESTS_PER_PORT);
   private config: ResolvedConfig | undefined;
   private hasFailed = false;
   private readonly counted = { requests: 0, answered: 0, refused: 0, failed: 0 };
@@ -87,7 +88,7 @@ export class MetadataService {
   }
 
   get counts(): MetadataCounts {
-    return { ...this.counted, outstanding: this.total };
+    return { ...this.counted, outstanding: this.places.taken };
   }
 
   /** An open connection to port 80 of the metadata address. */
@@ -99,6 +100,7 @@ export class MetadataService {
       clearTimeout(connection.deadline);
       connection.over.abort();
     });
+    connection.over.signal.addEventListener('abort', () => stream.destroy());
     this.server.emit('connection', stream);
   }
 
@@ -141,7 +143,7 @@ export class MetadataService {
     request: IncomingMessage,
     body: Buffer,
     response: ServerResponse,
-    { peer, over: { signal } }: Connection,
+    { peer, over }: Connection,
   ): Promise<void> {
     const metadata = this.config?.services.metadata;
     const { method = '', url = '' } = request;
@@ -150,12 +152,9 @@ export class MetadataService {
     // The form that names a server is for proxies (RFC 9112 3.2.2), which this is not.
     if (!url.startsWith('/') || !/^[\x21-\x7e]+$/.test(url)) throw new Refusal(400, 'no such path');
     if (DOT_SEGMENT.test(url.replace(/[?#].*/, ''))) throw new Refusal(400, 'no such path');
-    const { portName } = peer.place;
-    const mine = this.outstanding.get(portName) ?? 0;
-    if (this.total >= METADATA_REQUESTS_MAX || mine >= METADATA_REQUESTS_PER_PORT)
-      throw new Refusal(429, 'too many requests at once');
-    this.total++;
-    this.outstanding.set(portName, mine + 1);
+    const { signal } = over;
+    const place = this.places.take(peer.place.portName, () => over.abort());
+    if (place === undefined) throw new Refusal(429, 'too many requests at once');
     try {
       const headers = requestHeaders(request.headers, identityOf(peer, this.config), metadata.secret);
       const answer = await this.fetch(metadata.endpoint, { method, url, headers, body }, signal);
@@ -163,10 +162,7 @@ export class MetadataService {
       response.writeHead(answer.statusCode ?? 502, responseHeaders(answer.headers));
       await unlessOver(pipeline(answer, response, { signal }), signal);
     } finally {
-      this.total--;
-      const left = (this.outstanding.get(portName) ?? 1) - 1;
-      if (left === 0) this.outstanding.delete(portName);
-      else this.outstanding.set(portName, left);
+      this.places.leave(place);
     }
   }
 

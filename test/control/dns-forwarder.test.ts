@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { encode } from 'dns-packet';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DnsForwarder } from '../../src/control/dns-forwarder.js';
-import { DNS_OUTSTANDING_PER_PORT } from '../../src/limits.js';
+import { DNS_OUTSTANDING_MAX, DNS_OUTSTANDING_PER_PORT } from '../../src/limits.js';
 
 const TIMEOUT_MS = 150;
 const message = Uint8Array.from(
@@ -116,6 +116,21 @@ describe('a question', () => {
     await Promise.all([...waiting, others]);
     expect(tested.outstanding).toBe(0);
   });
+});
+
+test('ports whose questions hold all places together make room for one that has none', async () => {
+  const tested = forwarder();
+  const ports = DNS_OUTSTANDING_MAX / DNS_OUTSTANDING_PER_PORT;
+  const waiting = Array.from({ length: DNS_OUTSTANDING_MAX }, (_, index) =>
+    tested.ask(message, question, 'udp', `silent${index % ports}`),
+  );
+  respond = (octets, { port: to }) => resolver.send(answerTo(octets), to, '127.0.0.1');
+  const others = tested.ask(message, question, 'udp', 'vm1');
+  expect(tested.outstanding).toBe(DNS_OUTSTANDING_MAX);
+  expect(await waiting[0]).toBeUndefined();
+  expect(await others).toEqual(answerTo(message));
+  await Promise.all(waiting);
+  expect(tested.outstanding).toBe(0);
 });
 
 describe('by TCP', () => {

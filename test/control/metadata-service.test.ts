@@ -7,7 +7,7 @@ import { checkDocument } from '../../src/control/check.js';
 import { documentOf } from '../../src/control/document.js';
 import type { StreamPeer } from '../../src/control/guest-tcp.js';
 import { MetadataService } from '../../src/control/metadata-service.js';
-import { METADATA_REQUESTS_PER_PORT } from '../../src/limits.js';
+import { METADATA_REQUESTS_MAX, METADATA_REQUESTS_PER_PORT } from '../../src/limits.js';
 
 const heard: string[] = [];
 /** Of those paths that are not answered at once. */
@@ -90,4 +90,15 @@ test('a path that leads out of the endpoint’s own is refused, however it is wr
     await vi.waitFor(() => expect(told(), path).toContain('200 OK'));
   }
   expect(heard).toEqual(['/prefix/a/.well-known/..b/...', '/prefix/a?back=/../b', '/prefix/a.b']);
+});
+
+test('ports that hold all places together make room for one that has none', async () => {
+  const streams: Duplex[] = [];
+  for (let index = 0; index < METADATA_REQUESTS_MAX; index++)
+    streams.push(ask(get('/slow'), `slow${Math.floor(index / METADATA_REQUESTS_PER_PORT)}`).stream);
+  await vi.waitFor(() => expect(heard).toHaveLength(METADATA_REQUESTS_MAX));
+  const { told } = ask(get('/quick'), 'vm1');
+  await vi.waitFor(() => expect(told()).toContain('at /prefix/quick'));
+  expect(streams.map(({ destroyed }) => destroyed)).toEqual(streams.map((_, index) => index === 0));
+  await vi.waitFor(() => expect(service.counts.outstanding).toBe(METADATA_REQUESTS_MAX - 1));
 });
