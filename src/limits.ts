@@ -156,6 +156,8 @@ export const NEIGHBOR_QUESTIONS_MAX = 3;
 export const PENDING_PACKETS_MAX = 2048;
 /** Of those, from one port. */
 export const PENDING_PACKETS_PER_PORT = 256;
+/** Routers of the switch that send a packet to another router of it, one after another: each is a further batch. */
+export const ROUTERS_PER_PACKET_MAX = 8;
 /** Echo requests a second that routers answer one port. */
 export const ECHO_REPLIES_PER_SECOND = 1000;
 /** An address that two MACs claimed is answered for again this long after the last change, in seconds. */

@@ -15,7 +15,6 @@ export function resolveRouters(config: Config, faults: ConfigFault[]): Map<strin
   const routers = new Map<string, ResolvedRouter>();
   for (const [name, router] of Object.entries(config.routers)) routers.set(name, resolveRouter(name, router, faults));
   checkSharedAddresses(routers, faults);
-  checkHopsOfOthers(routers, faults);
   return routers;
 }
 
@@ -139,31 +138,6 @@ function checkSharedAddresses(routers: ReadonlyMap<string, ResolvedRouter>, faul
             path,
             message: `${ipText(address)} in ${network} is ${other === name ? 'there twice' : `${other}'s already`}`,
           });
-      }
-    }
-  }
-}
-
-/**
- * A router's question does not leave the switch towards another router of it, so such a way would never be found. It could be
- * made one: the packet would be taken by the second router in the same pass. But what the first has brought has no sender any
- * more that could be answered (reply.ts), so the second could tell nobody of a packet that is too long for it, or too old; and one
- * router with all networks does the same.
- */
-function checkHopsOfOthers(routers: ReadonlyMap<string, ResolvedRouter>, faults: ConfigFault[]): void {
-  const all = [...routers].flatMap(([name, { interfaces }]) =>
-    interfaces.flatMap(({ network, addresses }) =>
-      addresses.map(({ address }) => ({ name, network, text: ipText(address) })),
-    ),
-  );
-  for (const [name, { interfaces, routes }] of routers) {
-    const networks = new Set(interfaces.map(({ network }) => network));
-    for (const [index, { via }] of routes.entries()) {
-      for (const hop of via) {
-        const other = all.find((one) => one.name !== name && networks.has(one.network) && one.text === ipText(hop));
-        if (other === undefined) continue;
-        const message = `${other.text} is router ${other.name}'s: two routers of one switch can't be each other's next hop; give one router both networks`;
-        faults.push({ path: ['routers', name, 'routes', index, 'via'], message });
       }
     }
   }

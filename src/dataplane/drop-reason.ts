@@ -68,6 +68,7 @@ const table = {
   no_route: 'The router has no route to the destination; the sender was told.',
   blackhole: 'The route to the destination ends here by configuration.',
   ttl_exceeded: 'The packet has been routed as often as its TTL or hop limit allows; the sender was told.',
+  routing_loop: 'The packet went from router to router of this switch too often: their routes lead to each other.',
   neighbor_unresolved: 'Nobody answers for the address the packet goes to next.',
   no_service: 'The packet was for the router itself, which offers no such service.',
   bad_checksum: 'A checksum that the switch had to rely on is wrong.',

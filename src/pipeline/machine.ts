@@ -29,6 +29,7 @@ import { FRAGMENTS_MADE_MAX, PORTS_MAX, REPLIES_PER_BATCH_MAX } from '../limits.
 import type { TunnelSettings } from '../tunnels/tunnel.js';
 import { Ipv4Fragmenter } from '../wire/fragmentation.js';
 import { Segmenter } from '../wire/gso.js';
+import { BetweenRouters } from './between-routers.js';
 import { type ConnectionTable, NewConnections } from './connection-table.js';
 import { EgressBatch } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
@@ -91,6 +92,7 @@ export class Machine implements SendReport, RelayCounts {
   /** What each port's frames of the batch in hand may send into tunnels. */
   readonly tunnelQuota = new TunnelQuota();
   readonly pending: PendingHops;
+  readonly betweenRouters = new BetweenRouters();
   readonly translations = new Translations();
   /** By slot: the next one whose datagram is in the same message, plus one; 0: there is none (egress/datagram-trains.ts). */
   readonly riders: Int32Array;

@@ -11,6 +11,7 @@ import { ARP_REQUEST_FRAME_SIZE, writeArpRequest } from '../wire/arp.js';
 import { ETHERNET_HEADER_SIZE, ETHERTYPE_ARP, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { NEIGHBOR_SOLICITATION_FRAME_SIZE, writeNeighborSolicitation } from '../wire/nd.js';
 import { swap32 } from '../wire/octets.js';
+import type { BetweenRouters } from './between-routers.js';
 import { type EgressBatch, TO_NETWORK } from './egress-batch.js';
 import type { NeighborTable } from './neighbor-table.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
@@ -23,6 +24,7 @@ export interface HopHost {
   readonly snapshot: Snapshot;
   readonly neighbors: NeighborTable;
   readonly replies: EgressBatch;
+  readonly betweenRouters: BetweenRouters;
   readonly nowTick: number;
   readonly nowSeconds: number;
   letGo(slot: number): void;

@@ -6,6 +6,9 @@
  * stages/route.ts once more, which finds the station or a pending address that has failed: what is in force now counts. Its slot has one hold, which is this list's; its
  * `reason` is WAITING_FOR_HOP, so nobody counts it.
  *
+ * What another router of the switch has sent (between-routers.ts) has passed all policy and was changed by that one: it comes
+ * back to where it was, on its way from router to router.
+ *
  * A station that was known and answers no more is given up as well (`askAgain`), long before its binding ends. That is kept
  * with its entry among the neighbours: what is sent to other stations, of whatever network, says nothing about it.
  *
@@ -24,8 +27,10 @@ import {
   PENDING_PACKETS_PER_PORT,
   PORTS_MAX,
 } from '../limits.js';
+import { BY_ROUTER } from './between-routers.js';
 import { askWhoHas, findStation, type HopHost, nextAddress, STALE, UNKNOWN } from './next-hop.js';
-import { isStillThere } from './returning.js';
+import { isPortOpen, isStillThere } from './returning.js';
+import { interfaceOf } from './router-interface.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
 
 /** In a slot's `reason`: the packet has not ended. It is held, and comes back when its station was found or given up. */
@@ -242,14 +247,22 @@ export class PendingHops {
 
   /** Moves what is kept at this place into the batch; false: not all had room. */
   private moveAll(machine: HopHost, place: number, batch: Batch): boolean {
-    while (this.kept[place] !== 0 && !batch.full) {
-      const slot = this.takeFirst(machine.pool, place);
-      if (!isStillThere(machine.snapshot, machine.pool, slot)) {
+    const { pool, betweenRouters } = machine;
+    while (this.kept[place] !== 0 && !batch.full && !betweenRouters.full) {
+      const slot = this.takeFirst(pool, place);
+      if (pool.ingressMember[slot] === BY_ROUTER) {
+        // The router that it was sent to went with its configuration.
+        if (isPortOpen(machine.snapshot, pool, slot) && interfaceOf(machine, slot) >= 0)
+          betweenRouters.push(pool, slot);
+        else this.end(machine, slot);
+        continue;
+      }
+      if (!isStillThere(machine.snapshot, pool, slot)) {
         this.end(machine, slot);
         continue;
       }
-      machine.pool.reason[slot] = 0;
-      machine.pool.policy[slot] = 0;
+      pool.reason[slot] = 0;
+      pool.policy[slot] = 0;
       batch.push(slot);
     }
     return this.kept[place] === 0;

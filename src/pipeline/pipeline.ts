@@ -8,7 +8,8 @@
  * those to the ports' queues, in rounds of EGRESS_BATCH_SIZE so that a flood to thousands of ports needs no more memory.
  *
  * A later fragment that comes before its first is held (stages/fragments), and a routed packet whose next station is not known
- * yet (stages/route); both come back in batches of their own: `takeBack`.
+ * yet (stages/route); both come back in batches of their own: `takeBack`. So does, at once, what one router of the switch sends to
+ * another (between-routers.ts): `goOn`.
  *
  * Holds on slots: the runner holds each received frame while it works on it, each copy holds its slot until the queue
  * reports it. The last hold that goes settles the frame (machine.ts): forwarded, consumed or dropped, counted once. @hot
@@ -73,6 +74,8 @@ export const egressStages: readonly EgressStage[] = [egressPolicy, aclEgress, gr
 
 /** Where frames that waited, for their first fragment or for the next station, come back in: today's policy judges them, not that of their arrival. */
 const returnsAt = ingressStages.indexOf(dissect);
+/** Where what a router sent to another goes on: it has passed the policy of where it came from. */
+const routesAt = ingressStages.indexOf(route);
 /** Where fragments that fit made go on: the whole packet has passed policy. */
 const fragmentsLeaveAt = egressStages.indexOf(tag);
 /** As many batches as can wait at once. */
@@ -96,6 +99,8 @@ export class Pipeline {
   private readonly returned = new Batch(BATCH_SIZE);
   /** Routed packets whose next station was found, or given up. */
   private readonly resolved = new Batch(BATCH_SIZE);
+  /** Packets from one router to another. */
+  private readonly betweenRouters = new Batch(BATCH_SIZE);
   private readonly listener: StageListener | undefined;
 
   constructor(machine: Machine, listener?: StageListener) {
@@ -109,6 +114,7 @@ export class Pipeline {
   run(batch: Batch): void {
     if (this.machine.snapshot.underlayPorts === 0) {
       this.runFrames(batch, 0);
+      this.goOn();
       this.takeBack();
       return;
     }
@@ -132,16 +138,26 @@ export class Pipeline {
       this.machine.waiting.release(this.machine, this.returned);
       if (this.returned.count === 0) break;
       this.runFrames(this.returned, returnsAt);
+      this.goOn();
     }
     this.machine.pending.release(this.machine, this.resolved);
+    this.goOn();
     if (this.resolved.count !== 0) this.runFrames(this.resolved, returnsAt);
     // Stations may have been asked again though no packet came back.
     else this.answer();
+    this.goOn();
+  }
+
+  /** Has routers route what other routers sent them, until none sends any more. Behind each batch whose frames may be routed. */
+  private goOn(): void {
+    const { betweenRouters, pool } = this.machine;
+    while (betweenRouters.next(pool, this.betweenRouters)) this.runFrames(this.betweenRouters, routesAt);
   }
 
   private runUnpacked(frames: Batch): void {
     if (this.listener !== undefined) this.listener.unpacked(frames);
     this.runFrames(frames, 0);
+    this.goOn();
   }
 
   private runFrames(batch: Batch, from: number): void {

@@ -3,10 +3,12 @@
  * its port's and within a batch's bound, and leaves by the egress stages to where the frame came from. @hot
  *
  * Who opens a reply writes the whole frame at `pool.frameStart(reply)`, as many octets in front of the packet as the frame has
- * in front of its own, and sends it.
+ * in front of its own, and sends it. What answers another router of the switch goes to that one, which takes it to who asked.
  */
+import { BY_ROUTER } from './between-routers.js';
 import type { Machine } from './machine.js';
 import { ROUTED } from './router-crossing.js';
+import { dissectFrame } from './stages/dissect.js';
 import { BUCKET_ICMP_ERRORS, BUCKETS_PER_PORT } from './token-bucket.js';
 
 /** A slot for an answer to the frame, drawn from its port's bucket; -1: none may be given now, or there is no slot. */
@@ -28,7 +30,8 @@ export function openErrorReply(machine: Machine, slot: number): number {
 }
 
 /** Sends an answer of `size` octets back to where the frame came from. 0: nothing was to be said, and the slot is given back. */
-export function sendReply({ pool, replies }: Machine, slot: number, reply: number, size: number): void {
+export function sendReply(machine: Machine, slot: number, reply: number, size: number): void {
+  const { pool, replies } = machine;
   if (size === 0) {
     pool.release(reply);
     return;
@@ -36,5 +39,16 @@ export function sendReply({ pool, replies }: Machine, slot: number, reply: numbe
   pool.generate(reply, slot, size);
   pool.ethertype[reply] = pool.ethertype[slot];
   pool.networkHeader[reply] = pool.offset[reply] + (pool.networkHeader[slot] - pool.offset[slot]);
-  replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+  if (pool.ingressMember[slot] === BY_ROUTER) answerRouter(machine, reply);
+  else replies.push(reply, pool.ingressMember[slot], 0, pool.tunnel[slot]);
+}
+
+/** Lists the answer, which is a packet like any other to the router that gets it. */
+function answerRouter({ pool, betweenRouters }: Machine, reply: number): void {
+  if (betweenRouters.isLoop) {
+    pool.release(reply);
+    return;
+  }
+  dissectFrame(pool, reply);
+  betweenRouters.push(pool, reply);
 }

@@ -10,8 +10,13 @@ export function isStillThere(snapshot: Snapshot, pool: FramePool, slot: number):
   const port = pool.ingressPort[slot];
   const member = pool.ingressMember[slot];
   return (
-    snapshot.portMode[port] !== PORT_CLOSED &&
+    isPortOpen(snapshot, pool, slot) &&
     snapshot.memberPort[member] === port &&
     snapshot.memberNetwork[member] === pool.network[slot]
   );
+}
+
+/** Whether the port that the frame came in by still has a say in anything. */
+export function isPortOpen(snapshot: Snapshot, pool: FramePool, slot: number): boolean {
+  return snapshot.portMode[pool.ingressPort[slot]] !== PORT_CLOSED;
 }

@@ -2,6 +2,7 @@
  * What a packet is when a router brings it from one network into another: there it has another connection, and other policy.
  * The connection that its own network tracks has found its other end, the router, and begins. @hot
  */
+import type { FramePool } from '../dataplane/frame-pool.js';
 import { commitReasons } from './commit-reasons.js';
 import { NO_CONNECTION_YET, UNTRACKED } from './connection-table.js';
 import { ALLOWED_AT_SOURCE } from './group-judge.js';
@@ -46,4 +47,9 @@ export function enterNetwork(machine: Machine, slot: number, network: number): v
   pool.connection[slot] = UNTRACKED;
   pool.connectionState[slot] = 0;
   if ((pool.policy[slot] & POLICY_TRACKED) !== 0) findConnection(machine, slot);
+}
+
+/** Whether the switch says this to who asked it, or of itself: no router has brought it from somewhere. */
+export function isOwnWord(pool: FramePool, slot: number): boolean {
+  return pool.isGenerated[slot] !== 0 && pool.ingressMember[slot] !== ROUTED;
 }

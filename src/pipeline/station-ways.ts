@@ -9,7 +9,9 @@
 import { WAY_COUNT } from '../limits.js';
 import { swap32 } from '../wire/octets.js';
 import type { Machine } from './machine.js';
-import { findStation, nextAddress, UNKNOWN } from './next-hop.js';
+import { findStation, KNOWN, nextAddress, UNKNOWN } from './next-hop.js';
+import { findOwnAddress, OWN_ROUTER, ownFlags, ownMacHigh, ownMacLow } from './own-addresses.js';
+import { interfaceAt } from './router-interface.js';
 import { memberInUse } from './stages/lookup.js';
 
 /** A row: the interface, plus one; the address; the batch for which the rest holds. */
@@ -21,13 +23,16 @@ const BATCH = 5;
 export const WAY_STATE = 6;
 /** Destination and source address as three words of memory. */
 export const WAY_HEADER = 7;
-/** Member that the station is behind, -1: unknown; its entry in the FDB. */
+/** Member that the station is behind, -1: unknown, OF_ROUTER; its entry in the FDB. */
 export const WAY_MEMBER = 10;
 export const WAY_ENTRY = 11;
 export const WAY_MTU = 12;
 /** Entries that were the station's last; 0: none. */
 const NEIGHBOR_HINT = 13;
 const STATION_HINT = 14;
+
+/** In place of a member: another router of the switch has the address. */
+export const OF_ROUTER = -2;
 
 /** Nobody knows who is at the address. */
 export const NO_WAY = -1;
@@ -61,22 +66,58 @@ export function wayTo(machine: Machine, routerInterface: number): number {
 }
 
 function find(machine: Machine, routerInterface: number, row: number): number {
-  const { neighbors, snapshot } = machine;
-  const { routing } = snapshot;
+  const { neighbors } = machine;
+  const { routing } = machine.snapshot;
   const network = routing.interfaceNetwork[routerInterface];
+  if (routing.networkInterfaceCount[network] > 1) {
+    const other = routerAt(machine, network);
+    if (other >= 0 && other !== routerInterface) return leadTo(machine, routerInterface, other, row);
+  }
   const state = findStation(machine, network, ways[row + NEIGHBOR_HINT]);
   ways[row + BATCH] = batch - 1;
   if (state === UNKNOWN) return NO_WAY;
   const { foundHigh, foundLow } = neighbors;
   ways[row + NEIGHBOR_HINT] = neighbors.foundEntry;
   ways[row + WAY_STATE] = state;
-  ways[row + WAY_HEADER] = swap32((foundHigh << 16) | (foundLow >>> 16));
-  ways[row + WAY_HEADER + 1] = swap32((foundLow << 16) | routing.interfaceMacHigh[routerInterface]);
-  ways[row + WAY_HEADER + 2] = swap32(routing.interfaceMacLow[routerInterface]);
+  setHeader(machine, routerInterface, foundHigh, foundLow, row);
   ways[row + WAY_MEMBER] = memberOf(machine, network, row);
   ways[row + WAY_MTU] = mtuOf(machine, ways[row + WAY_MEMBER], ways[row + WAY_ENTRY], routerInterface);
   ways[row + BATCH] = batch;
   return row;
+}
+
+/** The interface of a router that has `nextAddress` in the network; -1: none has. */
+function routerAt({ snapshot }: Machine, network: number): number {
+  const { ownAddresses, routing } = snapshot;
+  const own = findOwnAddress(
+    ownAddresses,
+    network,
+    swap32(nextAddress[0]),
+    swap32(nextAddress[1]),
+    swap32(nextAddress[2]),
+    swap32(nextAddress[3]),
+  );
+  if (own < 0 || (ownFlags(ownAddresses, own) & OWN_ROUTER) === 0) return -1;
+  return interfaceAt(routing, network, ownMacHigh(ownAddresses, own), ownMacLow(ownAddresses, own));
+}
+
+/** Makes the row the way to another router's interface in the same network. */
+function leadTo(machine: Machine, routerInterface: number, other: number, row: number): number {
+  const { routing } = machine.snapshot;
+  ways[row + WAY_STATE] = KNOWN;
+  setHeader(machine, routerInterface, routing.interfaceMacHigh[other], routing.interfaceMacLow[other], row);
+  ways[row + WAY_MEMBER] = OF_ROUTER;
+  ways[row + WAY_ENTRY] = -1;
+  ways[row + WAY_MTU] = routing.interfaceMtu[routerInterface];
+  ways[row + BATCH] = batch;
+  return row;
+}
+
+function setHeader({ snapshot }: Machine, routerInterface: number, high: number, low: number, row: number): void {
+  const { interfaceMacHigh, interfaceMacLow } = snapshot.routing;
+  ways[row + WAY_HEADER] = swap32((high << 16) | (low >>> 16));
+  ways[row + WAY_HEADER + 1] = swap32((low << 16) | interfaceMacHigh[routerInterface]);
+  ways[row + WAY_HEADER + 2] = swap32(interfaceMacLow[routerInterface]);
 }
 
 /** The member behind which the station found last is, -1: unknown; its FDB entry says by which tunnel. */

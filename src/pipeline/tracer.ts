@@ -13,6 +13,7 @@ import { FRAME_SIZE_MAX, PORTS_MAX } from '../limits.js';
 import { tunnelKinds } from '../tunnels/registry.js';
 import { ipWordsText } from '../wire/address.js';
 import { frameLine } from '../wire/print.js';
+import { TO_ROUTER } from './between-routers.js';
 import type { ConnectionTable } from './connection-table.js';
 import { type EgressBatch, IN_FRAGMENTS } from './egress-batch.js';
 import type { Fdb } from './fdb.js';
@@ -222,6 +223,8 @@ class Recorder implements StageListener {
   }
 
   ingress(stage: Stage, batch: Batch): void {
+    // Another router of the switch goes on with it.
+    if (this.reason === TO_ROUTER && stage.name === 'route') this.reason = 0;
     // Stages also run for what waited, of which the frame may be none.
     if (this.reason !== 0 || !holds(batch, this.slot)) return;
     const { pool } = this.machine;

@@ -111,6 +111,11 @@ describe('a router is accepted', () => {
     expect(faults({ r: inside, s: { interfaces: { blue: '192.0.2.1/24' } } })).toEqual([]);
   });
 
+  test('with another router of the switch as its next hop', () => {
+    const other = { interfaces: { red: '192.0.2.2/24', blue: '198.51.100.1/24' } };
+    expect(faults({ r: { ...inside, routes: [{ to: '0.0.0.0/0', via: '192.0.2.2' }] }, s: other })).toEqual([]);
+  });
+
   test('and its routes are prefixes without host bits, with their hops in order', () => {
     const routes = [
       { to: '203.0.113.77/24', via: ['192.0.2.9', '192.0.2.8'] },

@@ -106,8 +106,12 @@ function toRouter(change: (packet: Uint8Array) => void = () => {}, type = 0x0800
     routers: {
       r: {
         interfaces: { red: '192.0.2.1/24', blue: '198.51.100.1/24' },
-        routes: [{ to: '203.0.113.128/25', via: 'blackhole' }],
+        routes: [
+          { to: '203.0.113.128/25', via: 'blackhole' },
+          { to: '203.0.113.64/26', via: '198.51.100.2' },
+        ],
       },
+      s: { interfaces: { blue: '198.51.100.2/24' }, routes: [{ to: '203.0.113.64/26', via: '198.51.100.1' }] },
     },
   });
   const header = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 47, 0, 0, 192, 0, 2, 5, 198, 51, 100, 6, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -146,6 +150,7 @@ const provocations: Record<Exclude<DropReason, 'none'>, Provocation> = {
   no_route: () => toRouter((packet) => packet.set([203, 0, 113, 1], 16)),
   blackhole: () => toRouter((packet) => packet.set([203, 0, 113, 129], 16)),
   ttl_exceeded: () => toRouter((packet) => packet.fill(1, 8, 9)),
+  routing_loop: () => toRouter((packet) => packet.set([203, 0, 113, 65], 16)),
   neighbor_unresolved: () => {
     const { tested } = toRouter();
     for (let second = 0; second < NEIGHBOR_QUESTIONS_MAX; second++) {

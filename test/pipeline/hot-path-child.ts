@@ -429,9 +429,9 @@ const policyDrops = Object.fromEntries(
 );
 const connections = machine.connections.table.used;
 const routed = counters.portValue(far, TX_FRAMES);
-const routerDrops = (['ttl_exceeded', 'blackhole', 'no_route', 'mtu_exceeded', 'neighbor_unresolved'] as const).map(
-  (reason) => counters.dropValue(near, dropReasonNumber[reason], DROP_OF_FRAME),
-);
+const routerDrops = (
+  ['ttl_exceeded', 'blackhole', 'no_route', 'mtu_exceeded', 'neighbor_unresolved', 'routing_loop'] as const
+).map((reason) => counters.dropValue(near, dropReasonNumber[reason], DROP_OF_FRAME));
 const dropsAt = (port: number, reasons: readonly DropReason[]) =>
   Object.fromEntries(
     reasons.map((reason) => [reason, counters.dropValue(port, dropReasonNumber[reason], DROP_OF_FRAME)]),

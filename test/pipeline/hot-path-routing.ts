@@ -21,6 +21,15 @@ export const routingDocument = {
       routes: [
         { to: '203.0.113.0/25', via: ['198.18.1.2', '198.18.1.3'] },
         { to: '203.0.113.128/25', via: 'blackhole' },
+        { to: '198.19.0.0/16', via: '198.18.1.254' },
+      ],
+    },
+    // What is behind this one comes back by it, or goes round between the two.
+    next: {
+      interfaces: { far: '198.18.1.254/24' },
+      routes: [
+        { to: '198.19.0.0/24', via: '198.18.1.2' },
+        { to: '0.0.0.0/0', via: '198.18.1.1' },
       ],
     },
   },
@@ -56,12 +65,15 @@ function packet(kind: number, number: number, below: (count: number) => number):
     8: '198.18.0.1',
     // Nobody is there: asked for, kept, given up.
     9: `198.18.1.${100 + below(4)}`,
+    13: '198.19.0.1',
+    14: '198.19.1.1',
+    15: '198.18.1.254',
   };
   const destination = destinations[kind] ?? (isIpv4 ? `198.18.1.${number}` : `2001:db8:f::${number}`);
-  const protocol = kind === 8 ? 1 : kind === 10 ? 17 : 6;
+  const protocol = kind === 8 || kind === 15 ? 1 : kind === 10 ? 17 : 6;
   const long = kind === 10 || kind === 11 || kind === 4 ? 1200 : 10;
   const payload =
-    kind === 8
+    protocol === 1
       ? buildIcmp({ type: 8, code: 0, id: 1, sequence: 1 }, 33)
       : kind === 10
         ? buildUdp(1, 2, long)

@@ -195,7 +195,7 @@ export interface Heard {
   readonly sent: Sent;
 }
 
-function heardOf(sent: Sent): Heard {
+export function heardOf(sent: Sent): Heard {
   const { octets, port } = sent;
   const isIpv4 = read16(octets, 12) === 0x0800;
   const upper = isIpv4 ? 14 + (octets[14]! & 15) * 4 : 54;

@@ -8,6 +8,7 @@ import { judge, judgement, reject, WAY_OUT } from '../acl.js';
 import type { EgressBatch } from '../egress-batch.js';
 import { LastMatch } from '../last-match.js';
 import type { Machine } from '../machine.js';
+import { isOwnWord } from '../router-crossing.js';
 import { KEY_VLAN, KEY_WORDS, keyOfSlot } from '../rule-key.js';
 import { POLICY_NETWORK_EGRESS_ACL, POLICY_PORT_EGRESS_ACL } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
@@ -69,7 +70,7 @@ function judgeCopy(machine: Machine, copies: EgressBatch, index: number, policy:
   const port = snapshot.memberPort[member];
   if (slot !== keyed) {
     // What the switch made itself, or came in where nobody asked.
-    if (pool.isGenerated[slot] !== 0 || pool.policy[slot] === 0) dissectFrame(pool, slot);
+    if (pool.policy[slot] === 0 || isOwnWord(pool, slot)) dissectFrame(pool, slot);
     keyOfSlot(key, pool, slot, 0);
     keyed = slot;
   }

@@ -8,7 +8,8 @@
  * can't be, because the table or the port's share is full, does not leave. A flood's copies have one connection; the first
  * that passes gives its destination port.
  *
- * Frames that the switch made itself pass: they answer for it, not for another machine.
+ * Frames that the switch made itself pass: they answer for it, not for another machine. Those that came through a router
+ * (between-routers.ts) are judged: who had them made may not be who gets them.
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { EGRESS_BATCH_SIZE } from '../../limits.js';
@@ -21,6 +22,7 @@ import { ALLOWED_AT_SOURCE, groupKey, HAS_BEGUN, isAsJudged, judgeKnown, passesA
 import { counterOf, isExtraEthertype, ruleTo } from '../group-table.js';
 import { explainDeniedTo, explainTo, ruleThatLetTo } from '../group-text.js';
 import type { Machine } from '../machine.js';
+import { isOwnWord } from '../router-crossing.js';
 import { keyOfSlot } from '../rule-key.js';
 import { POLICY_GROUPS, PORT_FACES_VM } from '../snapshot.js';
 import type { EgressStage } from '../stage.js';
@@ -42,7 +44,7 @@ export const groupsTo: EgressStage = {
       places[index] = -1;
       const slot = slots[index];
       // What has passed no stage of policy has nothing to be judged by: its network has no port with groups.
-      if (reasons[index] !== 0 || pool.isGenerated[slot] !== 0 || pool.policy[slot] === 0) continue;
+      if (reasons[index] !== 0 || pool.policy[slot] === 0 || isOwnWord(pool, slot)) continue;
       const port = snapshot.memberPort[members[index]];
       if (passesAsJudged(machine, slot, port, false)) continue;
       const verdict = judge(machine, slot, port);

@@ -8,6 +8,8 @@
  * RFC 1812 4.3 allows. A packet whose next station is not known waits (pending-hops.ts) and comes through all policy and here
  * once more: nothing of it is changed before everything is decided.
  *
+ * What is for another router of the switch is routed once more, by that one (between-routers.ts).
+ *
  * What an attacker can do: use up his own port's errors and questions. A loop of routes ends with the TTL.
  */
 import type { Batch } from '../../dataplane/batch.js';
@@ -21,6 +23,7 @@ import { IPV6_DESTINATION, IPV6_HOP_LIMIT } from '../../wire/ipv6.js';
 import { read16, read32, write16, write32 } from '../../wire/octets.js';
 import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
+import { TO_ROUTER } from '../between-routers.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { translate } from '../nat-commit.js';
 import { planTranslation } from '../nat-errors.js';
@@ -44,6 +47,7 @@ import type { Names, Stage } from '../stage.js';
 import {
   beginWays,
   NO_WAY,
+  OF_ROUTER,
   WAY_ENTRY,
   WAY_HEADER,
   WAY_MEMBER,
@@ -74,9 +78,10 @@ export const route: Stage = {
     if (snapshot.routing.interfaceCount === 0) return 'there is no router';
     if (pool.reason[slot] === CONSUMED) return 'for the router itself, which answers what it knows';
     if (pool.reason[slot] === WAITING_FOR_HOP) return `waits: it is not known who is at ${ipWordsText(shownAddress())}`;
-    if (pool.ingressMember[slot] !== ROUTED) return 'not addressed to a router';
+    if (pool.ingressMember[slot] !== ROUTED && pool.reason[slot] !== TO_ROUTER) return 'not addressed to a router';
     const translation = translationText(machine, pool.protocol[slot]);
-    return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}${translation}`;
+    const whose = pool.reason[slot] === TO_ROUTER ? ", another router's, by which it goes on" : '';
+    return `routed into ${names.network(pool.network[slot])}, to ${ipWordsText(shownAddress())}${whose}${translation}`;
   },
 };
 
@@ -236,7 +241,10 @@ function sendBy(machine: Machine, slot: number, from: number, to: number, way: n
   const { pool } = machine;
   const { routing } = machine.snapshot;
   const member = ways[way + WAY_MEMBER];
-  if (member < 0 && !mayFlood(machine, slot)) return dropReasonNumber.storm;
+  if (member < 0) {
+    const problem = problemOfUnseen(machine, slot, member);
+    if (problem !== 0) return problem;
+  }
   const mtu = ways[way + WAY_MTU];
   // What may be fragmented is cut behind the policy of the port that it leaves by (egress/fit.ts).
   if (packetSize(machine, slot) > mtu && !mayBeCut(pool, slot)) return sayTooBig(machine, slot, from, mtu);
@@ -251,9 +259,23 @@ function sendBy(machine: Machine, slot: number, from: number, to: number, way: n
   pool.words[frame + 1] = ways[way + WAY_HEADER + 1];
   pool.words[frame + 2] = ways[way + WAY_HEADER + 2];
   enterNetwork(machine, slot, routing.interfaceNetwork[to]);
+  if (member === OF_ROUTER) return giveToRouter(machine, slot);
   pool.destinationMember[slot] = member;
   pool.destinationEntry[slot] = ways[way + WAY_ENTRY];
   return 0;
+}
+
+/** Of a packet that goes behind no known member: the drop reason's number, 0: it may. */
+function problemOfUnseen(machine: Machine, slot: number, member: number): number {
+  if (member === OF_ROUTER) return machine.betweenRouters.isLoop ? dropReasonNumber.routing_loop : 0;
+  return mayFlood(machine, slot) ? 0 : dropReasonNumber.storm;
+}
+
+/** The packet goes on when this batch is done. */
+function giveToRouter({ pool, betweenRouters }: Machine, slot: number): number {
+  pool.holds[slot]++;
+  betweenRouters.push(pool, slot);
+  return TO_ROUTER;
 }
 
 /** A station that is at an address but in no FDB is looked for by a flood, which the port it came in by has a rate for. */
