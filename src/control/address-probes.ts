@@ -16,11 +16,15 @@ import { ipv4Octets } from './address-range.js';
 /** An answer is looked for so many times, so far apart: 300 ms in all. Machines answer within a few. */
 const LOOKS_MAX = 6;
 const LOOK_MS = 50;
-/** Probes under way at once; beyond that addresses are given without. */
+/**
+ * Probes under way at once, and those of them that one port's clients caused; beyond that addresses are given without. So a port
+ * that asks in many names has the network hear 27 questions a second, not as many as it asks, and others have theirs asked.
+ */
 const PROBES_MAX = 256;
+const PROBES_PER_PORT = 8;
 const BROADCAST_MAC = new Uint8Array(MAC_SIZE).fill(0xff);
 
-/** Who answers for an address. */
+/** Who answers for an address, or wants it. */
 export interface Claimant {
   readonly mac: string;
   /** Name of the port it is behind. */
@@ -38,7 +42,8 @@ export interface ProbeParts {
 
 export class AddressProbes {
   private readonly parts: ProbeParts;
-  private readonly underWay = new Set<string>();
+  /** By network and address: the port it is asked for. */
+  private readonly underWay = new Map<string, string>();
 
   constructor(parts: ProbeParts) {
     this.parts = parts;
@@ -50,25 +55,27 @@ export class AddressProbes {
 
   /**
    * Asks who has the address, in the name of the service's own `mac`, and tells in a moment: undefined is nobody but the client
-   * itself. False: nobody is asked, and nothing is told.
+   * itself, who asks from behind its port. False: nobody is asked, and nothing is told.
    */
   begin(
     network: number,
     address: number,
     mac: Uint8Array,
-    client: string,
+    client: Claimant,
     tell: (claimant: Claimant | undefined) => void,
   ): boolean {
     const key = `${network} ${address}`;
     if (this.underWay.size >= PROBES_MAX || this.underWay.has(key)) return false;
-    this.underWay.add(key);
+    const ofPort = [...this.underWay.values()].filter((port) => port === client.port);
+    if (ofPort.length >= PROBES_PER_PORT) return false;
+    this.underWay.set(key, client.port);
     const octets = ipv4Octets(address);
     const sinceSeconds = Math.floor(this.parts.clock() / 1000);
     this.parts.send(probe(octets, mac), network, TO_NETWORK);
     let looks = 0;
     const look = () => {
       const found = this.parts.claimant(network, octets, sinceSeconds);
-      const claimant = found?.mac === client ? undefined : found;
+      const claimant = found?.mac === client.mac ? undefined : found;
       if (claimant === undefined && ++looks < LOOKS_MAX) {
         this.parts.later(LOOK_MS, look);
         return;

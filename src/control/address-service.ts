@@ -160,7 +160,8 @@ export class AddressService {
       if (claimant === undefined || !this.keepFrom(place, changes, claimant)) finish();
       else if (inUse + 1 < IN_USE_MAX) this.serve(worker, place, octets, inUse + 1);
     };
-    if (!this.probes.begin(place.network, offered.address, virtualMac(place.networkName), offered.mac, tell)) finish();
+    const client = { port: place.portName, mac: offered.mac };
+    if (!this.probes.begin(place.network, offered.address, virtualMac(place.networkName), client, tell)) finish();
   }
 
   /** Keeps what was to be leased from clients for a while, in the name of who uses it. False: he has claimed too much already. */

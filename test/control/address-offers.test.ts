@@ -15,7 +15,7 @@ import {
 import { associationOption, readDhcp6, writeDhcp6 } from '../../src/wire/dhcp6-message.js';
 import { frameLine } from '../../src/wire/print.js';
 import { CLIENT, dhcp6Frame, dhcpFrame, dhcpMessage } from '../wire/address-frames.js';
-import { Bench, type Document, ip, OTHER, requested, SERVER, text } from './address-bench.js';
+import { Bench, type Document, dhcp4, ip, OTHER, requested, SERVER, text } from './address-bench.js';
 
 const RAPID = [80, []] as const;
 const STRANGER = '02:00:00:00:00:77';
@@ -91,6 +91,16 @@ describe('an address out of a pool', () => {
     expect(bench.sent).toHaveLength(1);
     bench.sent = [];
     expect(await offered('guest')).toBe('192.0.2.100');
+  });
+
+  test('is asked for a few times at once for one port, whoever it says it is, and for others nonetheless', async () => {
+    bench.follow({ subnets: { red4: { ...dhcp4, dhcp: { pool: '192.0.2.100-192.0.2.199', perPort: 3 } } } });
+    bench.isWaiting = true;
+    for (let face = 0; face < 20; face++)
+      await bench.ask('thief', { type: DHCP_DISCOVER, chaddr: `02:00:00:00:00:${String(10 + face)}` });
+    expect(bench.probed).toHaveLength(8);
+    await bench.ask('guest', discover());
+    expect(bench.probed).toHaveLength(9);
   });
 
   test('is not offered any more when its port or the configuration changed meanwhile', async () => {

@@ -15,6 +15,7 @@ import { until } from './harness/wait.js';
 const LISTED = 3;
 const UNLISTED = 66;
 const FLOOD = 100_000;
+const COST_TURNS = 3;
 
 let testbed: Testbed;
 
@@ -69,15 +70,19 @@ test.each(engines)(
       await until('all are counted', async () => (await count()) - before >= FLOOD);
       return cpuTime(daemon.pid) - begin;
     };
-    // What it costs is compared twice, with the machine's noise on both.
     const refused = () => dropCount(daemon, 'tunnel_unknown_source');
     await spray(LISTED, underlay.address(1), 4789, good, 1000);
-    const accepted = await cost(LISTED, delivered);
-    const before = await delivered();
-    const rejected = await cost(UNLISTED, refused);
-    expect(await refused()).toBe(FLOOD);
-    expect(await delivered()).toBe(before);
-    expect(rejected).toBeLessThan(accepted * 1.2);
+    // By turns, the least of each: the machine's noise only adds.
+    const accepted: number[] = [];
+    const rejected: number[] = [];
+    for (let turn = 1; turn <= COST_TURNS; turn++) {
+      accepted.push(await cost(LISTED, delivered));
+      const before = await delivered();
+      rejected.push(await cost(UNLISTED, refused));
+      expect(await refused()).toBe(turn * FLOOD);
+      expect(await delivered()).toBe(before);
+    }
+    expect(Math.min(...rejected)).toBeLessThan(Math.min(...accepted) * 1.2);
     const drops = await daemon.drops();
     expect(drops.filter(({ reason }) => reason === 'tunnel_unknown_source').map(({ port }) => port)).toEqual(['u0']);
     await daemon.expectConservation();
