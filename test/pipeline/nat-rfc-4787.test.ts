@@ -1,4 +1,4 @@
-/** NAT and UDP: the requirements of RFC 4787, by their numbers. The table of docs/nat.md names these tests. */
+/** NAT and UDP: the requirements of RFC 4787, by their numbers. The table of README.md names these tests. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { checkDocument } from '../../src/control/check.js';
 import { documentOf } from '../../src/control/document.js';

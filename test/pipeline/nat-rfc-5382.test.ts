@@ -1,4 +1,4 @@
-/** NAT and TCP: the requirements of RFC 5382 and the updates of RFC 7857, by their numbers. docs/nat.md names these tests. */
+/** NAT and TCP: the requirements of RFC 5382 and the updates of RFC 7857, by their numbers. README.md names these tests. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { answerTo, inward, mappingOf, OTHER, open, out, SERVER } from './nat-flows.js';
 import { ACK, ADDRESSES, type Flow, NatSwitch, OUTSIDE, SYN } from './nat-switch.js';

@@ -1,4 +1,4 @@
-/** NAT and ICMP: the requirements of RFC 5508, by their numbers. The table of docs/nat.md names these tests. */
+/** NAT and ICMP: the requirements of RFC 5508, by their numbers. The table of README.md names these tests. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import { buildIp } from '../../src/wire/frame-build.js';
 import { read16, write16 } from '../../src/wire/octets.js';

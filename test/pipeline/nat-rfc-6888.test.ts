@@ -1,6 +1,6 @@
 /**
  * NAT for many: the requirements of RFC 6888 that are not those of RFC 4787, 5382 and 5508 again, what RFC 7857 adds to all
- * protocols, and the randomness of ports (RFC 6056). The table of docs/nat.md names these tests.
+ * protocols, and the randomness of ports (RFC 6056). The table of README.md names these tests.
  */
 import { describe, expect, test } from 'vitest';
 import { answerTo, inward, mappingOf, OTHER, out, PROTOCOLS, SERVER } from './nat-flows.js';
