@@ -2,7 +2,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { DropReason } from '../../src/dataplane/drop-reason.js';
-import { Tracer } from '../../src/pipeline/tracer.js';
 import { concatenate } from '../wire/reference.js';
 import {
   advertisement,
@@ -49,6 +48,7 @@ import {
 } from './guard-frames.js';
 import { claimsNotOwn } from './guard-reference.js';
 import { TestSwitch, vm } from './test-switch.js';
+import { traced } from './traced.js';
 
 const tested = guardedSwitch();
 
@@ -408,21 +408,9 @@ describe('the trace', () => {
     remote: () => '',
     rule: () => '',
   };
-  const tracer = new Tracer();
 
   function said(octets: Uint8Array): string | undefined {
-    const { snapshot, fdb, tunnels, neighbors } = tested.machine;
-    const state = {
-      ...tested.machine,
-      snapshot,
-      fdb,
-      tunnels,
-      neighbors,
-      loops: new ArrayBuffer(65_536),
-      storm: new ArrayBuffer(1 << 20),
-      nowMs: 1,
-    };
-    const { stages } = tracer.trace(state as never, tested.index('a'), { octets }, names as never);
+    const { stages } = traced(tested, 'a', octets, names);
     return stages.find(({ stage }) => stage === 'anti-spoof')?.text;
   }
 

@@ -1,27 +1,10 @@
 /** `weft trace` through a router that translates: each rewrite before and after, and nothing changed by the trace itself. */
 import { expect, test } from 'vitest';
-import { type TraceOutcome, Tracer } from '../../src/pipeline/tracer.js';
-import { ADDRESSES, type Flow, MACS, NatSwitch, OUTSIDE, type Station } from './nat-switch.js';
+import type { TraceOutcome } from '../../src/pipeline/tracer.js';
+import { ADDRESSES, type Flow, MACS, NatSwitch, OUTSIDE } from './nat-switch.js';
+import { traced } from './traced.js';
 
 const SERVER = '198.51.100.200';
-const tracer = new Tracer();
-
-function trace(tested: NatSwitch, name: Station, octets: Uint8Array): TraceOutcome {
-  const { machine, now } = tested;
-  const state = {
-    snapshot: tested.snapshot,
-    fdb: machine.fdb,
-    tunnels: machine.tunnels,
-    neighbors: machine.neighbors,
-    connections: tested.connections.frozen(),
-    fragments: machine.fragments,
-    loops: new ArrayBuffer(1 << 20),
-    storm: new ArrayBuffer(1 << 20),
-    nowMs: now,
-  };
-  const names = { port: String, network: String, remote: String, rule: String };
-  return tracer.trace(state as never, tested.index(name), { octets }, names);
-}
 
 const changesOf = ({ stages }: TraceOutcome) =>
   stages.flatMap(({ stage, changes }) => changes.map((one) => `${stage}: ${one}`));
@@ -36,7 +19,7 @@ const out = (proto: Flow['proto'], more: Partial<Flow> = {}): Flow => ({
 
 test('shows each rewrite of SNAT before and after, and begins no connection', () => {
   const tested = new NatSwitch({ external: { pool: '5000' } });
-  const outcome = trace(tested, 'a', tested.frame('a', out('tcp')));
+  const outcome = traced(tested, 'a', tested.frame('a', out('tcp')));
   expect(outcome.verdict).toBe('forward');
   expect(changesOf(outcome)).toEqual([
     `route: destination MAC ${tested.gateway('a')} -> ${MACS.o}`,
@@ -51,7 +34,7 @@ test('shows each rewrite of SNAT before and after, and begins no connection', ()
 
 test('shows both ends of a hairpin, and the identifier of a ping', () => {
   const tested = new NatSwitch({ floating: { '203.0.113.20': ADDRESSES.b }, external: { pool: '5000' } });
-  const hairpin = trace(tested, 'a', tested.frame('a', out('udp', { dst: '203.0.113.20' })));
+  const hairpin = traced(tested, 'a', tested.frame('a', out('udp', { dst: '203.0.113.20' })));
   expect(changesOf(hairpin)).toEqual(
     expect.arrayContaining([
       `route: source address ${ADDRESSES.a} -> ${OUTSIDE}`,
@@ -59,14 +42,14 @@ test('shows both ends of a hairpin, and the identifier of a ping', () => {
       'route: source port 4000 -> 5000',
     ]),
   );
-  const ping = trace(tested, 'a', tested.frame('a', out('icmp')));
+  const ping = traced(tested, 'a', tested.frame('a', out('icmp')));
   expect(changesOf(ping)).toContain('route: identifier 4000 -> 5000');
 });
 
 test('shows what an error and the packet in it become', () => {
   const tested = new NatSwitch({ external: { pool: '5000' } });
   tested.say('a', out('udp'));
-  const outcome = trace(tested, 'o', tested.error(out('udp'), { outside: 5000 }));
+  const outcome = traced(tested, 'o', tested.error(out('udp'), { outside: 5000 }));
   expect(changesOf(outcome)).toEqual(
     expect.arrayContaining([
       `route: destination address ${OUTSIDE} -> ${ADDRESSES.a}`,
@@ -79,7 +62,7 @@ test('shows what an error and the packet in it become', () => {
 
 test('shows no change of a frame that is switched or dropped', () => {
   const tested = new NatSwitch();
-  const dropped = trace(tested, 'o', tested.frame('o', out('tcp', { src: SERVER, dst: OUTSIDE })));
+  const dropped = traced(tested, 'o', tested.frame('o', out('tcp', { src: SERVER, dst: OUTSIDE })));
   expect(dropped).toMatchObject({ verdict: 'drop', reason: 'nat_filtered' });
   expect(changesOf(dropped)).toEqual([]);
 });

@@ -5,7 +5,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { virtualMac } from '../../src/control/virtual-mac.js';
 import { ROUTERS_PER_PACKET_MAX } from '../../src/limits.js';
-import { Tracer } from '../../src/pipeline/tracer.js';
 import { ipText, macText } from '../../src/wire/address.js';
 import { ipv4HeaderChecksum, pseudoHeaderSum4 } from '../../src/wire/checksum.js';
 import { buildEthernet, buildIp, buildUdp } from '../../src/wire/frame-build.js';
@@ -15,6 +14,7 @@ import { fragmentFrame } from '../wire/fragment-frames.js';
 import { arpFrame, ip, mac } from '../wire/neighbor-frames.js';
 import { ACK, expectSound, type Flow, type Heard, heardOf, payloadOf, SYN } from './nat-switch.js';
 import { ALL_FEATURES, type TestDocument, TestSwitch, type TestSwitchOptions, vm } from './test-switch.js';
+import { traced } from './traced.js';
 
 /** Machines a (red, behind router ra) and s (blue, behind router rs); o is outside, in ext, with both routers. */
 const MACS = { a: '52:54:00:00:00:0a', s: '52:54:00:00:00:0b', o: '52:54:00:00:00:0d' };
@@ -259,14 +259,7 @@ describe("two tenants' routers in one network outside", () => {
   });
 
   test('trace shows both routers', () => {
-    const { machine, now, snapshot } = tested;
-    const { fdb, tunnels, neighbors, fragments } = machine;
-    const memory = { loops: new ArrayBuffer(1 << 20), storm: new ArrayBuffer(1 << 20) };
-    const connections = tested.connections.frozen();
-    const state = { snapshot, fdb, tunnels, neighbors, fragments, connections, ...memory, nowMs: now };
-    const names = { port: String, network: String, remote: String, rule: String };
-    const octets = tested.frame('a', toFloating());
-    const outcome = new Tracer().trace(state as never, tested.index('a'), { octets }, names);
+    const outcome = traced(tested, 'a', tested.frame('a', toFloating()));
     expect(outcome.verdict).toBe('forward');
     const [first, second, ...others] = outcome.stages.filter(({ stage }) => stage === 'route');
     expect(others).toEqual([]);

@@ -2,12 +2,12 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { virtualMac } from '../../src/control/virtual-mac.js';
 import type { Names } from '../../src/pipeline/stage.js';
-import { Tracer } from '../../src/pipeline/tracer.js';
 import { macText } from '../../src/wire/address.js';
 import { buildEthernet, buildIp, buildTcp } from '../../src/wire/frame-build.js';
 import { arpFrame, ip, mac } from '../wire/neighbor-frames.js';
 import { arriving, host, targets, vxlanForm } from './overlay.js';
 import { addressWords, type Sent, type TestDocument, TestSwitch, vm } from './test-switch.js';
+import { traced } from './traced.js';
 
 const A = '52:54:00:00:00:0a';
 const B = '52:54:00:00:00:0b';
@@ -159,19 +159,7 @@ describe('a trace', () => {
   };
 
   function trace(octets: Uint8Array) {
-    const { machine, now } = tested;
-    const state = {
-      snapshot: tested.snapshot,
-      fdb: machine.fdb,
-      tunnels: machine.tunnels,
-      neighbors: machine.neighbors,
-      connections: machine.connections,
-      fragments: machine.fragments,
-      loops: new ArrayBuffer(1 << 20),
-      storm: new ArrayBuffer(1 << 20),
-      nowMs: now,
-    };
-    const found = new Tracer().trace(state as never, tested.index('a'), { octets }, names);
+    const found = traced(tested, 'a', octets, names);
     return { ...found, text: found.stages.find(({ stage }) => stage === 'route')?.text };
   }
 

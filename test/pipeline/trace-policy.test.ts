@@ -1,7 +1,8 @@
 /** `weft trace` names what decided in each stage of policy, as a path of the configuration: guard, ACL, group, connection. */
 import { describe, expect, test } from 'vitest';
-import { type TracedStage, type TraceOutcome, Tracer } from '../../src/pipeline/tracer.js';
+import type { TracedStage, TraceOutcome } from '../../src/pipeline/tracer.js';
 import { connect, frameOf, GroupSwitch, ip, mac } from './group-switch.js';
+import { traced } from './traced.js';
 
 const port = (letter: string, more: object) => ({ mac: mac(letter), addresses: [`${ip(letter)}/24`], ...more });
 const document = {
@@ -18,28 +19,14 @@ const document = {
     d: {},
   },
 } as ConstructorParameters<typeof GroupSwitch>[0];
-const tracer = new Tracer();
 
 function trace(tested: GroupSwitch, text: string, from: string, options = ''): TraceOutcome {
-  const { machine, now } = tested;
-  const state = {
-    snapshot: tested.snapshot,
-    fdb: machine.fdb,
-    tunnels: machine.tunnels,
-    neighbors: machine.neighbors,
-    connections: tested.connections.frozen(),
-    fragments: machine.fragments,
-    loops: new ArrayBuffer(1 << 20),
-    storm: new ArrayBuffer(1 << 20),
-    nowMs: now,
-  };
-  const names = {
-    port: (index: number) => 'abcd'.charAt(index),
+  return traced(tested, from, frameOf(text, options), {
+    port: (index) => 'abcd'.charAt(index),
     network: () => 'red',
     remote: () => '',
-    rule: (number: number) => tested.rules.nameOf(number) ?? '?',
-  };
-  return tracer.trace(state as never, tested.index(from), { octets: frameOf(text, options) }, names);
+    rule: (number) => tested.rules.nameOf(number) ?? '?',
+  });
 }
 
 const stageOf = ({ stages }: TraceOutcome, name: string): TracedStage | undefined =>
