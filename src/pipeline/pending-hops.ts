@@ -15,6 +15,7 @@
  * What an attacker can do: have his own packets forgotten. One port causes at most PENDING_HOPS_PER_PORT questions at a time,
  * one a second for each; for one address the configured number of packets is kept, the oldest gives way. An address
  * where nobody is (RFC 6583) has its place until it was given up, and longer only if nobody else behind the port wants it.
+ * Ports that have all places, or all that is kept, give way to one with fewer (port-shares.ts): a few keep nobody out.
  */
 import type { Batch } from '../dataplane/batch.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
@@ -25,10 +26,10 @@ import {
   PENDING_HOPS_PER_PORT,
   PENDING_PACKETS_MAX,
   PENDING_PACKETS_PER_PORT,
-  PORTS_MAX,
 } from '../limits.js';
 import { BY_ROUTER } from './between-routers.js';
 import { askWhoHas, findStation, type HopHost, nextAddress, STALE, UNKNOWN } from './next-hop.js';
+import { PortShares } from './port-shares.js';
 import { isPortOpen, isStillThere } from './returning.js';
 import { interfaceOf } from './router-interface.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
@@ -66,8 +67,9 @@ export class PendingHops {
   private readonly last = new Int32Array(PENDING_HOPS_MAX);
   /** By slot: the next packet for the same address. */
   private readonly following: Int32Array;
-  private readonly portCount = new Int32Array(PORTS_MAX);
-  private readonly portPackets = new Int32Array(PORTS_MAX);
+  /** The ports that caused the addresses, and those that the packets came by. */
+  private readonly placeShares = new PortShares(PENDING_HOPS_PER_PORT);
+  private readonly packetShares = new PortShares(PENDING_PACKETS_PER_PORT);
   /** By place, 1: a packet was refused there since it was asked last. */
   private readonly wanted = new Int32Array(PENDING_HOPS_MAX);
   private lookedTick = 0;
@@ -95,14 +97,16 @@ export class PendingHops {
       this.hops[place] = hop;
       return FAILED;
     }
-    if (this.packets >= PENDING_PACKETS_MAX || this.portPackets[port] >= PENDING_PACKETS_PER_PORT) return NO_ROOM;
+    if (this.packetShares.of(port) >= PENDING_PACKETS_PER_PORT) return NO_ROOM;
     if (place === NONE) place = this.add(machine, network, routerInterface, hop, port);
     if (place === NONE) return NO_ROOM;
     if (this.kept[place] >= queue) {
-      // One port's packets don't make another's give way.
+      // One port's packets for an address don't make another's give way.
       if (pool.ingressPort[this.first[place]] !== port) return NO_ROOM;
-      this.dropFirst(machine, place);
+      this.end(machine, this.takeFirst(pool, place));
     }
+    // Last, so that nobody's packet goes for one that is not kept.
+    if (this.packets >= PENDING_PACKETS_MAX && !this.dropOneOfMost(machine, port)) return NO_ROOM;
     this.append(pool, place, slot);
     pool.holds[slot]++;
     pool.reason[slot] = WAITING_FOR_HOP;
@@ -154,8 +158,7 @@ export class PendingHops {
 
   /** Asks, and remembers that. NONE: there is no room. */
   private add(machine: HopHost, network: number, routerInterface: number, hop: number, port: number): number {
-    const isFull = this.count === PENDING_HOPS_MAX || this.portCount[port] >= PENDING_HOPS_PER_PORT;
-    if (isFull && !this.giveWay(port)) return NONE;
+    if (!this.makeRoom(machine, port)) return NONE;
     const place = this.count++;
     this.networks[place] = network;
     this.addresses.set(nextAddress, place * ADDRESS_WORDS);
@@ -168,13 +171,20 @@ export class PendingHops {
     this.wanted[place] = 0;
     this.first[place] = NONE;
     this.last[place] = NONE;
-    this.portCount[port]++;
+    this.placeShares.take(port);
     askWhoHas(machine, routerInterface, hop);
     return place;
   }
 
+  /** Whether the port may have one more address, now. */
+  private makeRoom(machine: HopHost, port: number): boolean {
+    const hasShare = this.placeShares.of(port) >= PENDING_HOPS_PER_PORT;
+    if (!hasShare && this.count < PENDING_HOPS_MAX) return true;
+    return this.removeGivenUp(port) || (!hasShare && this.removeOldestOfMost(machine, port));
+  }
+
   /** One of the port's addresses that were given up makes room. False: there is none. What is asked for just now stays. */
-  private giveWay(port: number): boolean {
+  private removeGivenUp(port: number): boolean {
     for (let place = 0; place < this.count; place++)
       if (this.ports[place] === port && this.questions[place] > NEIGHBOR_QUESTIONS_MAX && this.kept[place] === 0) {
         this.remove(place);
@@ -183,8 +193,41 @@ export class PendingHops {
     return false;
   }
 
+  /** What the port with most asks for since longest makes room for `port`, and what is kept for it ends. False: none has more. */
+  private removeOldestOfMost(machine: HopHost, port: number): boolean {
+    const { placeShares, ports, questions, askedTick } = this;
+    if (!placeShares.mayTakeFromMost(port)) return false;
+    let oldest = NONE;
+    for (let place = 0; place < this.count; place++) {
+      if (placeShares.of(ports[place]) !== placeShares.most) continue;
+      const later = oldest === NONE ? 1 : questions[place] - questions[oldest];
+      if (later > 0 || (later === 0 && ((askedTick[place] - askedTick[oldest]) | 0) < 0)) oldest = place;
+    }
+    while (this.kept[oldest] !== 0) this.end(machine, this.takeFirst(machine.pool, oldest));
+    this.remove(oldest);
+    return true;
+  }
+
+  /** A packet of the port with most makes room for one of `port`. False: none has more. */
+  private dropOneOfMost(machine: HopHost, port: number): boolean {
+    const { packetShares, first, following } = this;
+    const { pool } = machine;
+    if (!packetShares.mayTakeFromMost(port)) return false;
+    for (let place = 0; place < this.count; place++) {
+      let before = NONE;
+      for (let slot = first[place]; slot !== NONE; slot = following[slot]) {
+        if (packetShares.of(pool.ingressPort[slot]) === packetShares.most) {
+          this.end(machine, this.takeBehind(pool, place, before));
+          return true;
+        }
+        before = slot;
+      }
+    }
+    return false;
+  }
+
   private append(pool: FramePool, place: number, slot: number): void {
-    this.portPackets[pool.ingressPort[slot]]++;
+    this.packetShares.take(pool.ingressPort[slot]);
     this.following[slot] = NONE;
     if (this.first[place] === NONE) this.first[place] = slot;
     else this.following[this.last[place]] = slot;
@@ -194,16 +237,20 @@ export class PendingHops {
   }
 
   private takeFirst(pool: FramePool, place: number): number {
-    const slot = this.first[place];
-    this.portPackets[pool.ingressPort[slot]]--;
-    this.first[place] = this.following[slot];
-    this.kept[place]--;
-    this.packets--;
-    return slot;
+    return this.takeBehind(pool, place, NONE);
   }
 
-  private dropFirst(machine: HopHost, place: number): void {
-    this.end(machine, this.takeFirst(machine.pool, place));
+  /** Takes the packet behind `before`, another one of the place; NONE: the first one. */
+  private takeBehind(pool: FramePool, place: number, before: number): number {
+    const slot = before === NONE ? this.first[place] : this.following[before];
+    const next = this.following[slot];
+    if (before === NONE) this.first[place] = next;
+    else this.following[before] = next;
+    if (next === NONE) this.last[place] = before;
+    this.kept[place]--;
+    this.packets--;
+    this.packetShares.leave(pool.ingressPort[slot]);
+    return slot;
   }
 
   private end(machine: HopHost, slot: number): void {
@@ -269,7 +316,7 @@ export class PendingHops {
   }
 
   private remove(place: number): void {
-    this.portCount[this.ports[place]]--;
+    this.placeShares.leave(this.ports[place]);
     const from = --this.count;
     if (from === place) return;
     for (const row of [this.networks, this.interfaces, this.hops, this.ports, this.questions, this.askedTick])
