@@ -269,6 +269,8 @@ export const DOCUMENT_DIRECT_LENGTH_MAX = 64 * 1024;
 /** Heap of that thread in MiB, enough for any document within the bounds above, and the longest a check may take. */
 export const DOCUMENT_HEAP_MIB = 2048;
 export const DOCUMENT_CHECK_MAX_MS = 120_000;
+/** How long the thread waits for another one, with its heap. */
+export const DOCUMENT_THREAD_IDLE_MS = 30_000;
 /** Errors told of one document; the rest is counted. */
 export const CONFIG_FAULTS_MAX = 1000;
 /** The longest duration that configuration may ask for, in milliseconds: a year. Also fits an Int32 in seconds. */

@@ -1,7 +1,7 @@
 /**
- * Checks the texts of configuration documents for the daemon: short ones there and then, long ones in a short-lived
- * thread, one at a time, because a text of 16 MiB takes seconds, in which the main thread has workers to watch, ports to
- * follow and operators to answer. Main thread.
+ * Checks the texts of configuration documents for the daemon: short ones there and then, long ones one at a time in a
+ * thread that ends when there have been none for a while, because a text of 16 MiB takes seconds, in which the main thread
+ * has workers to watch, ports to follow and operators to answer. Main thread.
  *
  * A text that is made to be expensive costs its sender time and nobody else anything: the thread's heap and its time are
  * bounded, and so is what waits for it.
@@ -13,6 +13,7 @@ import {
   DOCUMENT_CHECK_MAX_MS,
   DOCUMENT_DIRECT_LENGTH_MAX,
   DOCUMENT_HEAP_MIB,
+  DOCUMENT_THREAD_IDLE_MS,
 } from '../limits.js';
 import { type CheckedDocument, checkDocument } from './check.js';
 import { documentOf, parseDocument } from './document.js';
@@ -32,8 +33,8 @@ export class DocumentChecks {
       filename: threadFile,
       minThreads: 0,
       maxThreads: 1,
-      // The thread and its heap go with the last text.
-      idleTimeout: 0,
+      // Changes come in groups: who begins anew loads modules for some 200 ms, and compiles them as it goes.
+      idleTimeout: DOCUMENT_THREAD_IDLE_MS,
       resourceLimits: { maxOldGenerationSizeMb: DOCUMENT_HEAP_MIB },
     });
     // Of a thread that died: whoever waits for its text hears of it by the task's promise. Unheard it would end the process.

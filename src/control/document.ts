@@ -1,6 +1,7 @@
 /**
- * The text of a configuration document (YAML 1.2, so JSON too) as plain values with the line of each. Runs anywhere;
- * the daemon has long texts read in a thread of their own (document-checks.ts).
+ * The text of a configuration document (YAML 1.2, so JSON too) as plain values with the line of each. What is JSON to the
+ * letter takes a shorter way (json-text.ts). Runs anywhere; the daemon has long texts read in a thread of their own
+ * (document-checks.ts).
  *
  * The text is hostile until proven otherwise: it may come over the control socket. Its size, lexical pieces, nesting and
  * aliases are bounded before anything recursive sees it; keys that JavaScript gives a meaning (`__proto__`) are refused;
@@ -30,6 +31,8 @@ import {
   DOCUMENT_VALUES_MAX,
 } from '../limits.js';
 import { type ConfigPath, documentError, formatPath, pathKey } from './config-path.js';
+import { isCleanText, isKeyWord, UNUSABLE_KEY } from './document-text.js';
+import { readJson } from './json-text.js';
 import type { JsonValue } from './shapes.js';
 
 const REPEATED_KEY = 'the same key is here twice';
@@ -50,6 +53,21 @@ export function documentOf(value: JsonValue, fileName = 'the running configurati
 
 /** Reads YAML or JSON. Throws a UserError with every fault of the text. */
 export function parseDocument(text: string, fileName: string): SourceDocument {
+  checkSize(text, fileName);
+  const value = readJson(text);
+  return value === undefined ? parseYaml(text, fileName) : { value, fileName, lineOf: linesLater(text, fileName) };
+}
+
+/** Lines cost twenty times what values do, and nobody asks for them unless something is wrong. */
+function linesLater(text: string, fileName: string): SourceDocument['lineOf'] {
+  let read: SourceDocument | undefined;
+  return (path) => {
+    read ??= parseYaml(text, fileName);
+    return read.lineOf(path);
+  };
+}
+
+function parseYaml(text: string, fileName: string): SourceDocument {
   const lines = new LineCounter();
   const document = compose(text, fileName, lines);
   const reader = new Reader(document, lines);
@@ -65,6 +83,11 @@ export function parseDocument(text: string, fileName: string): SourceDocument {
   return { value, fileName, lineOf };
 }
 
+function checkSize(text: string, fileName: string): void {
+  if (Buffer.byteLength(text) <= CONTROL_DOCUMENT_SIZE_MAX) return;
+  refuse(`${fileName} is longer than ${CONTROL_DOCUMENT_SIZE_MAX} octets`);
+}
+
 function refuse(message: string, line?: number): never {
   const fault: UserFault = { code: 'bad-config', message };
   throw new UserError([line === undefined ? fault : { ...fault, line }]);
@@ -75,9 +98,6 @@ function refuse(message: string, line?: number): never {
  * array and can't overflow, the composer recurses.
  */
 function compose(text: string, fileName: string, lines: LineCounter): Document.Parsed<ParsedNode> {
-  if (Buffer.byteLength(text) > CONTROL_DOCUMENT_SIZE_MAX) {
-    refuse(`${fileName} is longer than ${CONTROL_DOCUMENT_SIZE_MAX} octets`);
-  }
   const tokens = tokensOf(text, lines);
   for (const token of tokens) checkDepth(token, lines);
   // Without prettyErrors a message is one sentence and positions are offsets; lines are ours.
@@ -239,20 +259,14 @@ class Reader {
     const key = isAlias(node) ? node.resolve(this.document) : node;
     // A number as key keeps its spelling: 1.10 is no float here.
     const name = isScalar(key) ? (typeof key.value === 'string' ? key.value : (key.source ?? String(key.value))) : '';
-    if (name === '' || !isCleanText(name) || name.length > 256) {
+    if (!isKeyWord(name)) {
       this.fault(path, node, 'a key is a word, not empty, a list or a mapping');
       return undefined;
     }
-    if (name === '__proto__') {
-      this.fault([...path, name], node, '__proto__ can not be a key');
+    if (name === UNUSABLE_KEY) {
+      this.fault([...path, name], node, `${UNUSABLE_KEY} can not be a key`);
       return undefined;
     }
     return name;
   }
-}
-
-/** No control characters but tab and newline, no lone surrogates. */
-function isCleanText(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  return !/[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]/.test(text) && !/\p{Surrogate}/u.test(text);
 }
