@@ -2,17 +2,13 @@
 import { describe, expect, test } from 'vitest';
 import type { Segment } from '../../src/control/guest-segment.js';
 import { type Ending, IDLE_MS, LIFE_MS, RECEIVE_WINDOW, TcpConnection } from '../../src/control/tcp-connection.js';
+import { numbersFrom } from '../sim/random.js';
 import { ACK, FIN, type PeerOptions, PSH, RST, SYN, TcpPeer, Wire, type WireFaults } from './tcp-peer.js';
 
-/** A repeatable generator (mulberry32). */
+/** Numbers from 0 to below 1. */
 function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+  const next = numbersFrom(seed);
+  return () => next() / 2 ** 32;
 }
 
 const pattern = (length: number, start = 0) => Uint8Array.from({ length }, (_, index) => (start + index * 7) & 0xff);

@@ -2,6 +2,7 @@
  * TCP sequences for two judges, chosen ones by name and random ones by number. Sequence numbers are counted from each end's
  * first; every sequence has ports of its own, so none knows of another.
  */
+import { numbersFrom } from '../sim/random.js';
 
 export interface Step {
   readonly from: 'client' | 'server';
@@ -252,15 +253,10 @@ export const chosen: readonly Sequence[] = [
   },
 ];
 
-/** mulberry32. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
+/** Numbers from 0 to below what is asked. */
+export function randomOf(seed: number): (below: number) => number {
+  const next = numbersFrom(seed);
+  return (below) => next() % below;
 }
 
 interface End {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { icmp, quoted, segment, udp } from '../pipeline/connection-fixture.js';
 import { documentWith } from '../pipeline/group-switch.js';
 import { TestSwitch } from '../pipeline/test-switch.js';
+import { randomOf } from './conntrack-sequences.js';
 import { KernelRouter, SENTINEL_PORT, SIDES, type Side } from './kernel-router.js';
 
 const SEQUENCES = 250;
@@ -46,17 +47,6 @@ interface Step {
   readonly from: Side;
   readonly octets: Uint8Array;
   readonly text: string;
-}
-
-/** mulberry32. */
-function randomOf(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % below;
-  };
 }
 
 const other = { client: 'server', server: 'client' } as const;

@@ -1,17 +1,23 @@
-/** A repeatable source of chance for the simulator (mulberry32): equal seeds give equal runs on every machine. */
-export class Random {
-  private state: number;
+/** Repeatable sources of chance: equal seeds give equal runs on every machine. */
 
-  constructor(seed: number) {
-    this.state = Math.imul(seed, 0x9e37_79b1) ^ 0x2545_f491;
-  }
-
-  /** A 32-bit unsigned number. */
-  next(): number {
-    this.state = (this.state + 0x6d2b_79f5) | 0;
-    let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1);
+/** mulberry32: 32-bit unsigned numbers. */
+export function numbersFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b_79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
     mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
     return (mixed ^ (mixed >>> 14)) >>> 0;
+  };
+}
+
+/** What simulators draw from it. */
+export class Random {
+  /** A 32-bit unsigned number. */
+  readonly next: () => number;
+
+  constructor(seed: number) {
+    this.next = numbersFrom(Math.imul(seed, 0x9e37_79b1) ^ 0x2545_f491);
   }
 
   /** 0 to count - 1. */
