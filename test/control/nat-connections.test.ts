@@ -1,9 +1,8 @@
 /** What becomes of translated connections when the configuration changes. */
 import { describe, expect, test } from 'vitest';
-import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
+import { NEVER } from '../pipeline/connection-fixture.js';
 import { ADDRESSES, type Flow, NatSwitch, natDocument, OUTSIDE, type RouterParts } from '../pipeline/nat-switch.js';
 
-const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
 const SERVER = '198.51.100.200';
 const FLOATING = '203.0.113.20';
 const out = (sport: number, more: Partial<Flow> = {}): Flow => ({

@@ -4,11 +4,10 @@ import { checkDocument } from '../../src/control/check.js';
 import { documentOf } from '../../src/control/document.js';
 import { configuredNatRows, dependentRow, mappingRow } from '../../src/control/nat-rows.js';
 import type { JsonValue } from '../../src/control/shapes.js';
-import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
+import { NEVER } from '../pipeline/connection-fixture.js';
 import { gre, other, packet, type Upper, udp, udpLite } from '../pipeline/nat-octets.js';
 import { ADDRESSES, NatSwitch, natDocument, OUTSIDE, type RouterParts } from '../pipeline/nat-switch.js';
 
-const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
 const SERVER = '198.51.100.200';
 
 /** What the list shows after a has sent these to the server. */

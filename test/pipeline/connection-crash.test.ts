@@ -3,9 +3,9 @@ import { Worker } from 'node:worker_threads';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { SharedTable } from '../../src/dataplane/shared-table.js';
 import { ConnectionControl } from '../../src/pipeline/connection-control.js';
-import { CLASS_COUNT, COMMITTED, connectionTableSize } from '../../src/pipeline/connection-table.js';
+import { COMMITTED, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { compiled } from '../dataplane/compiled.js';
-import { answer, segment, TrackedSwitch, udp } from './connection-fixture.js';
+import { answer, NEVER, segment, TrackedSwitch, udp } from './connection-fixture.js';
 
 class Death extends Error {}
 
@@ -22,7 +22,6 @@ function dieAtStore(at: number): () => number {
 afterEach(() => vi.restoreAllMocks());
 
 const syn = (port: number) => segment({ flags: 'S', seq: 100, ports: [port, 80] });
-const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
 
 function checkCounts({ table, tested }: TrackedSwitch): void {
   const rows = [...table.list(0, NEVER)];

@@ -2,6 +2,7 @@
 import { Batch } from '../../src/dataplane/batch.js';
 import { memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
 import {
+  CLASS_COUNT,
   COMMITTED,
   CONNECTION_ESTABLISHED,
   CONNECTION_INVALID,
@@ -35,6 +36,9 @@ export interface Conntrack {
 }
 
 export const EPOCH = 77;
+
+/** Idle times that let no connection be over. */
+export const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
 
 /** Where packets from a port go to. */
 const otherEnd: Readonly<Record<string, string>> = { a: 'b', b: 'a', x: 'y', y: 'x' };

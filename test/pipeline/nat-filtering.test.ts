@@ -1,11 +1,10 @@
 /** What a router lets in to a mapped port (RFC 4787 section 5), and what it remembers for that. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
-import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
+import { NEVER } from './connection-fixture.js';
 import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
 
 const SERVER = '198.51.100.200';
 const STRANGER = '198.51.100.222';
-const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
 
 type Proto = 'tcp' | 'udp';
 const out = (proto: Proto, more: Partial<Flow> = {}): Flow => ({

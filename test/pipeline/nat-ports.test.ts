@@ -2,6 +2,7 @@
 import { describe, expect, test, vi } from 'vitest';
 import { SharedTable } from '../../src/dataplane/shared-table.js';
 import { MAP_UDP, PORT_MAPS_WORDS, PortMaps, portMapOf } from '../../src/pipeline/nat-ports.js';
+import { NEVER } from './connection-fixture.js';
 import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
 
 /** Words that one search may look at: of both parts of the range two of ports, two of 32 such, one of all. */
@@ -114,7 +115,7 @@ describe.each(['endpoint-independent', 'endpoint-dependent'])('with %s mapping',
     expect(tested.dropped('a', 'nat_limit')).toBe(1);
     expect(tested.say('b', out(4, { src: ADDRESSES.b }))).toMatchObject([{ src: OUTSIDE }]);
     expect(tested.say('a', out(3))).toHaveLength(1);
-    const [row] = [...tested.connections.list(0, new Int32Array(9).fill(0x7fff_ffff))];
+    const [row] = [...tested.connections.list(0, NEVER)];
     expect(tested.connections.removeWhere((entry) => tested.connections.table.keyWord(entry, 8) === row!.key[8])).toBe(
       1,
     );

@@ -15,12 +15,11 @@ import {
   M_OUTSIDE,
   M_REFERENCES,
 } from '../../src/pipeline/connection-entry.js';
-import { CLASS_COUNT } from '../../src/pipeline/connection-table.js';
 import { MAP_UDP, PortMaps, portMapOf } from '../../src/pipeline/nat-ports.js';
+import { NEVER } from './connection-fixture.js';
 import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
 
 class Death extends Error {}
-const NEVER = new Int32Array(CLASS_COUNT).fill(0x7fff_ffff);
 const SERVER = '198.51.100.200';
 const FLOATING = '203.0.113.20';
 
