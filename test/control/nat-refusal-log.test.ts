@@ -4,7 +4,8 @@ import type { Log } from '../../src/control/log.js';
 import { NatRefusalLog } from '../../src/control/nat-refusal-log.js';
 import { natTotals } from '../../src/control/nat-statistics.js';
 import { NatRefusals } from '../../src/pipeline/nat-refusals.js';
-import { type Flow, NatSwitch, OUTSIDE } from '../pipeline/nat-switch.js';
+import { out, outFrom } from '../pipeline/nat-flows.js';
+import { NatSwitch, OUTSIDE } from '../pipeline/nat-switch.js';
 
 let lines: [detail: unknown, text: unknown][];
 const log = {
@@ -21,15 +22,13 @@ const open = (tested: NatSwitch) =>
     (index) => `router ${index}`,
     (index) => (index === tested.index('a') ? 'a' : 'another'),
   );
-const out = (sport: number, proto: Flow['proto'] = 'udp') =>
-  ({ proto, src: '192.0.2.5', dst: '198.51.100.200', sport, dport: 80 }) as const;
 
 test('exhaustion is one line a second, with the router and both addresses of the last connection', () => {
   const tested = new NatSwitch({ external: { pool: '5000' } });
   const told = open(tested);
   told.tick();
   expect(lines).toEqual([]);
-  for (let port = 1; port <= 100; port++) tested.say('a', out(port));
+  for (let port = 1; port <= 100; port++) tested.say('a', outFrom(port));
   told.tick();
   told.tick();
   expect(lines).toHaveLength(1);
@@ -42,7 +41,7 @@ test('exhaustion is one line a second, with the router and both addresses of the
     port: 'a',
   };
   expect(lines[0]).toEqual([{ exhausted: 99, limit: 0, ...last }, expect.stringContaining('nat_exhausted')]);
-  tested.say('a', out(101));
+  tested.say('a', outFrom(101));
   told.tick();
   expect(lines[1]?.[0]).toMatchObject({ exhausted: 1, internalPort: 101 });
 });
@@ -50,7 +49,7 @@ test('exhaustion is one line a second, with the router and both addresses of the
 test('a share that is used up is told as such', () => {
   const tested = new NatSwitch({ external: { perVm: 1 } });
   const told = open(tested);
-  for (const port of [1, 2, 3]) tested.say('a', out(port, 'icmp'));
+  for (const port of [1, 2, 3]) tested.say('a', out('icmp', { sport: port }));
   told.tick();
   expect(lines).toEqual([
     [
@@ -62,7 +61,7 @@ test('a share that is used up is told as such', () => {
 
 test('what was refused before the daemon started is not told again, nor to who gets the number', () => {
   const tested = new NatSwitch({ external: { pool: '5000' } });
-  for (const port of [1, 2, 3]) tested.say('a', out(port));
+  for (const port of [1, 2, 3]) tested.say('a', outFrom(port));
   const { refusals } = tested.connections;
   expect([refusals.count(0, 0), refusals.count(0, 1)]).toEqual([2, 0]);
   const told = open(tested);
@@ -73,8 +72,8 @@ test('what was refused before the daemon started is not told again, nor to who g
   expect(refusals.count(0, 0)).toBe(0);
   told.tick();
   expect(lines).toEqual([]);
-  tested.say('a', out(1));
-  tested.say('a', out(2));
+  tested.say('a', outFrom(1));
+  tested.say('a', outFrom(2));
   told.tick();
   expect(lines[0]?.[0]).toMatchObject({ exhausted: 1 });
 });

@@ -5,10 +5,9 @@ import { documentOf } from '../../src/control/document.js';
 import { configuredNatRows, dependentRow, mappingRow } from '../../src/control/nat-rows.js';
 import type { JsonValue } from '../../src/control/shapes.js';
 import { NEVER } from '../pipeline/connection-fixture.js';
+import { SERVER } from '../pipeline/nat-flows.js';
 import { gre, other, packet, type Upper, udp, udpLite } from '../pipeline/nat-octets.js';
 import { ADDRESSES, NatSwitch, natDocument, OUTSIDE, type RouterParts } from '../pipeline/nat-switch.js';
-
-const SERVER = '198.51.100.200';
 
 /** What the list shows after a has sent these to the server. */
 function rowsAfter(parts: RouterParts, ...uppers: readonly Upper[]) {

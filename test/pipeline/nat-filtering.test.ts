@@ -1,29 +1,10 @@
 /** What a router lets in to a mapped port (RFC 4787 section 5), and what it remembers for that. */
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import { NEVER } from './connection-fixture.js';
-import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
+import { inward, out, SERVER } from './nat-flows.js';
+import { ADDRESSES, NatSwitch, OUTSIDE } from './nat-switch.js';
 
-const SERVER = '198.51.100.200';
 const STRANGER = '198.51.100.222';
-
-type Proto = 'tcp' | 'udp';
-const out = (proto: Proto, more: Partial<Flow> = {}): Flow => ({
-  proto,
-  src: ADDRESSES.a,
-  dst: SERVER,
-  sport: 4000,
-  dport: 80,
-  ...more,
-});
-/** To the port that `out` was mapped to, which is its own. */
-const inward = (proto: Proto, more: Partial<Flow> = {}): Flow => ({
-  proto,
-  src: SERVER,
-  dst: OUTSIDE,
-  sport: 9,
-  dport: 4000,
-  ...more,
-});
 
 describe('address-dependent filtering', () => {
   let tested: NatSwitch;
@@ -33,7 +14,7 @@ describe('address-dependent filtering', () => {
 
   test.each(['tcp', 'udp'] as const)('lets any port of an address in that %s was sent to', (proto) => {
     tested.say('a', out(proto));
-    const [heard, ...others] = tested.say('o', inward(proto));
+    const [heard, ...others] = tested.say('o', inward(proto, 4000));
     expect(others).toEqual([]);
     expect(heard).toMatchObject({ port: 'a', src: SERVER, dst: ADDRESSES.a, sport: 9, dport: 4000 });
     const answer = { proto, src: ADDRESSES.a, dst: SERVER, sport: 4000, dport: 9, flags: 0x12, ack: 14 };
@@ -42,21 +23,21 @@ describe('address-dependent filtering', () => {
 
   test.each(['tcp', 'udp'] as const)('keeps everybody else out, by %s', (proto) => {
     tested.say('a', out(proto));
-    expect(tested.say('o', inward(proto, { src: STRANGER }))).toEqual([]);
+    expect(tested.say('o', inward(proto, 4000, { src: STRANGER }))).toEqual([]);
     expect(tested.dropped('o', 'nat_filtered')).toBe(1);
   });
 
   test('goes by the port that has sent, not by the machine', () => {
     tested.say('a', out('udp'));
     tested.say('a', out('udp', { sport: 5000, dst: STRANGER }));
-    expect(tested.say('o', inward('udp', { dport: 5000 }))).toEqual([]);
-    expect(tested.say('o', inward('udp', { src: STRANGER, dport: 4000 }))).toEqual([]);
+    expect(tested.say('o', inward('udp', 5000))).toEqual([]);
+    expect(tested.say('o', inward('udp', 4000, { src: STRANGER }))).toEqual([]);
     expect(tested.dropped('o', 'nat_filtered')).toBe(2);
   });
 
   test('goes by the protocol', () => {
     tested.say('a', out('udp'));
-    expect(tested.say('o', inward('tcp'))).toEqual([]);
+    expect(tested.say('o', inward('tcp', 4000))).toEqual([]);
     expect(tested.dropped('o', 'nat_filtered')).toBe(1);
   });
 
@@ -70,14 +51,14 @@ describe('address-dependent filtering', () => {
     const { connections } = tested;
     tested.say('a', out('udp'));
     tested.say('a', out('udp', { dport: 81 }));
-    tested.say('o', inward('udp'));
+    tested.say('o', inward('udp', 4000));
     // Three connections of two entries each, a pair of mappings, one contact.
     expect(connections.used).toBe(9);
     expect(connections.flush({ port: tested.index('o') })).toBe(1);
-    expect(tested.say('o', inward('udp', { sport: 10 }))).toHaveLength(1);
+    expect(tested.say('o', inward('udp', 4000, { sport: 10 }))).toHaveLength(1);
     connections.flush();
     expect(connections.used).toBe(0);
-    expect(tested.say('o', inward('udp', { sport: 11 }))).not.toMatchObject([{ port: 'a' }]);
+    expect(tested.say('o', inward('udp', 4000, { sport: 11 }))).not.toMatchObject([{ port: 'a' }]);
   });
 
   test('keeps no more addresses than connections, within the share of the port', () => {
@@ -93,12 +74,12 @@ describe('address-dependent filtering', () => {
 
   test('survives a repair', () => {
     tested.say('a', out('udp'));
-    tested.say('o', inward('udp'));
+    tested.say('o', inward('udp', 4000));
     const { used } = tested.connections;
     tested.connections.recover();
     expect(tested.connections.used).toBe(used);
-    expect(tested.say('o', inward('udp', { sport: 10 }))).toHaveLength(1);
-    expect(tested.say('o', inward('udp', { src: STRANGER }))).toEqual([]);
+    expect(tested.say('o', inward('udp', 4000, { sport: 10 }))).toHaveLength(1);
+    expect(tested.say('o', inward('udp', 4000, { src: STRANGER }))).toEqual([]);
     tested.connections.flush();
     expect(tested.connections.used).toBe(0);
   });
@@ -119,7 +100,7 @@ describe('what another worker removes between a packet’s look-up and the lock'
       connections.flush();
       return connections.lockPatiently();
     });
-    expect(tested.say('o', inward('udp'))).toEqual([]);
+    expect(tested.say('o', inward('udp', 4000))).toEqual([]);
     expect(tested.dropped('o', 'nat_filtered')).toBe(1);
     expect(connections.used).toBe(0);
     expect(connections.ports.countTaken(1)).toBe(0);

@@ -1,4 +1,4 @@
-/** What the tests of NAT's requirements send: a packet from inside, its answer as it comes to the outside endpoint. */
+/** What the tests of NAT send: a packet from inside, its answer as it comes to the outside endpoint. */
 import { ACK, ADDRESSES, type Flow, type Heard, type NatSwitch, OUTSIDE, SYN } from './nat-switch.js';
 
 export const SERVER = '198.51.100.200';
@@ -9,6 +9,15 @@ export const PROTOCOLS = ['tcp', 'udp', 'icmp'] as const;
 export function out(proto: Flow['proto'], more: Partial<Flow> = {}): Flow {
   const sport = more.sport ?? 4000;
   return { proto, src: ADDRESSES.a, dst: SERVER, sport, dport: proto === 'icmp' ? sport : 80, ...more };
+}
+
+/** The same by UDP, from this port. */
+export function outFrom(sport: number, more: Partial<Flow> = {}): Flow {
+  return out('udp', { sport, ...more });
+}
+
+export function udp(src: string, dst: string, sport: number, dport: number): Flow {
+  return { proto: 'udp', src, dst, sport, dport };
 }
 
 /** The answer to what was heard outside; TCP: SYN and ACK. */

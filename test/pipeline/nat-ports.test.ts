@@ -3,6 +3,7 @@ import { describe, expect, test, vi } from 'vitest';
 import { SharedTable } from '../../src/dataplane/shared-table.js';
 import { MAP_UDP, PORT_MAPS_WORDS, PortMaps, portMapOf } from '../../src/pipeline/nat-ports.js';
 import { NEVER } from './connection-fixture.js';
+import { outFrom } from './nat-flows.js';
 import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
 
 /** Words that one search may look at: of both parts of the range two of ports, two of 32 such, one of all. */
@@ -79,9 +80,6 @@ describe('a search for a free port', () => {
   });
 });
 
-const out = (sport: number, more = {}) =>
-  ({ proto: 'udp', src: ADDRESSES.a, dst: '198.51.100.200', sport, dport: 80, ...more }) as const;
-
 /** Packets that leave for the outside when a says this. */
 const leavesOf = (tested: NatSwitch, flow: Flow) => tested.say('a', flow).filter(({ port }) => port === 'o').length;
 
@@ -92,39 +90,39 @@ test('the connection that gets the last free port costs as many stores as the fi
   const write = vi.spyOn(SharedTable.prototype, 'write');
   const cost = (sport: number) => {
     write.mockClear();
-    const heard = tested.say('a', out(sport));
+    const heard = tested.say('a', outFrom(sport));
     expect(heard).toHaveLength(1);
     return { stores: write.mock.calls.length, looked: tested.connections.ports.looked };
   };
   const first = cost(1);
-  for (let sport = 2; sport < 1024; sport++) tested.say('a', out(sport));
+  for (let sport = 2; sport < 1024; sport++) tested.say('a', outFrom(sport));
   const last = cost(1024);
   write.mockRestore();
   expect(tested.connections.ports.countTaken(portMapOf(0, MAP_UDP))).toBe(1024);
   expect(last.stores).toBeLessThan(first.stores * 1.5);
   expect(last.looked).toBeLessThanOrEqual(LOOKS_MAX);
-  expect(leavesOf(tested, out(1025))).toBe(0);
+  expect(leavesOf(tested, outFrom(1025))).toBe(0);
   expect(tested.dropped('a', 'nat_exhausted')).toBe(1);
 });
 
 describe.each(['endpoint-independent', 'endpoint-dependent'])('with %s mapping', (mapping) => {
   test('a machine gets external.perVm mappings, not one more, and another when one ends', () => {
     const tested = new NatSwitch({ external: { mapping, perVm: 3 } });
-    for (const sport of [1, 2, 3]) expect(tested.say('a', out(sport))).toHaveLength(1);
-    expect(leavesOf(tested, out(4))).toBe(0);
+    for (const sport of [1, 2, 3]) expect(tested.say('a', outFrom(sport))).toHaveLength(1);
+    expect(leavesOf(tested, outFrom(4))).toBe(0);
     expect(tested.dropped('a', 'nat_limit')).toBe(1);
-    expect(tested.say('b', out(4, { src: ADDRESSES.b }))).toMatchObject([{ src: OUTSIDE }]);
-    expect(tested.say('a', out(3))).toHaveLength(1);
+    expect(tested.say('b', outFrom(4, { src: ADDRESSES.b }))).toMatchObject([{ src: OUTSIDE }]);
+    expect(tested.say('a', outFrom(3))).toHaveLength(1);
     const [row] = [...tested.connections.list(0, NEVER)];
     expect(tested.connections.removeWhere((entry) => tested.connections.table.keyWord(entry, 8) === row!.key[8])).toBe(
       1,
     );
-    expect(tested.say('a', out(4))).toHaveLength(1);
-    expect(leavesOf(tested, out(5))).toBe(0);
+    expect(tested.say('a', outFrom(4))).toHaveLength(1);
+    expect(leavesOf(tested, outFrom(5))).toBe(0);
   });
 });
 
 test('further connections of a mapped port are no further mappings', () => {
   const tested = new NatSwitch({ external: { perVm: 1 } });
-  for (let dport = 1; dport < 20; dport++) expect(tested.say('a', out(9, { dport }))).toHaveLength(1);
+  for (let dport = 1; dport < 20; dport++) expect(tested.say('a', outFrom(9, { dport }))).toHaveLength(1);
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { buildEthernet } from '../../src/wire/frame-build.js';
 import { mac } from '../wire/neighbor-frames.js';
+import { SERVER } from './nat-flows.js';
 import {
   checksummed,
   dccp,
@@ -18,7 +19,6 @@ import {
 } from './nat-octets.js';
 import { ADDRESSES, MACS, NatSwitch, OUTSIDE, type Station } from './nat-switch.js';
 
-const SERVER = '198.51.100.200';
 const FLOATING = '203.0.113.20';
 
 function frameFrom(tested: NatSwitch, name: Station, octets: Uint8Array): Uint8Array {

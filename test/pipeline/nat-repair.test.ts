@@ -17,10 +17,10 @@ import {
 } from '../../src/pipeline/connection-entry.js';
 import { MAP_UDP, PortMaps, portMapOf } from '../../src/pipeline/nat-ports.js';
 import { NEVER } from './connection-fixture.js';
-import { ADDRESSES, type Flow, NatSwitch, OUTSIDE } from './nat-switch.js';
+import { OTHER, outFrom, SERVER, udp } from './nat-flows.js';
+import { ADDRESSES, NatSwitch, OUTSIDE } from './nat-switch.js';
 
 class Death extends Error {}
-const SERVER = '198.51.100.200';
 const FLOATING = '203.0.113.20';
 
 afterEach(() => vi.restoreAllMocks());
@@ -49,15 +49,6 @@ function dieAtStore(at: number): void {
   }
 }
 
-const out = (sport: number, more: Partial<Flow> = {}): Flow => ({
-  proto: 'udp',
-  src: ADDRESSES.a,
-  dst: SERVER,
-  sport,
-  dport: 80,
-  ...more,
-});
-
 function open(): NatSwitch {
   const external = { filtering: 'address-dependent', pool: '4000-4003' };
   const tested = new NatSwitch(
@@ -65,24 +56,23 @@ function open(): NatSwitch {
     {},
     { slots: 8, connectionEntries: 64 },
   );
-  tested.say('a', out(4000));
-  tested.say('a', out(4000, { dport: 81 }));
-  tested.say('a', out(4001));
-  tested.say('b', { ...out(4000), src: ADDRESSES.b });
+  tested.say('a', outFrom(4000));
+  tested.say('a', outFrom(4000, { dport: 81 }));
+  tested.say('a', outFrom(4001));
+  tested.say('b', outFrom(4000, { src: ADDRESSES.b }));
   return tested;
 }
 
 const changes: Record<string, (tested: NatSwitch) => void> = {
-  'the first connection of a port inside': (tested) => tested.say('a', out(4002)),
-  'another connection of one': (tested) => tested.say('a', out(4000, { dst: '198.51.100.201' })),
-  'one that came in to a mapped port': (tested) =>
-    tested.say('o', { ...out(9), src: SERVER, dst: OUTSIDE, dport: 4000 }),
-  'one by a floating address': (tested) => tested.say('o', { ...out(9), src: SERVER, dst: FLOATING }),
-  'a hairpin': (tested) => tested.say('a', out(4003, { dst: FLOATING })),
+  'the first connection of a port inside': (tested) => tested.say('a', outFrom(4002)),
+  'another connection of one': (tested) => tested.say('a', outFrom(4000, { dst: OTHER })),
+  'one that came in to a mapped port': (tested) => tested.say('o', udp(SERVER, OUTSIDE, 9, 4000)),
+  'one by a floating address': (tested) => tested.say('o', udp(SERVER, FLOATING, 9, 80)),
+  'a hairpin': (tested) => tested.say('a', outFrom(4003, { dst: FLOATING })),
   'one in the place of one that is over': (tested) => {
     tested.now += 3_600_000;
     tested.introduce();
-    tested.say('a', out(4001));
+    tested.say('a', outFrom(4001));
   },
   'a flush': ({ connections }) => void connections.flush(),
   expiry: ({ connections, snapshot }) => void connections.expire(1e6, snapshot.connectionTimeouts, () => 0),
@@ -144,23 +134,23 @@ test('a worker that dies with the lock leaves it to be broken, and others transl
   const tested = open();
   // Worker 0 holds it: a new connection has to wait, and is given up.
   expect(tested.connections.table.tryLock(1)).toBe(true);
-  expect(tested.say('a', out(4002)).filter(({ port }) => port === 'o')).toEqual([]);
+  expect(tested.say('a', outFrom(4002)).filter(({ port }) => port === 'o')).toEqual([]);
   expect(tested.dropped('a', 'conntrack_full')).toBe(1);
   expect(tested.connections.breakLock(1)).toBe(false);
   expect(tested.connections.breakLock(0)).toBe(true);
-  expect(tested.say('a', out(4002))).toMatchObject([{ src: OUTSIDE, sport: 4002 }]);
+  expect(tested.say('a', outFrom(4002))).toMatchObject([{ src: OUTSIDE, sport: 4002 }]);
   expectWhole(tested);
 });
 
 test('a lock that is not let go of is waited for once a breath, not for each packet, and what stands goes on', () => {
   const tested = new NatSwitch();
-  tested.say('a', out(4001));
+  tested.say('a', outFrom(4001));
   const { machine } = tested;
   let pauses = 0;
   Object.assign(machine.connections, { pause: () => pauses++ });
   const frames = Array.from({ length: 12 }, (_, index) => ({
     port: 'a',
-    octets: tested.frame('a', out(5000 + index)),
+    octets: tested.frame('a', outFrom(5000 + index)),
   }));
   expect(tested.connections.table.tryLock(9)).toBe(true);
   const tryLock = vi.spyOn(SharedTable.prototype, 'tryLock');
@@ -173,7 +163,7 @@ test('a lock that is not let go of is waited for once a breath, not for each pac
     expect(pauses).toBeLessThanOrEqual(CONNECTION_LOCK_PAUSES);
     expect(tryLock.mock.calls.length).toBeLessThanOrEqual(CONNECTION_LOCK_SPINS + pauses + frames.length);
   }
-  expect(tested.say('a', out(4001)), 'what stands').toMatchObject([{ src: OUTSIDE }]);
+  expect(tested.say('a', outFrom(4001)), 'what stands').toMatchObject([{ src: OUTSIDE }]);
   tryLock.mockRestore();
   tested.connections.table.unlock(9);
   tested.run(...frames);

@@ -1,17 +1,10 @@
 /** Who is inside speaks for himself: not for the world outside, nor for a machine of another inside network (RFC 3704). */
 import { beforeEach, describe, expect, test } from 'vitest';
+import { udp } from './nat-flows.js';
 import { ADDRESSES, type Flow, NatSwitch, natDocument, OUTSIDE, type Station } from './nat-switch.js';
 
 const SERVER = '8.8.8.8';
 const FLOATING = '203.0.113.20';
-
-const udp = (src: string, dst: string, sport: number, dport: number): Flow => ({
-  proto: 'udp',
-  src,
-  dst,
-  sport,
-  dport,
-});
 
 let tested: NatSwitch;
 

@@ -2,11 +2,11 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { buildEthernet } from '../../src/wire/frame-build.js';
 import { mac } from '../wire/neighbor-frames.js';
+import { SERVER } from './nat-flows.js';
 import { checksummed, icmp, packet, pseudoHeader, rawPacket, sum, tcp, type Upper, udp } from './nat-octets.js';
 import { ADDRESSES, ALL_FEATURES, MACS, NatSwitch, OUTSIDE, type Station } from './nat-switch.js';
 import type { Received, Sent } from './test-switch.js';
 
-const SERVER = '198.51.100.200';
 const FLOATING = '203.0.113.20';
 const PORT = 5000;
 const routed = { ttl: 63 };

@@ -1,22 +1,14 @@
 /** At whose expense the connections are that a router translates: a flood from outside takes the share of whom it is for. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ADDRESSES, type Flow, MACS, NatSwitch, OUTSIDE, type RouterParts } from './nat-switch.js';
+import { SERVER, udp } from './nat-flows.js';
+import { ADDRESSES, MACS, NatSwitch, OUTSIDE, type RouterParts } from './nat-switch.js';
 import { vm } from './test-switch.js';
 
-const SERVER = '198.51.100.200';
 const FLOATING = { a: '203.0.113.20', b: '203.0.113.21' };
 /** More than any share: 5 % of 4096 entries, of which a connection has two and more. */
 const FLOOD = 120;
 const settings = { conntrack: { capacity: 4096, perPort: '5%' } };
 const share = 4096 / 20;
-
-const udp = (src: string, dst: string, sport: number, dport: number): Flow => ({
-  proto: 'udp',
-  src,
-  dst,
-  sport,
-  dport,
-});
 
 let tested: NatSwitch;
 

@@ -1,21 +1,12 @@
 /** `weft trace` through a router that translates: each rewrite before and after, and nothing changed by the trace itself. */
 import { expect, test } from 'vitest';
 import type { TraceOutcome } from '../../src/pipeline/tracer.js';
-import { ADDRESSES, type Flow, MACS, NatSwitch, OUTSIDE } from './nat-switch.js';
+import { out, SERVER } from './nat-flows.js';
+import { ADDRESSES, MACS, NatSwitch, OUTSIDE } from './nat-switch.js';
 import { traced } from './traced.js';
-
-const SERVER = '198.51.100.200';
 
 const changesOf = ({ stages }: TraceOutcome) =>
   stages.flatMap(({ stage, changes }) => changes.map((one) => `${stage}: ${one}`));
-const out = (proto: Flow['proto'], more: Partial<Flow> = {}): Flow => ({
-  proto,
-  src: ADDRESSES.a,
-  dst: SERVER,
-  sport: 4000,
-  dport: 80,
-  ...more,
-});
 
 test('shows each rewrite of SNAT before and after, and begins no connection', () => {
   const tested = new NatSwitch({ external: { pool: '5000' } });

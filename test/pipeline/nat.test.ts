@@ -1,24 +1,15 @@
 /** Source translation: what leaves, what comes back, and what does not get in. */
 import { beforeEach, describe, expect, test } from 'vitest';
-import { ACK, ADDRESSES, type Flow, NatSwitch, OUTSIDE, SYN } from './nat-switch.js';
+import { OTHER, out, PROTOCOLS, SERVER } from './nat-flows.js';
+import { ACK, ADDRESSES, NatSwitch, OUTSIDE, SYN } from './nat-switch.js';
 
-const SERVER = '198.51.100.200';
 let tested: NatSwitch;
 
 beforeEach(() => {
   tested = new NatSwitch();
 });
 
-const out = (proto: Flow['proto'], more: Partial<Flow> = {}): Flow => ({
-  proto,
-  src: ADDRESSES.a,
-  dst: SERVER,
-  sport: 4000,
-  dport: proto === 'icmp' ? 4000 : 80,
-  ...more,
-});
-
-describe.each(['tcp', 'udp', 'icmp'] as const)('%s from inside', (proto) => {
+describe.each(PROTOCOLS)('%s from inside', (proto) => {
   test('leaves from the outside address, and its answer gets back', () => {
     const [sent, ...others] = tested.say('a', out(proto));
     expect(others).toEqual([]);
@@ -40,7 +31,7 @@ describe.each(['tcp', 'udp', 'icmp'] as const)('%s from inside', (proto) => {
   test('has the same outside endpoint whoever it goes to', () => {
     tested.say('b', out(proto, { src: ADDRESSES.b }));
     const [one] = tested.say('a', out(proto));
-    const [other] = tested.say('a', out(proto, { dst: '198.51.100.201', dport: proto === 'icmp' ? 4000 : 81 }));
+    const [other] = tested.say('a', out(proto, { dst: OTHER, dport: proto === 'icmp' ? 4000 : 81 }));
     expect(one!.sport).not.toBe(4000);
     expect([other!.src, other!.sport]).toEqual([one!.src, one!.sport]);
   });
@@ -96,18 +87,15 @@ describe('what comes from outside', () => {
 });
 
 describe('an ICMP error (RFC 5508)', () => {
-  test.each(['tcp', 'udp', 'icmp'] as const)(
-    'about %s from inside gets back to who sent it, as he had sent it',
-    (proto) => {
-      tested.say('b', out(proto, { src: ADDRESSES.b }));
-      const [sent] = tested.say('a', out(proto));
-      const [back] = tested.hear({ port: 'o', octets: tested.error(out(proto), { outside: sent!.sport }) });
-      expect(back).toMatchObject({ port: 'a', src: '203.0.113.99', dst: ADDRESSES.a });
-      const { octets } = back!.sent;
-      const original = tested.frame('a', out(proto, { ttl: 1 }));
-      expect(Array.from(octets.slice(42))).toEqual(Array.from(original.slice(14)));
-    },
-  );
+  test.each(PROTOCOLS)('about %s from inside gets back to who sent it, as he had sent it', (proto) => {
+    tested.say('b', out(proto, { src: ADDRESSES.b }));
+    const [sent] = tested.say('a', out(proto));
+    const [back] = tested.hear({ port: 'o', octets: tested.error(out(proto), { outside: sent!.sport }) });
+    expect(back).toMatchObject({ port: 'a', src: '203.0.113.99', dst: ADDRESSES.a });
+    const { octets } = back!.sent;
+    const original = tested.frame('a', out(proto, { ttl: 1 }));
+    expect(Array.from(octets.slice(42))).toEqual(Array.from(original.slice(14)));
+  });
 
   test('from inside about a packet from outside hides who is inside', () => {
     tested = new NatSwitch({ floating: { '203.0.113.20': ADDRESSES.a } });
@@ -134,7 +122,7 @@ describe('a floating address', () => {
     tested = new NatSwitch({ floating: { [FLOATING]: ADDRESSES.a } });
   });
 
-  test.each(['tcp', 'udp', 'icmp'] as const)('is reached from outside by %s, and answers', (proto) => {
+  test.each(PROTOCOLS)('is reached from outside by %s, and answers', (proto) => {
     const inward = { proto, src: SERVER, dst: FLOATING, sport: 70, dport: proto === 'icmp' ? 70 : 80 };
     expect(tested.say('o', inward)).toMatchObject([{ port: 'a', src: SERVER, dst: ADDRESSES.a, dport: inward.dport }]);
     const answer = { proto, src: ADDRESSES.a, dst: SERVER, sport: inward.dport, dport: 70, type: 0 };
