@@ -12,6 +12,7 @@ import { ipText, ipWords, macText, macWordsText } from '../../src/wire/address.j
 import { writeDhcp6 } from '../../src/wire/dhcp6-message.js';
 import { dhcp6Frame, dhcpFrame, dhcpMessage, solicitation } from '../wire/address-frames.js';
 import { arpFrame, ip, ndFrame } from '../wire/neighbor-frames.js';
+import { recordPunts } from './recorded-punts.js';
 import { addressWords, frame, type TestDocument, TestSwitch, vm } from './test-switch.js';
 
 const A = '52:54:00:00:00:0a';
@@ -35,20 +36,8 @@ const document = (changes: Partial<TestDocument> = {}): TestDocument => ({
   ...changes,
 });
 
-interface Handed {
-  readonly octets: Uint8Array;
-  readonly kind: number;
-  readonly member: number;
-}
-
-function serving(changes: Partial<TestDocument> = {}): { tested: TestSwitch; handed: Handed[] } {
-  const handed: Handed[] = [];
-  const punt = {
-    put(octets: Uint8Array, start: number, length: number, kind: number, member: number): boolean {
-      handed.push({ octets: octets.slice(start, start + length), kind, member });
-      return true;
-    },
-  };
+function serving(changes: Partial<TestDocument> = {}) {
+  const { punt, handed } = recordPunts();
   return { tested: new TestSwitch(document(changes), { punt }), handed };
 }
 
@@ -72,7 +61,7 @@ describe('handed over, with the member it came in by, and seen by nobody else', 
   test.each(asked)('%s', (_, octets) => {
     const { tested, handed } = serving();
     expect(tested.run({ port: 'a', octets })).toEqual([]);
-    expect(handed).toEqual([{ octets, kind: PUNT_ADDRESS_SERVICE, member: tested.member('a', 'red') }]);
+    expect(handed).toEqual([{ octets, kind: PUNT_ADDRESS_SERVICE, member: tested.member('a', 'red'), tunnel: 0 }]);
     expect(tested.value('a', RX_CONSUMED)).toBe(1);
   });
 });
@@ -259,11 +248,11 @@ describe('what the main thread gives to send', () => {
 });
 
 test('a guarded port without any rule asks and is answered: DHCP, and router advertisements of the switch', () => {
-  const handed: number[] = [];
+  const { punt, handed } = recordPunts();
   const guarded = { kind: 'tap', network: 'red', mac: A, addresses: ['192.0.2.5/24'], antiSpoof: true, groups: [] };
   const { ports, ...rest } = document();
   const changed = { ...rest, ports: { ...ports, a: guarded as unknown as (typeof ports)[string] } };
-  const tested = new TestSwitch(changed, { punt: { put: (_octets, _start, length) => handed.push(length) > 0 } });
+  const tested = new TestSwitch(changed, { punt });
   tested.run({ port: 'a', octets: dhcpFrame(discover) }, { port: 'a', octets: solicitation(A) });
   expect([handed.length, tested.drops()]).toEqual([2, {}]);
   const memory = allocateFrameRing(INJECTION_RING_SIZE);

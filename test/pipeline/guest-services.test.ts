@@ -7,6 +7,7 @@ import { PUNT_GUEST_SERVICE } from '../../src/pipeline/punt-ring.js';
 import { macText } from '../../src/wire/address.js';
 import { parseFrame } from '../../src/wire/frame-text.js';
 import { arpFrame, ndFrame } from '../wire/neighbor-frames.js';
+import { recordPunts } from './recorded-punts.js';
 import { type TestDocument, TestSwitch, vm } from './test-switch.js';
 
 const A = '52:54:00:00:00:0a';
@@ -32,21 +33,8 @@ const document = (changes: object = {}): TestDocument => ({
   ...changes,
 });
 
-interface Handed {
-  readonly octets: Uint8Array;
-  readonly kind: number;
-  readonly member: number;
-  readonly tunnel: number;
-}
-
-function serving(changes: object = {}): { tested: TestSwitch; handed: Handed[] } {
-  const handed: Handed[] = [];
-  const punt = {
-    put(octets: Uint8Array, start: number, length: number, kind: number, member: number, tunnel: number): boolean {
-      handed.push({ octets: octets.slice(start, start + length), kind, member, tunnel });
-      return true;
-    },
-  };
+function serving(changes: object = {}) {
+  const { punt, handed } = recordPunts();
   return { tested: new TestSwitch(document(changes), { punt }), handed };
 }
 

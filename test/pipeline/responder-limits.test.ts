@@ -2,15 +2,16 @@
  * Who floods the switch with questions loses his own answers and nobody else's: every kind of question in floods from one port,
  * and every kind asked once from another, at the same time.
  */
-import { beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { virtualMac } from '../../src/control/virtual-mac.js';
 import { ECHO_REPLIES_PER_SECOND, STORM_BURST_MS } from '../../src/limits.js';
-import { PUNT_ADDRESS_SERVICE } from '../../src/pipeline/punt-ring.js';
+import { PUNT_ADDRESS_SERVICE, type PuntedFrame } from '../../src/pipeline/punt-ring.js';
 import { macText } from '../../src/wire/address.js';
 import { writeDhcp6 } from '../../src/wire/dhcp6-message.js';
 import { buildEthernet, buildIcmp, buildIp, buildUdp } from '../../src/wire/frame-build.js';
 import { dhcp6Frame, dhcpFrame, dhcpMessage, solicitation } from '../wire/address-frames.js';
 import { arpFrame, ip, mac, ndFrame } from '../wire/neighbor-frames.js';
+import { recordPunts } from './recorded-punts.js';
 import { type TestDocument, TestSwitch, vm } from './test-switch.js';
 
 const ROUTER = virtualMac('red');
@@ -66,17 +67,11 @@ function questionOf(kind: string, from: Machine): { port: string; octets: Uint8A
 }
 
 let tested: TestSwitch;
-let handed: number[];
+let handed: readonly PuntedFrame[];
 
 beforeEach(() => {
-  handed = [];
-  const punt = {
-    put(_octets: Uint8Array, _start: number, _length: number, kind: number, member: number): boolean {
-      expect(kind).toBe(PUNT_ADDRESS_SERVICE);
-      handed.push(member);
-      return true;
-    },
-  };
+  const recorded = recordPunts();
+  handed = recorded.handed;
   const document: TestDocument = {
     networks: { red: { type: 'local' }, blue: { type: 'local' } },
     ports: { a: vm({ network: 'red' }), b: vm({ network: 'red' }), c: vm({ network: 'blue' }) },
@@ -86,7 +81,11 @@ beforeEach(() => {
     },
     routers: { r: { interfaces: { red: ['192.0.2.1/24', '2001:db8::1/64'], blue: '198.51.100.1/24' } } },
   };
-  tested = new TestSwitch(document, { punt });
+  tested = new TestSwitch(document, { punt: recorded.punt });
+});
+
+afterEach(() => {
+  for (const { kind } of handed) expect(kind).toBe(PUNT_ADDRESS_SERVICE);
 });
 
 /** How many of these questions are answered to who asked, by the switch itself or by the main thread it hands them to. */
@@ -97,7 +96,7 @@ function answered(from: Machine, frames: readonly { port: string; octets: Uint8A
     ({ port, octets, isGenerated }) => isGenerated && port === from.port && macText(octets) === from.mac,
   ).length;
   const member = tested.member(from.port, 'red');
-  return own + handed.slice(before).filter((one) => one === member).length;
+  return own + handed.slice(before).filter((one) => one.member === member).length;
 }
 
 describe.each(kinds)('a flood of questions for %s', (kind) => {
