@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject, StatusResult, TraceResult } from '../../src/control/shapes.js';
 import type { Child } from './harness/child.js';
 import { Daemon } from './harness/daemon.js';
+import { placeMachines, type RoutedMachine } from './harness/routed-machines.js';
 import { Testbed } from './harness/testbed.js';
 import { until } from './harness/wait.js';
 
@@ -17,19 +18,27 @@ const ENDPOINT = '203.0.113.53';
 const SECRET = 'between the daemon and the endpoint';
 const URL4 = 'http://169.254.169.254';
 const URL6 = 'http://[fe80::a9fe:a9fe%25eth0]';
-const stations = ['routed', 'alone', 'guarded'];
+const MTU = 1400;
+const GUARDED = '52:54:00:00:00:05';
+const gateways = ['192.0.2.1'];
+const machines: Readonly<Record<string, RoutedMachine>> = {
+  routed: { addresses: ['192.0.2.7/24'], gateways, mtu: MTU },
+  // Gets its address and the way to the metadata by DHCP.
+  alone: { addresses: [] },
+  guarded: { addresses: ['192.0.2.5/24'], gateways, mtu: MTU, mac: GUARDED },
+};
 
 const config: JsonObject = {
   version: 1,
   settings: { metadata: { endpoint: `http://${ENDPOINT}:8775/base`, secret: SECRET } },
-  networks: { red: { type: 'local', mtu: 1400 }, blue: { type: 'local' } },
+  networks: { red: { type: 'local', mtu: MTU }, blue: { type: 'local' } },
   ports: {
     routed: { kind: 'tap', network: 'red', instance: { id: 'i-0123', tenant: 't-9' } },
     alone: { kind: 'tap', network: 'blue' },
     guarded: {
       kind: 'tap',
       network: 'red',
-      mac: '52:54:00:00:00:05',
+      mac: GUARDED,
       addresses: ['192.0.2.5/24'],
       antiSpoof: true,
       groups: ['web'],
@@ -68,21 +77,7 @@ beforeAll(async () => {
   endpoint = testbed.start('world', [process.execPath, script, ENDPOINT]);
   await endpoint.ready();
   daemon = await Daemon.start(testbed, config);
-  for (const name of stations) {
-    testbed.ip('s', 'link', 'set', 'dev', name, 'netns', testbed.namespace(name), 'name', 'eth0');
-    testbed.run(name, 'sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0', 'net.ipv6.conf.eth0.accept_dad=0');
-    testbed.ip(name, 'link', 'set', 'eth0', ...(name === 'guarded' ? ['address', '52:54:00:00:00:05'] : []), 'up');
-  }
-  for (const [name, address] of [
-    ['routed', '192.0.2.7'],
-    ['guarded', '192.0.2.5'],
-  ] as const) {
-    testbed.ip(name, 'address', 'add', `${address}/24`, 'dev', 'eth0');
-    testbed.ip(name, 'route', 'add', 'default', 'via', '192.0.2.1');
-  }
-  await until('all ports are up', async () =>
-    (await Promise.all(stations.map((name) => daemon.port(name)))).every(({ state }) => state === 'up'),
-  );
+  await placeMachines(testbed, daemon, machines);
 }, 60_000);
 
 afterAll(async () => {

@@ -9,11 +9,17 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject, StatusResult, TraceResult } from '../../src/control/shapes.js';
 import type { Child } from './harness/child.js';
 import { Daemon } from './harness/daemon.js';
+import { placeMachines, type RoutedMachine } from './harness/routed-machines.js';
 import { Testbed } from './harness/testbed.js';
 import { until } from './harness/wait.js';
 
 const RESOLVER = '203.0.113.53';
-const stations = ['a', 'b', 'other'];
+const machines: Readonly<Record<string, RoutedMachine>> = {
+  a: { addresses: ['192.0.2.5/24', '2001:db8::5/64'] },
+  // Gets one by DHCP.
+  b: { addresses: [] },
+  other: { addresses: ['198.51.100.5/24'] },
+};
 
 const config = (settings: JsonObject): JsonObject => ({
   version: 1,
@@ -68,17 +74,7 @@ beforeAll(async () => {
   ]);
   await resolver.ready();
   daemon = await Daemon.start(testbed, config(forwarding));
-  for (const name of stations) {
-    testbed.ip('s', 'link', 'set', 'dev', name, 'netns', testbed.namespace(name), 'name', 'eth0');
-    testbed.run(name, 'sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0', 'net.ipv6.conf.eth0.accept_dad=0');
-    testbed.ip(name, 'link', 'set', 'eth0', 'up');
-  }
-  testbed.ip('a', 'address', 'add', '192.0.2.5/24', 'dev', 'eth0');
-  testbed.ip('a', 'address', 'add', '2001:db8::5/64', 'dev', 'eth0');
-  testbed.ip('other', 'address', 'add', '198.51.100.5/24', 'dev', 'eth0');
-  await until('all ports are up', async () =>
-    (await Promise.all(stations.map((name) => daemon.port(name)))).every(({ state }) => state === 'up'),
-  );
+  await placeMachines(testbed, daemon, machines);
 }, 60_000);
 
 afterAll(async () => {

@@ -16,6 +16,8 @@ export interface RoutedMachine {
   /** Default routers, at most one of each IP version. */
   readonly gateways?: readonly string[];
   readonly mtu?: number;
+  /** What the switch gave it when absent. */
+  readonly mac?: string;
 }
 
 /** Makes the device of a port, which has the machine's name, its only interface. `from`: label of the namespace it is in. */
@@ -23,7 +25,8 @@ export function placeMachine(testbed: Testbed, name: string, machine: RoutedMach
   testbed.ip(from, 'link', 'set', 'dev', name, 'netns', testbed.namespace(name), 'name', DEVICE);
   const settings = [`net.ipv6.conf.${DEVICE}.disable_ipv6=0`, `net.ipv6.conf.${DEVICE}.accept_dad=0`];
   testbed.run(name, 'sysctl', '-qw', ...settings);
-  testbed.ip(name, 'link', 'set', DEVICE, 'mtu', String(machine.mtu ?? 1500), 'up');
+  const mac = machine.mac === undefined ? [] : ['address', machine.mac];
+  testbed.ip(name, 'link', 'set', DEVICE, 'mtu', String(machine.mtu ?? 1500), ...mac, 'up');
   for (const address of machine.addresses) {
     const isIpv6 = address.includes(':');
     testbed.ip(name, 'address', 'add', address, 'dev', DEVICE, ...(isIpv6 ? ['nodad'] : []));
