@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process';
 import { DEVICE_A, DEVICE_B, ip } from '../testbed.mjs';
 import { STATION_A, STATION_B } from '../workloads/frames.mjs';
 import { turnOff } from './linux-bridge.mjs';
-import { addBridge, addPort, OpenVswitch, openVswitchAbsence, openVswitchVersion } from './open-vswitch.mjs';
+import { openVswitchAbsence, openVswitchVersion, startBetweenGuests } from './open-vswitch.mjs';
 import { nftAbsence } from './policy.mjs';
 import { startDaemon, weftAbsence } from './weft.mjs';
 
@@ -108,12 +108,8 @@ export const openVswitchNat = {
   against: 'weft-nat',
   absence: openVswitchAbsence,
   async start(testbed, { offload }) {
-    const ovs = new OpenVswitch(testbed, 'a');
-    const tso = offload ? ['--', 'set', 'Open_vSwitch', '.', 'other_config:userspace-tso-enable=true'] : [];
-    const taps = [DEVICE_A, DEVICE_B].flatMap((device) => addPort('br0', device, ['type=tap']));
-    await ovs.start([...tso, ...addBridge('br0'), ...taps], [DEVICE_A, DEVICE_B]);
-    ovs.flows('br0', openVswitchFlows());
-    ovs.command(['dpctl/ct-set-maxconns', String(CONNECTIONS)]);
+    const stateful = { flows: openVswitchFlows(), connections: CONNECTIONS };
+    const ovs = await startBetweenGuests(testbed, offload, stateful);
     attachRouted(testbed);
     const { a, b } = testbed.namespaces;
     ip('-n', a, 'neighbor', 'replace', INSIDE, 'lladdr', MACS.a, 'dev', DEVICE_A);

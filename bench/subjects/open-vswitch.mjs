@@ -108,16 +108,30 @@ export class OpenVswitch {
   }
 }
 
+/**
+ * One bridge with the guests' TAPs on host a; who asked for it attaches them. With flows it is one that tracks connections.
+ * @param {import('../testbed.mjs').Testbed} testbed @param {boolean} offload
+ * @param {{ flows: string[], connections: number }} [stateful] connections: how many it may keep
+ */
+export async function startBetweenGuests(testbed, offload, stateful) {
+  const ovs = new OpenVswitch(testbed, 'a');
+  const tso = offload ? ['--', 'set', 'Open_vSwitch', '.', 'other_config:userspace-tso-enable=true'] : [];
+  const taps = [DEVICE_A, DEVICE_B].flatMap((device) => addPort('br0', device, ['type=tap']));
+  await ovs.start([...tso, ...addBridge('br0'), ...taps], [DEVICE_A, DEVICE_B]);
+  if (stateful !== undefined) {
+    ovs.flows('br0', stateful.flows);
+    ovs.command(['dpctl/ct-set-maxconns', String(stateful.connections)]);
+  }
+  return ovs;
+}
+
 /** @type {import('./subject.mjs').Subject} */
 export const openVswitch = {
   name: 'ovs',
   title: 'Open vSwitch, userspace',
   absence: openVswitchAbsence,
   async start(testbed, { offload }) {
-    const ovs = new OpenVswitch(testbed, 'a');
-    const tso = offload ? ['--', 'set', 'Open_vSwitch', '.', 'other_config:userspace-tso-enable=true'] : [];
-    const taps = [DEVICE_A, DEVICE_B].flatMap((device) => addPort('br0', device, ['type=tap']));
-    await ovs.start([...tso, ...addBridge('br0'), ...taps], [DEVICE_A, DEVICE_B]);
+    const ovs = await startBetweenGuests(testbed, offload);
     testbed.attach(DEVICE_A, 'a');
     testbed.attach(DEVICE_B, 'b');
     return {

@@ -6,7 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { DEVICE_A, DEVICE_B } from '../testbed.mjs';
 import { linuxBridge } from './linux-bridge.mjs';
-import { addBridge, addPort, OpenVswitch, openVswitchAbsence, openVswitchVersion } from './open-vswitch.mjs';
+import { openVswitchAbsence, openVswitchVersion, startBetweenGuests } from './open-vswitch.mjs';
 import { startDaemon, weftAbsence } from './weft.mjs';
 
 /** What the generator sends from; see reference/generator.c and workloads/frames.mjs. */
@@ -88,12 +88,8 @@ export const openVswitchConntrack = {
   against: 'weft-policy',
   absence: openVswitchAbsence,
   async start(testbed, { offload }) {
-    const ovs = new OpenVswitch(testbed, 'a');
-    const tso = offload ? ['--', 'set', 'Open_vSwitch', '.', 'other_config:userspace-tso-enable=true'] : [];
-    const taps = [DEVICE_A, DEVICE_B].flatMap((device) => addPort('br0', device, ['type=tap']));
-    await ovs.start([...tso, ...addBridge('br0'), ...taps], [DEVICE_A, DEVICE_B]);
-    ovs.flows('br0', openVswitchFlows());
-    ovs.command(['dpctl/ct-set-maxconns', String(CONNECTIONS)]);
+    const stateful = { flows: openVswitchFlows(), connections: CONNECTIONS };
+    const ovs = await startBetweenGuests(testbed, offload, stateful);
     testbed.attach(DEVICE_A, 'a');
     testbed.attach(DEVICE_B, 'b');
     return { pids: [ovs.pid], facts: { version: openVswitchVersion() }, stop: () => ovs.stop() };
