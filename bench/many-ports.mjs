@@ -7,7 +7,7 @@ import { cpuSeconds, sleep } from './child.mjs';
 import { call } from './control-client.mjs';
 import { spread } from './statistics.mjs';
 import { startDaemon } from './subjects/weft.mjs';
-import { manyPortsTargets } from './targets.mjs';
+import { judged, manyPortsTargets } from './targets.mjs';
 import { ADDRESS_B, Testbed } from './testbed.mjs';
 
 const TRAIN_PORT = '5003';
@@ -97,11 +97,11 @@ async function addDuringTrain(testbed, socketPath, portCount, additions) {
 function judge(figures) {
   return {
     ...figures,
-    targets: [
+    targets: judged([
       { name: 'readySeconds', atMost: manyPortsTargets.readySeconds, value: figures.readySeconds },
       { name: 'addMilliseconds', atMost: manyPortsTargets.addMilliseconds, value: figures.addMilliseconds.median },
       { name: 'lost', atMost: manyPortsTargets.lost, value: figures.train.lost },
       { name: 'idleCorePercent', atMost: manyPortsTargets.idleCorePercent, value: figures.idleCorePercent },
-    ].map((target) => ({ ...target, met: target.value <= target.atMost })),
+    ]),
   };
 }

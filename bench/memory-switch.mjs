@@ -258,6 +258,15 @@ export function write16(octets, at, value) {
   octets[at + 1] = value;
 }
 
+/** @param {Uint8Array} octets @param {number} at @param {number} value */
+export function write32(octets, at, value) {
+  write16(octets, at, value >>> 16);
+  write16(octets, at + 2, value);
+}
+
+/** An IPv4 address as configurations have it. @param {number} address */
+export const addressText = (address) => [24, 16, 8, 0].map((bits) => (address >>> bits) & 255).join('.');
+
 /** Addresses that look random and are different: an odd multiplier maps 32-bit words one to one. @param {Uint8Array} octets @param {number} at @param {number} station */
 export function writeMac(octets, at, station) {
   const low = Math.imul(station + 1, 0x9e3779b1);

@@ -3,7 +3,8 @@
  * its own, and a guest outside who is the way to everybody else, on memory ports. UDP with checksums; every pair of endpoints a
  * connection. Or two guests in one network without a router, or a router that does not translate, to say what each costs.
  */
-import { MemorySwitch, memoryPort, nextRandom, write16 } from './memory-switch.mjs';
+import { ConnectionScene } from './connection-scene.mjs';
+import { addressText, memoryPort, write16, write32 } from './memory-switch.mjs';
 
 /** @typedef {import('./memory-switch.mjs').SwitchModules} SwitchModules */
 /** @typedef {'switched' | 'routed' | 'translated'} Way what becomes of a frame between the guests */
@@ -23,10 +24,7 @@ const SERVER_FIRST = 0xc633_6401;
 const SERVERS = 64;
 const SERVER_PORT_FIRST = 1000;
 
-/** @param {number} address */
-const text = (address) => [24, 16, 8, 0].map((bits) => (address >>> bits) & 255).join('.');
-
-export class NatScene extends MemorySwitch {
+export class NatScene extends ConnectionScene {
   /**
    * @param {SwitchModules} modules
    * @param {{ connections: number, seed: number, way?: Way, insides?: number, portsEach?: number, portFirst?: number,
@@ -37,9 +35,8 @@ export class NatScene extends MemorySwitch {
   constructor(modules, shape) {
     const { connections, seed, way = 'translated', insides = 1, portsEach = 32_768, portFirst = 32_768 } = shape;
     const { outsides = 1, pool = '1024-65535' } = shape;
-    super(modules, configOf(way, outsides, pool), seed);
+    super(modules, configOf(way, outsides, pool), seed, connections);
     this.way = way;
-    this.connections = connections;
     this.insides = insides;
     this.portsEach = portsEach;
     this.portFirst = portFirst;
@@ -48,7 +45,6 @@ export class NatScene extends MemorySwitch {
     /** Of each connection that was opened: what its answers are sent to. */
     this.outside = new Int32Array(connections);
     this.outsidePort = new Int32Array(connections);
-    this.next = 0;
   }
 
   /** Whom a guest's frames are addressed to: a router's MAC, or the other guest. @param {0 | 1} from @private */
@@ -69,7 +65,7 @@ export class NatScene extends MemorySwitch {
     return this.portFirst + (connection % this.portsEach);
   }
 
-  /** Puts a frame of a connection into the batch. @param {number} connection @param {0 | 1} from the guest that sends it */
+  /** @override @param {number} connection @param {0 | 1} from */
   receive(connection, from) {
     const inside = this.inside(connection);
     const server = SERVER_FIRST + (connection % SERVERS);
@@ -99,47 +95,17 @@ export class NatScene extends MemorySwitch {
     this.batch.push(slot);
   }
 
-  /** Random connections, first a's frames, then b's, as an engine hands over port by port. @override */
-  receiveBatch() {
-    const { batch } = this;
-    const fromB = batch.capacity >> 1;
-    let random = this.random;
-    while (!batch.full) {
-      random = nextRandom(random);
-      this.receive((random >>> 1) % this.connections, batch.count < fromB ? 0 : 1);
-    }
-    this.random = random;
-  }
-
-  /** A batch in which every frame begins another connection. */
-  receiveNew() {
-    while (!this.batch.full) this.receive(this.next++, 0);
-  }
-
-  /**
-   * Guest b says where it is, and a; then every connection is opened, answered, and sends once more: now all are established.
-   * @override @param {any} pipeline
-   */
+  /** Guest b says where it is, and a; then all connections are established. @override @param {any} pipeline */
   learnAll(pipeline) {
     this.announce(1, NEIGHBOR);
     this.run(pipeline);
     this.announce(0, INSIDE_FIRST, this.insides);
     this.run(pipeline);
-    for (const from of /** @type {const} */ ([0, 1, 0])) {
-      for (let connection = 0; connection < this.connections; connection++) {
-        this.receive(connection, from);
-        const isLast = connection === this.connections - 1;
-        if (!this.batch.full && !isLast) continue;
-        const first = connection + 1 - this.batch.count;
-        pipeline.run(this.batch);
-        if (from === 0) this.noteOutside(first);
-        this.complete();
-      }
-    }
+    this.establishAll(pipeline);
   }
 
-  /** Keeps what the frames that left have become: connections from `first` on. @param {number} first @private */
-  noteOutside(first) {
+  /** Keeps what the connections' frames have become. @override @param {number} first */
+  noteLeaving(first) {
     const { outbox, pool } = this;
     for (let index = 0; index < outbox.count; index++) {
       const at = pool.offset[outbox.slots[index]] + IPV4_HEADER;
@@ -186,12 +152,6 @@ const complement = (sum) => {
   return ~(once + (once >>> 16)) & 0xffff;
 };
 
-/** @param {Uint8Array} octets @param {number} at @param {number} value */
-function write32(octets, at, value) {
-  write16(octets, at, value >>> 16);
-  write16(octets, at + 2, value);
-}
-
 /** @param {Uint8Array} octets @param {number} at */
 const read32 = (octets, at) => (octets[at] << 24) | (octets[at + 1] << 16) | (octets[at + 2] << 8) | octets[at + 3];
 
@@ -207,10 +167,10 @@ function templateOf(to, from) {
 
 /** @param {Way} way @param {number} outsides @param {string} pool */
 function configOf(way, outsides, pool) {
-  const addresses = Array.from({ length: outsides }, (_, index) => `${text(OUTSIDE_FIRST + index)}/24`);
+  const addresses = Array.from({ length: outsides }, (_, index) => `${addressText(OUTSIDE_FIRST + index)}/24`);
   const settings = { conntrack: { capacity: 4_000_000, perPort: '100%' } };
   const external = { network: 'ext', addresses, snat: true, pool, perVm: 1_000_000 };
-  const routes = [{ to: '0.0.0.0/0', via: text(NEIGHBOR) }];
+  const routes = [{ to: '0.0.0.0/0', via: addressText(NEIGHBOR) }];
   const networks = { lan: { type: 'local' }, ext: { type: 'local' } };
   const ports = { a: memoryPort({ network: 'lan' }), b: memoryPort({ network: way === 'switched' ? 'lan' : 'ext' }) };
   switch (way) {

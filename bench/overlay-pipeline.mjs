@@ -7,7 +7,7 @@ import { OverlayScene } from './overlay-scene.mjs';
 import { volumeOf } from './pipeline.mjs';
 import { measureStages } from './stage-clock.mjs';
 import { ratios, spread } from './statistics.mjs';
-import { overlayPipelineTargets } from './targets.mjs';
+import { judged, overlayPipelineTargets } from './targets.mjs';
 
 const NETWORKS = [1, 10, 100, 1_000, 10_000];
 const REMOTES = [1, 10, 100, 1_000];
@@ -84,16 +84,13 @@ function judge(works, byNetworks, byRemotes) {
     );
   const growth = (/** @type {Row[]} */ rows) => ratios(rows[rows.length - 1].rounds, rows[0].rounds);
   const { addedNanoseconds, growth: growthMax } = overlayPipelineTargets;
-  return [
-    ...TYPES.map((type) => ({
-      name: `${type}: encap + decap, ns beyond L2`,
-      atMost: addedNanoseconds,
-      figures: added(type),
-    })),
-    { name: 'growth with VNIs', atMost: growthMax, figures: growth(byNetworks) },
-    { name: 'growth with remotes', atMost: growthMax, figures: growth(byRemotes) },
-  ].map(({ name, atMost, figures }) => {
+  const target = (/** @type {string} */ name, /** @type {number} */ atMost, /** @type {any} */ figures) => {
     const { median: value = Number.NaN, min, max } = figures ?? {};
-    return { name, atMost, value, min, max, met: value <= atMost };
-  });
+    return { name, atMost, value, min, max };
+  };
+  return judged([
+    ...TYPES.map((type) => target(`${type}: encap + decap, ns beyond L2`, addedNanoseconds, added(type))),
+    target('growth with VNIs', growthMax, growth(byNetworks)),
+    target('growth with remotes', growthMax, growth(byRemotes)),
+  ]);
 }

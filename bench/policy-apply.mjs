@@ -8,7 +8,7 @@ import { sleep } from './child.mjs';
 import { rulesOf } from './policy-scene.mjs';
 import { ratios, spread } from './statistics.mjs';
 import { startDaemon } from './subjects/weft.mjs';
-import { policyApplyTargets } from './targets.mjs';
+import { judged, policyApplyTargets } from './targets.mjs';
 import { ADDRESS_B, DEVICE_A, DEVICE_B, Testbed } from './testbed.mjs';
 
 const TRAIN_PORT = '5004';
@@ -124,10 +124,10 @@ function judge({ rules, applyMilliseconds, quiet, disturbed }) {
     duringToQuiet: ratios(slowest(disturbed), slowest(quiet)),
     sent: disturbed.reduce((sum, one) => sum + one.sent, 0),
     lost,
-    targets: [
+    targets: judged([
       { name: 'apply, milliseconds', atMost: applyAtMost, value: applyMilliseconds.median },
       { name: 'slowest frame later by, milliseconds', atMost: extraMilliseconds, value: spread(extra).median },
       { name: 'frames lost', atMost: 0, value: lost },
-    ].map((target) => ({ ...target, met: target.value <= target.atMost })),
+    ]),
   };
 }

@@ -3,7 +3,8 @@
  * too small, while two other guests keep connections and begin new ones. On memory ports and by a clock of its own, so a
  * minute of flood takes as long as its frames do.
  */
-import { loadSwitch, MemorySwitch, memoryPort, nextRandom, write16 } from './memory-switch.mjs';
+import { loadSwitch, MemorySwitch, memoryPort, nextRandom, write16, write32 } from './memory-switch.mjs';
+import { judged } from './targets.mjs';
 
 const GUESTS = /** @type {const} */ ([
   { name: 'attacker', mac: '02:00:00:00:00:0a', address: '192.0.2.1' },
@@ -59,10 +60,7 @@ export async function measurePolicyFlood({ smoke, seed }) {
     capacity: CAPACITY,
     used: scene.control.used,
     millisecondsForIt: elapsed,
-    targets: figures.map((target) => ({
-      ...target,
-      met: target.value >= (target.atLeast ?? -Infinity) && target.value <= (target.atMost ?? Infinity),
-    })),
+    targets: judged(figures),
   };
 }
 
@@ -184,12 +182,6 @@ function templateOf(from, to) {
   frame.writeUInt16BE(1000, TCP_HEADER + 14);
   templates.set(key, frame);
   return frame;
-}
-
-/** @param {Uint8Array} octets @param {number} at @param {number} value */
-function write32(octets, at, value) {
-  write16(octets, at, value >>> 16);
-  write16(octets, at + 2, value);
 }
 
 function config() {

@@ -3,12 +3,13 @@
  * connections, by number of connections and of rules; connections begun a second; and how long a large ACL takes to be
  * compiled. In this process, one thread, on the code in dist/.
  */
-import { loadSwitch, nanosecondsPerFrame, prepare } from './memory-switch.mjs';
+import { newConnectionsPerSecond } from './connection-scene.mjs';
+import { loadSwitch, nanosecondsPerFrame } from './memory-switch.mjs';
 import { volumeOf } from './pipeline.mjs';
 import { PolicyScene } from './policy-scene.mjs';
 import { measureStages } from './stage-clock.mjs';
 import { ratios, spread } from './statistics.mjs';
-import { policyPipelineTargets } from './targets.mjs';
+import { judged, policyPipelineTargets } from './targets.mjs';
 
 const CONNECTIONS = [1_000, 10_000, 100_000, 1_000_000];
 const SMOKE_CONNECTIONS = [100, 1_000];
@@ -35,7 +36,7 @@ export async function measurePolicyPipeline({ smoke, seed, rounds }) {
   for (let round = 0; round < rounds; round++) {
     for (const one of [plain, ...byConnections, ...byRules])
       one.rounds.push(nanosecondsPerFrame(new PolicyScene(modules, { ...one.shape, seed }), volumeOf(smoke)));
-    perSecond.push(newConnectionsPerSecond(modules, smoke ? SMOKE_NEW_CONNECTIONS : NEW_CONNECTIONS, seed));
+    perSecond.push(newConnections(modules, smoke ? SMOKE_NEW_CONNECTIONS : NEW_CONNECTIONS, seed));
   }
   const rowsOf = (/** @type {Row[]} */ rows) =>
     rows.map((one) => ({ size: one.size, nanoseconds: spread(one.rounds) }));
@@ -51,36 +52,19 @@ export async function measurePolicyPipeline({ smoke, seed, rounds }) {
 }
 
 /** Every frame begins a connection that passes both ends' groups. @param {any} modules @param {number} count @param {number} seed */
-function newConnectionsPerSecond(modules, count, seed) {
+function newConnections(modules, count, seed) {
   const scene = new PolicyScene(modules, { connections: 1, seed });
-  const pipeline = new modules.pipeline.Pipeline(scene.machine);
-  prepare(scene, pipeline, { frames: 0, warmupFrames: scene.batch.capacity });
-  const before = scene.sumOf('TX_FRAMES');
-  let spent = 0;
-  let made = 0;
-  for (; made < count; made += scene.batch.capacity) {
-    scene.receiveNew();
-    const begin = performance.now();
-    scene.machine.setTime(begin);
-    scene.run(pipeline);
-    spent += performance.now() - begin;
-  }
-  if (scene.sumOf('TX_FRAMES') - before !== made) throw new Error('policy bench: new connections were refused');
-  return (made * 1000) / spent;
+  return newConnectionsPerSecond(scene, Math.ceil(count / scene.batch.capacity));
 }
 
 /** @param {Row[]} byConnections @param {Row[]} byRules @param {number[]} perSecond */
 function judge(byConnections, byRules, perSecond) {
   const growth = (/** @type {Row[]} */ rows) => ratios(rows[rows.length - 1].rounds, rows[0].rounds)?.median ?? 0;
-  const { nanosecondsPerFrame: most, connectionsGrowth, newConnections } = policyPipelineTargets;
-  const atMost = [
+  const { nanosecondsPerFrame: most, connectionsGrowth, rulesGrowth, newConnections: least } = policyPipelineTargets;
+  return judged([
     { name: 'nanoseconds per frame', atMost: most, value: spread(byConnections[0].rounds).median },
     { name: 'growth with connections', atMost: connectionsGrowth, value: growth(byConnections) },
-    { name: 'growth with rules', atMost: policyPipelineTargets.rulesGrowth, value: growth(byRules) },
-  ].map((target) => ({ ...target, met: target.value <= target.atMost }));
-  const value = spread(perSecond).median;
-  return [
-    ...atMost,
-    { name: 'new connections a second', atLeast: newConnections, value, met: value >= newConnections },
-  ];
+    { name: 'growth with rules', atMost: rulesGrowth, value: growth(byRules) },
+    { name: 'new connections a second', atLeast: least, value: spread(perSecond).median },
+  ]);
 }

@@ -2,7 +2,8 @@
  * The switch that policy is measured in: two guests on memory ports of one network, each allowed to send as itself only, with
  * an ACL and stateful groups, or with none of that. Guest a talks to guest b by UDP, every pair of ports a connection.
  */
-import { MemorySwitch, memoryPort, nextRandom, write16 } from './memory-switch.mjs';
+import { ConnectionScene } from './connection-scene.mjs';
+import { memoryPort, write16 } from './memory-switch.mjs';
 
 /** @typedef {import('./memory-switch.mjs').SwitchModules} SwitchModules */
 
@@ -18,21 +19,19 @@ const SOURCE_PORTS = 32_768;
 const SOURCE_PORT_FIRST = 32_768;
 const DESTINATION_PORT_FIRST = 1000;
 
-export class PolicyScene extends MemorySwitch {
+export class PolicyScene extends ConnectionScene {
   /**
    * @param {SwitchModules} modules
    * @param {{ connections: number, rules?: number, seed: number, isPlain?: boolean }} shape connections: pairs of ports that talk;
    *   rules: of the ACL; isPlain: no policy at all
    */
   constructor(modules, { connections, rules = 100, seed, isPlain = false }) {
-    super(modules, configOf(rules, isPlain), seed);
-    this.connections = connections;
+    super(modules, configOf(rules, isPlain), seed, connections);
     this.ports = GUESTS.map(({ name }) => this.port(name));
     this.templates = [templateOf(0), templateOf(1)];
-    this.next = 0;
   }
 
-  /** Puts a frame of a connection into the batch. @param {number} connection @param {0 | 1} from the guest that sends it */
+  /** @override @param {number} connection @param {0 | 1} from */
   receive(connection, from) {
     const { pool } = this;
     const slot = pool.allocate();
@@ -46,36 +45,14 @@ export class PolicyScene extends MemorySwitch {
     this.batch.push(slot);
   }
 
-  /** Random connections, first a's frames, then b's, as an engine hands over port by port. @override */
-  receiveBatch() {
-    const { batch } = this;
-    const fromB = batch.capacity >> 1;
-    let random = this.random;
-    while (!batch.full) {
-      random = nextRandom(random);
-      this.receive((random >>> 1) % this.connections, batch.count < fromB ? 0 : 1);
-    }
-    this.random = random;
-  }
-
-  /** A batch in which every frame begins another connection. */
-  receiveNew() {
-    while (!this.batch.full) this.receive(this.next++, 0);
-  }
-
-  /** Opens every connection, has it answered and sends once more: now all are established. @override @param {any} pipeline */
+  /** @override @param {any} pipeline */
   learnAll(pipeline) {
     // One at a time at first: unknown destinations flood.
     for (const from of /** @type {const} */ ([0, 1])) {
       this.receive(0, from);
       this.run(pipeline);
     }
-    for (const from of /** @type {const} */ ([0, 1, 0])) {
-      for (let connection = 0; connection < this.connections; connection++) {
-        this.receive(connection, from);
-        if (this.batch.full || connection === this.connections - 1) this.run(pipeline);
-      }
-    }
+    this.establishAll(pipeline);
   }
 }
 

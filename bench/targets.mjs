@@ -116,3 +116,10 @@ export const policyApplyTargets = { applyMilliseconds: 1000, extraMilliseconds: 
 export function meets(target, value) {
   return value >= (target.atLeast ?? -Infinity) && value <= (target.atMost ?? Infinity);
 }
+
+/**
+ * Figures with whether they are met.
+ * @template {{ atLeast?: number, atMost?: number, value: number }} T
+ * @param {readonly T[]} figures
+ */
+export const judged = (figures) => figures.map((figure) => ({ ...figure, met: meets(figure, figure.value) }));
