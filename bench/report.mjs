@@ -59,9 +59,11 @@ function panelOf(comparison, workload, metric) {
   return { title: workload.title, note: `${metric.text}, ${metric.unit}; ${metric.better} is better`, bars };
 }
 
+/** @param {any[]} rows */
+const pointsOf = (rows) => rows.map((row) => ({ x: row.size, y: row.nanoseconds.median }));
+
 /** @param {Results} run */
 function pipelinePicture(run) {
-  const pointsOf = (/** @type {any[]} */ rows) => rows.map((row) => ({ x: row.size, y: row.nanoseconds.median }));
   return lineChart({
     description: "Cost of a frame in weft's pipeline by table size",
     title: 'Pipeline on memory ports: cost of a frame',
@@ -80,7 +82,6 @@ function pipelinePicture(run) {
 /** @param {Results} run */
 function overlayPipelinePicture(run) {
   const { byNetworks, byRemotes } = run.overlayPipeline;
-  const pointsOf = (/** @type {any[]} */ rows) => rows.map((row) => ({ x: row.size, y: row.nanoseconds.median }));
   return lineChart({
     description: "Cost of a frame through weft's pipeline with VXLAN by number of networks and remotes",
     title: 'VXLAN on memory ports: cost of a frame',
@@ -101,30 +102,21 @@ const verdict = (target) =>
 /** @param {Results} run @param {(line: string) => void} say */
 export function printResults(run, say) {
   if (run.comparison) printComparison(run.comparison, say);
-  if (run.policy) {
-    say('\nPolicy between two guests');
-    printComparison(run.policy, say);
-  }
-  if (run.nat) {
-    say('\nA router that translates between two guests');
-    printComparison(run.nat, say);
-  }
-  if (run.overlay) {
-    say('\nTunnels between two hosts');
-    printComparison(run.overlay, say);
+  for (const [part, title] of /** @type {const} */ ([
+    ['policy', 'Policy between two guests'],
+    ['nat', 'A router that translates between two guests'],
+    ['overlay', 'Tunnels between two hosts'],
+  ])) {
+    if (!run[part]) continue;
+    say(`\n${title}`);
+    printComparison(run[part], say);
   }
   if (run.manyPorts) {
     say(`\n${run.manyPorts.portCount} TAP ports on one switch`);
     for (const target of run.manyPorts.targets)
       say(`  ${target.name.padEnd(20)} ${shown(target.value).padStart(10)}   ${verdict(target)}`);
   }
-  if (run.pipeline) printPipeline(run.pipeline, say);
-  if (run.policyPipeline) printPolicyPipeline(run.policyPipeline, say);
-  if (run.policyFlood) printPolicyFlood(run.policyFlood, say);
-  if (run.policyApply) printPolicyApply(run.policyApply, say);
-  if (run.routingPipeline) printRoutingPipeline(run.routingPipeline, say);
-  if (run.natPipeline) printNatPipeline(run.natPipeline, say);
-  if (run.overlayPipeline) printOverlayPipeline(run.overlayPipeline, say);
+  for (const [part, tableOf] of Object.entries(tables)) if (run[part]) printTable(tableOf(run[part]), say);
   if (run.merge) printMerge(run.merge, say);
   for (const { name, message } of run.failures) say(`FAILED ${name}: ${message}`);
   for (const { name, reason } of run.absent) say(`left out: ${name}: ${reason}`);
@@ -158,83 +150,87 @@ function printMetric(workload, metric, say) {
   }
 }
 
-/** @param {any} pipeline @param {(line: string) => void} say */
-function printPipeline(pipeline, say) {
-  say('\nPipeline on memory ports [ns a frame]');
-  const rows = (/** @type {any[]} */ list, /** @type {string} */ what) => {
-    for (const row of list) say(`  ${`${shown(row.size)} ${what}`.padEnd(40)} ${shown(row.nanoseconds.median)}`);
-  };
-  rows(pipeline.byFdbEntries, 'FDB entries, all talking');
-  rows(pipeline.byFdbEntriesFewTalk, 'FDB entries, few talking');
-  rows(pipeline.byPorts, 'ports');
-  for (const row of pipeline.byStage) say(`  ${`stage ${row.stage}`.padEnd(40)} ${shown(row.nanoseconds.median)}`);
-  for (const target of pipeline.targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
-}
+/**
+ * A part that is not a comparison: figures by name, and what is asked of them.
+ * @typedef {{ title: string, rows?: [name: string, figures: { median: number, min: number, max: number }][], targets: any[] }} Table
+ */
 
-/** @param {any} policyPipeline @param {(line: string) => void} say */
-function printPolicyPipeline({ plain, byConnections, byRules, newConnectionsPerSecond, byStage, targets }, say) {
-  say('\nPolicy on memory ports [ns a frame]');
-  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
-    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
-  row('no policy', plain);
-  for (const { size, nanoseconds } of byConnections) row(`${shown(size)} connections`, nanoseconds);
-  for (const { size, nanoseconds } of byRules) row(`${shown(size)} rules`, nanoseconds);
-  for (const { stage, nanoseconds } of byStage) row(`stage ${stage}`, nanoseconds);
-  row('new connections a second', newConnectionsPerSecond);
+/** @param {Table} table @param {(line: string) => void} say */
+function printTable({ title, rows = [], targets }, say) {
+  say(`\n${title}`);
+  for (const [name, { median, min, max }] of rows)
+    say(`  ${name.padEnd(40)} ${shown(median)}  (${shown(min)} .. ${shown(max)})`);
   for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
 }
 
-/** @param {any} policyFlood @param {(line: string) => void} say */
-function printPolicyFlood({ seconds, synsPerSecond, capacity, targets }, say) {
-  say(`\n${seconds} s of ${shown(synsPerSecond)} SYNs a second into ${shown(capacity)} connections`);
-  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
-}
+/** @param {any[]} list @param {string} what @returns {NonNullable<Table['rows']>} */
+const bySize = (list, what) => list.map(({ size, nanoseconds }) => [`${shown(size)} ${what}`, nanoseconds]);
 
-/** @param {any} policyApply @param {(line: string) => void} say */
-function printPolicyApply({ rules, applyMilliseconds, slowestQuiet, slowestDuring, sent, targets }, say) {
-  say(`\nAn ACL of ${shown(rules)} rules replaced while ${shown(sent)} datagrams pass [ms]`);
-  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
-    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
-  row('apply', applyMilliseconds);
-  row('slowest round trip without', slowestQuiet);
-  row('slowest round trip meanwhile', slowestDuring);
-  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
-}
+/** @param {any[]} list @param {string} key of what is measured @param {string} [before] @returns {NonNullable<Table['rows']>} */
+const byName = (list, key, before = '') => list.map((row) => [`${before}${row[key]}`, row.nanoseconds]);
 
-/** @param {any} routingPipeline @param {(line: string) => void} say */
-function printRoutingPipeline({ plain, byPrefixes, targets }, say) {
-  say('\nRouting on memory ports [ns a frame]');
-  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
-    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
-  row('switched in one network', plain);
-  for (const { size, nanoseconds } of byPrefixes) row(`${shown(size)} prefixes`, nanoseconds);
-  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
-}
-
-/** @param {any} natPipeline @param {(line: string) => void} say */
-function printNatPipeline({ byWay, byConnections, byStage, newConnectionsPerSecond, targets }, say) {
-  say('\nRouting with NAT on memory ports [ns a frame]');
-  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
-    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
-  for (const { way, nanoseconds } of byWay) row(way, nanoseconds);
-  for (const { size, nanoseconds } of byConnections) row(`${shown(size)} connections`, nanoseconds);
-  for (const { stage, nanoseconds } of byStage) row(`stage ${stage}`, nanoseconds);
-  row('new connections a second', newConnectionsPerSecond);
-  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
-}
-
-/** @param {any} overlayPipeline @param {(line: string) => void} say */
-function printOverlayPipeline({ byWork, byNetworks, byRemotes, byStage, targets }, say) {
-  say('\nTunnels on memory ports [ns a frame]');
-  const row = (/** @type {string} */ name, /** @type {any} */ figures) =>
-    say(`  ${name.padEnd(40)} ${shown(figures.median)}  (${shown(figures.min)} .. ${shown(figures.max)})`);
-  for (const { work, nanoseconds } of byWork) row(work, nanoseconds);
-  for (const { size, nanoseconds } of byNetworks) row(`${shown(size)} VNIs`, nanoseconds);
-  for (const { size, nanoseconds } of byRemotes) row(`${shown(size)} remotes`, nanoseconds);
-  for (const { work, stages } of byStage)
-    for (const { stage, nanoseconds } of stages) row(`${work}: ${stage}`, nanoseconds);
-  for (const target of targets) say(`  ${target.name.padEnd(40)} ${shown(target.value)}   ${verdict(target)}`);
-}
+/** What is printed of each part. @type {Record<string, (figures: any) => Table>} */
+const tables = {
+  pipeline: ({ byFdbEntries, byFdbEntriesFewTalk, byPorts, byStage, targets }) => ({
+    title: 'Pipeline on memory ports [ns a frame]',
+    rows: [
+      ...bySize(byFdbEntries, 'FDB entries, all talking'),
+      ...bySize(byFdbEntriesFewTalk, 'FDB entries, few talking'),
+      ...bySize(byPorts, 'ports'),
+      ...byName(byStage, 'stage', 'stage '),
+    ],
+    targets,
+  }),
+  policyPipeline: ({ plain, byConnections, byRules, newConnectionsPerSecond, byStage, targets }) => ({
+    title: 'Policy on memory ports [ns a frame]',
+    rows: [
+      ['no policy', plain],
+      ...bySize(byConnections, 'connections'),
+      ...bySize(byRules, 'rules'),
+      ...byName(byStage, 'stage', 'stage '),
+      ['new connections a second', newConnectionsPerSecond],
+    ],
+    targets,
+  }),
+  policyFlood: ({ seconds, synsPerSecond, capacity, targets }) => ({
+    title: `${seconds} s of ${shown(synsPerSecond)} SYNs a second into ${shown(capacity)} connections`,
+    targets,
+  }),
+  policyApply: ({ rules, applyMilliseconds, slowestQuiet, slowestDuring, sent, targets }) => ({
+    title: `An ACL of ${shown(rules)} rules replaced while ${shown(sent)} datagrams pass [ms]`,
+    rows: [
+      ['apply', applyMilliseconds],
+      ['slowest round trip without', slowestQuiet],
+      ['slowest round trip meanwhile', slowestDuring],
+    ],
+    targets,
+  }),
+  routingPipeline: ({ plain, byPrefixes, targets }) => ({
+    title: 'Routing on memory ports [ns a frame]',
+    rows: [['switched in one network', plain], ...bySize(byPrefixes, 'prefixes')],
+    targets,
+  }),
+  natPipeline: ({ byWay, byConnections, byStage, newConnectionsPerSecond, targets }) => ({
+    title: 'Routing with NAT on memory ports [ns a frame]',
+    rows: [
+      ...byName(byWay, 'way'),
+      ...bySize(byConnections, 'connections'),
+      ...byName(byStage, 'stage', 'stage '),
+      ['new connections a second', newConnectionsPerSecond],
+    ],
+    targets,
+  }),
+  overlayPipeline: ({ byWork, byNetworks, byRemotes, byStage, targets }) => ({
+    title: 'Tunnels on memory ports [ns a frame]',
+    rows: [
+      ...byName(byWork, 'work'),
+      ...bySize(byNetworks, 'VNIs'),
+      ...bySize(byRemotes, 'remotes'),
+      ...byStage.flatMap((/** @type {any} */ { work, stages }) => byName(stages, 'stage', `${work}: `)),
+    ],
+    targets,
+  }),
+};
 
 /** @param {any[]} merge @param {(line: string) => void} say */
 function printMerge(merge, say) {
