@@ -85,10 +85,19 @@ export const LEARNED_PATHS_MAX = 1024;
 /** A tunnel is up when something came through it within this time. */
 export const TUNNEL_SILENCE_S = 60;
 /** Octets of one worker's ring of frames for the main thread, a power of two, and of the longest that go through it. */
-export const PUNT_RING_SIZE = 256 * 1024;
+export const PUNT_RING_SIZE = 512 * 1024;
 export const PUNT_SIZE_MAX = 1600;
 /** Segments a second of one port that are handed to the metadata service: an upload of some Mbit/s. */
 export const METADATA_SEGMENTS_PER_SECOND = 2000;
+/** TCP connections a second to services of the switch that one port may ask for. */
+export const TCP_OPENINGS_PER_SECOND = 100;
+/**
+ * Of all ports together, what the main thread answers: questions for names, segments for the metadata service, and connections
+ * that begin, which take it some 35, 15 and 400 us each. So it has most of its time for everything else, whoever floods.
+ */
+export const NAMES_TOTAL_PER_SECOND = 4000;
+export const METADATA_SEGMENTS_TOTAL_PER_SECOND = 10_000;
+export const TCP_OPENINGS_TOTAL_PER_SECOND = 500;
 /** TCP connections of machines to services of the switch, and of those from one port. */
 export const TCP_CONNECTIONS_MAX = 2048;
 export const TCP_CONNECTIONS_PER_PORT = 16;

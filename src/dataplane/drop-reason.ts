@@ -58,7 +58,7 @@ const table = {
   conntrack_full: 'The table of connections is full, or the share of the network: no new one can begin.',
   conntrack_port_limit: 'The port has used up its share of the table of connections.',
   rate_limited:
-    'The port asked the switch itself (ARP, ND, DHCP, ICMP, names, metadata) more often a second than settings.limits allow.',
+    'The port asked the switch itself (ARP, ND, DHCP, ICMP, names, metadata) more often a second than settings.limits allow, or than its part of what all ports may ask together.',
   acl_deny: 'A rule of an ACL denies the frame.',
   acl_default: 'No rule of the ACL matches the frame, and what none matches is denied.',
   martian:

@@ -13,7 +13,14 @@
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { ETHERNET_HEADER_SIZE, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
-import { IPV4_DESTINATION, IPV4_PROTOCOL, ipv4IsFragment, ipv4PayloadStart, ipv4TotalLength } from '../wire/ipv4.js';
+import {
+  IPV4_DESTINATION,
+  IPV4_PROTOCOL,
+  ipv4HeaderSize,
+  ipv4IsFragment,
+  ipv4PayloadStart,
+  ipv4TotalLength,
+} from '../wire/ipv4.js';
 import {
   IPV6_DESTINATION,
   IPV6_HEADER_SIZE,
@@ -22,7 +29,7 @@ import {
   MAPPED_WORD,
 } from '../wire/ipv6.js';
 import { read16, read32, swap32 } from '../wire/octets.js';
-import { tcpPayloadStart } from '../wire/tcp.js';
+import { TCP_ACK, TCP_FIN, TCP_FLAGS, TCP_RST, TCP_SYN, tcpPayloadStart } from '../wire/tcp.js';
 import { isUdpHeader } from '../wire/udp.js';
 import { findOwnAddress, ownFlags } from './own-addresses.js';
 import { NETWORK_GUEST_SERVICES, PORT_UNDERLAY, PORT_UPLINK, type Snapshot } from './snapshot.js';
@@ -35,6 +42,16 @@ export const DNS_PORT = 53;
 export const METADATA_PORT = 80;
 /** Octets from a TCP or UDP header to its destination port. */
 const DESTINATION_PORT = 2;
+
+/** Whether a frame that asks a service asks for a TCP connection to it. */
+export function isOpening(pool: FramePool, slot: number): boolean {
+  const { octets } = pool;
+  const ip = pool.networkHeader[slot];
+  const isIpv4 = pool.ethertype[slot] === ETHERTYPE_IPV4;
+  if (octets[ip + (isIpv4 ? IPV4_PROTOCOL : IPV6_NEXT_HEADER)] !== PROTOCOL_TCP) return false;
+  const flags = octets[ip + (isIpv4 ? ipv4HeaderSize(octets, ip) : IPV6_HEADER_SIZE) + TCP_FLAGS];
+  return (flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) === TCP_SYN;
+}
 
 /** SERVICE_... bit of the service that the frame asks, 0: none. */
 export function guestServiceOf(pool: FramePool, snapshot: Snapshot, slot: number): number {

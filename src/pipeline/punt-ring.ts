@@ -4,8 +4,9 @@
  * tunnel. A bounded ring in shared memory; what does not fit is dropped (punt_limit). One writer, the worker; one reader, the
  * main thread. @hot
  *
- * Who floods costs himself his protocol and nobody else anything: each sender is held to its port's rate in front of this,
- * and what stations send may fill half of the ring, so that tunnels are heard whatever machines do.
+ * Who floods costs himself his protocol and nobody else anything: each sender is held to its port's rate in front of this.
+ * What stations send may fill half of the ring, so that tunnels are heard whatever machines do; what they ask the services a
+ * quarter, so that they get their addresses whatever others ask.
  */
 import { FrameRing } from '../dataplane/frame-ring.js';
 import { PUNT_RING_SIZE, PUNT_SIZE_MAX } from '../limits.js';
@@ -29,6 +30,12 @@ export interface PuntedFrame {
   readonly tunnel: number;
 }
 
+/** Octets of the ring from which on such frames find no room. */
+function roomOf(kind: number): number {
+  if (kind === PUNT_BFD) return PUNT_RING_SIZE;
+  return kind === PUNT_ADDRESS_SERVICE ? PUNT_RING_SIZE / 2 : PUNT_RING_SIZE / 4;
+}
+
 /** Where stages put such frames. False: it is too long, or there is no room. */
 export interface Punt {
   put(octets: Uint8Array, start: number, length: number, kind: number, member: number, tunnel: number): boolean;
@@ -44,7 +51,7 @@ export class PuntRing implements Punt {
 
   put(octets: Uint8Array, start: number, length: number, kind: number, member: number, tunnel: number): boolean {
     if (length > PUNT_SIZE_MAX) return false;
-    if (kind !== PUNT_BFD && this.ring.used() > PUNT_RING_SIZE / 2) return false;
+    if (this.ring.used() > roomOf(kind)) return false;
     // The ring's frames have offloads, these have none: those fields carry what goes with them.
     if (!this.ring.put(octets, start, length, kind, member, tunnel, 0, 0)) return false;
     this.ring.wakeWaiter();

@@ -41,7 +41,7 @@ function serving(changes: object = {}) {
 const gateway = macText(virtualMac('red'));
 const from = `src ${A} dst ${gateway}`;
 const question = parseFrame(`udp 192.0.2.100:4000 > 192.0.2.1:53 length 30 ${from}`);
-const request = parseFrame(`tcp 192.0.2.100:4000 > ${METADATA}:80 ${from}`);
+const request = parseFrame(`tcp 192.0.2.100:4000 > ${METADATA}:80 ${from} flags A`);
 
 describe('handed over, with the member it came in by, and seen by nobody else', () => {
   const asked: [string, string][] = [

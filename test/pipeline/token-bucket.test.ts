@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
+import { SHARED_METADATA, SHARED_NAMES, TOKEN_BUCKETS_SIZE, TokenBuckets } from '../../src/pipeline/token-bucket.js';
 
 const make = () => new TokenBuckets(new SharedArrayBuffer(TOKEN_BUCKETS_SIZE));
 
@@ -99,5 +99,64 @@ describe('a token bucket', () => {
     expect(passed(buckets, 0, 1000, 5010, 200)).toBe(10);
     expect(passed(buckets, 0, 1000, 5005, 200)).toBe(0);
     expect(passed(buckets, 0, 1000, 5010, 200)).toBe(0);
+  });
+});
+
+describe('what all ports share', () => {
+  const TOTAL = 1000;
+
+  /** Frames that each port got, of as many as it tried in each of so many milliseconds. */
+  function drawn(buckets: TokenBuckets, ports: readonly number[], fromMs: number, forMs: number, tries = 1): number[] {
+    const counts = ports.map(() => 0);
+    for (let ms = fromMs; ms < fromMs + forMs; ms++)
+      for (let turn = 0; turn < tries; turn++)
+        for (const [index, port] of ports.entries())
+          if (buckets.takeShared(SHARED_METADATA, port, TOTAL, ms)) counts[index] = (counts[index] ?? 0) + 1;
+    return counts;
+  }
+
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0);
+
+  it('is no bound for one port that stays below it', () => {
+    expect(drawn(make(), [7], 0, 5000)).toEqual([5000]);
+  });
+
+  it('is the same part for each of those who want more, and never more than the total', () => {
+    const buckets = make();
+    const ports = Array.from({ length: 50 }, (_, index) => index);
+    drawn(buckets, ports, 0, 1000);
+    const counts = drawn(buckets, ports, 1000, 10_000);
+    // Who comes first has the half that is everybody's; of the other one each has its fiftieth, whatever the first one has.
+    for (const count of counts.slice(10)) expect(count).toBeGreaterThanOrEqual(99);
+    expect(sum(counts)).toBeLessThanOrEqual(10 * TOTAL + 100);
+    expect(sum(counts)).toBeGreaterThan(9.9 * TOTAL);
+  });
+
+  it('is there for one that asks seldom, however many flood', () => {
+    const buckets = make();
+    const ports = Array.from({ length: 100 }, (_, index) => index);
+    drawn(buckets, ports, 0, 1000);
+    for (let ms = 1000; ms < 5000; ms += 250) {
+      drawn(buckets, ports, ms, 249);
+      expect(buckets.takeShared(SHARED_METADATA, 4095, TOTAL, ms + 249)).toBe(true);
+    }
+  });
+
+  it('is one port’s again some seconds after the others went, and of each kind apart', () => {
+    const buckets = make();
+    drawn(buckets, [...Array(100).keys()], 0, 2000);
+    expect(buckets.takeShared(SHARED_NAMES, 3, TOTAL, 2000)).toBe(true);
+    drawn(buckets, [3], 2000, 10_000);
+    expect(sum(drawn(buckets, [3], 12_000, 1000))).toBe(1000);
+  });
+
+  it('goes on when the millisecond no longer fits 32 bits', () => {
+    const buckets = make();
+    const start = 2 ** 31 - 3000;
+    const ports = [1, 2, 3, 4, 5];
+    drawn(buckets, ports, start, 2000);
+    const counts = drawn(buckets, ports, start + 2000, 4000);
+    expect(sum(counts)).toBeGreaterThan(3.9 * TOTAL);
+    expect(sum(counts)).toBeLessThanOrEqual(4 * TOTAL + 100);
   });
 });
