@@ -1,7 +1,9 @@
 /**
  * The part of a snapshot that concerns ACLs: those in use, compiled, and who uses which. What an ACL says is compiled once
- * for as long as it stays the same, whatever else changes. Main thread.
+ * for as long as it stays the same, whatever else changes. Main thread; the rules of a long document are compiled in the
+ * thread that checks it, so that the main thread stays free to answer machines meanwhile.
  */
+import type { CompiledRules } from '../pipeline/classifier.js';
 import {
   ACTION_DENY,
   ACTION_LOG,
@@ -74,11 +76,25 @@ export class AclCompiler {
   }
 
   private compileAcl(name: string, acl: ResolvedAcl, kept: Map<string, CompiledAcl>): CompiledAcl {
-    const content = [acl.default, ...acl.rules.map(({ text }) => text)].join('\n');
+    const content = aclContent(acl);
     const known = kept.get(content) ?? this.compiled.get(content) ?? compileContent(acl);
     kept.set(content, known);
     return { ...known, counterBase: this.numbers.claim(`acls.${name}`, content, acl.rules.length + 1) };
   }
+}
+
+/** What is the same where it is. */
+export function aclContent(acl: ResolvedAcl): string {
+  return [acl.default, ...acl.rules.map(({ text }) => text)].join('\n');
+}
+
+/** The ACL with its rules compiled. */
+export function withCompiledRules(acl: ResolvedAcl): ResolvedAcl {
+  return { ...acl, matching: { compiled: compiledRulesOf(acl) } };
+}
+
+export function compiledRulesOf({ matching }: ResolvedAcl): CompiledRules {
+  return 'compiled' in matching ? matching.compiled : compileRules(matching.conditions);
 }
 
 function compileContent(acl: ResolvedAcl): CompiledAcl {
@@ -86,13 +102,12 @@ function compileContent(acl: ResolvedAcl): CompiledAcl {
   for (const [index, { action, log }] of acl.rules.entries())
     actions[index] = actionNumbers[action] | (log ? ACTION_LOG : 0);
   actions[acl.rules.length] = actionNumbers[acl.default];
-  return { rules: compileRules(acl.rules.map(({ conditions }) => conditions)), actions, counterBase: -1 };
+  return { rules: compiledRulesOf(acl), actions, counterBase: -1 };
 }
 
 /**
  * Sets the bits of who has ACLs. A port's egress ACL judges what comes in by other ports, so in its networks every packet is
- * read; and where rules ask for ports, later fragments need those of their first one. So they do where rules ask for the
- * protocol of IPv6, which may be named by an extension header that only the first one has (RFC 8200 section 4.5).
+ * read.
  */
 export function setAclPolicy(snapshot: Snapshot, config: ResolvedConfig, indices: Indices): void {
   const { portPolicy, networkPolicy } = snapshot;
@@ -114,15 +129,5 @@ export function setAclPolicy(snapshot: Snapshot, config: ResolvedConfig, indices
 }
 
 function asksForPorts({ acls }: ResolvedConfig, { ingress, egress }: AclNames): boolean {
-  return [ingress, egress].some((name) =>
-    acls
-      .get(name ?? '')
-      ?.rules.some(
-        ({ conditions: { family, protocol, sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags } }) => {
-          const protocol6 = family === 'ipv4' ? undefined : protocol;
-          const asked = [protocol6, sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags];
-          return asked.some((condition) => condition !== undefined);
-        },
-      ),
-  );
+  return [ingress, egress].some((name) => acls.get(name ?? '')?.asksForPorts);
 }

@@ -9,9 +9,9 @@ import { networkOf, type Prefix, parseMac, parsePrefix } from '../wire/address.j
 import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import { TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG } from '../wire/tcp.js';
-import type { ConfigFault, ConfigPath } from './config-path.js';
+import type { ConfigFault } from './config-path.js';
 import { icmpTypes, icmpv6Types, protocolNumbers, protocolsWithPorts } from './protocol-names.js';
-import type { AclNames, NumberRange, ResolvedAcl, ResolvedAclRule } from './resolved.js';
+import type { AclNames, NumberRange, ResolvedAcl } from './resolved.js';
 import type { MaskedMac, RuleConditions } from './rule-conditions.js';
 import type { Config } from './schema.js';
 import { didYouMean } from './suggest.js';
@@ -39,8 +39,17 @@ const tcpFlagBits: Readonly<Record<string, number>> = {
 export function resolveAcls(config: Config, faults: ConfigFault[]): Map<string, ResolvedAcl> {
   const acls = new Map<string, ResolvedAcl>();
   for (const [name, acl] of Object.entries(config.acls)) {
-    const rules = acl.rules.map((rule, index) => resolveRule(rule, ['acls', name, 'rules', index], faults));
-    acls.set(name, { default: acl.default, rules });
+    const conditions = acl.rules.map((rule, index) => {
+      const fault: Fault = (key, message) => void faults.push({ path: ['acls', name, 'rules', index, key], message });
+      return conditionsOf(rule, fault);
+    });
+    const rules = acl.rules.map((rule) => ({ action: rule.action, log: rule.log, text: ruleText(rule) }));
+    acls.set(name, {
+      default: acl.default,
+      rules,
+      asksForPorts: conditions.some(needsFirstFragment),
+      matching: { conditions },
+    });
   }
   return acls;
 }
@@ -57,10 +66,15 @@ export function aclNames(
   };
 }
 
-function resolveRule(rule: RuleConfig, path: ConfigPath, faults: ConfigFault[]): ResolvedAclRule {
-  const fault: Fault = (key, message) => void faults.push({ path: [...path, key], message });
-  const conditions = conditionsOf(rule, fault);
-  return { action: rule.action, log: rule.log, conditions, text: ruleText(rule) };
+/**
+ * Where rules ask for ports, later fragments need those of their first one. So they do where rules ask for the protocol of
+ * IPv6, which may be named by an extension header that only the first one has (RFC 8200 section 4.5).
+ */
+function needsFirstFragment(conditions: RuleConditions): boolean {
+  const { family, protocol, sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags } = conditions;
+  const protocol6 = family === 'ipv4' ? undefined : protocol;
+  const asked = [protocol6, sourcePorts, destinationPorts, icmpType, icmpCode, tcpFlags];
+  return asked.some((condition) => condition !== undefined);
 }
 
 function conditionsOf(rule: RuleConfig, fault: Fault): RuleConditions {

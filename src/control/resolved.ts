@@ -4,6 +4,7 @@
  * trunk, every port has exactly one mode.
  */
 import type { PortIntent, UnderlayIntent } from '../dataplane/port.js';
+import type { CompiledRules } from '../pipeline/classifier.js';
 import type { Prefix } from '../wire/address.js';
 import type { ResolvedSubnet } from './resolved-subnet.js';
 import type { NumberRange, RuleConditions } from './rule-conditions.js';
@@ -128,7 +129,6 @@ export type AclAction = 'permit' | 'deny' | 'reject';
 export interface ResolvedAclRule {
   readonly action: AclAction;
   readonly log: boolean;
-  readonly conditions: RuleConditions;
   /** The rule as it is shown: `deny proto tcp dstPort 22-25 log`. */
   readonly text: string;
 }
@@ -136,7 +136,13 @@ export interface ResolvedAclRule {
 export interface ResolvedAcl {
   readonly default: 'permit' | 'deny';
   readonly rules: readonly ResolvedAclRule[];
+  /** Some rule asks for what only the first fragment of a datagram has for certain. */
+  readonly asksForPorts: boolean;
+  readonly matching: AclMatching;
 }
+
+/** By rule what it asks for, or all of that compiled by the thread that resolved it (document-thread.ts). */
+export type AclMatching = { readonly conditions: readonly RuleConditions[] } | { readonly compiled: CompiledRules };
 
 /** Names of ACLs. ingress: into the switch, at a network's ports into the network. */
 export interface AclNames {

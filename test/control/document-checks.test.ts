@@ -4,7 +4,9 @@ import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { compiledRulesOf } from '../../src/control/compile-acls.js';
 import { DocumentChecks } from '../../src/control/document-checks.js';
+import type { ResolvedAcl } from '../../src/control/resolved.js';
 import { RpcClient } from '../../src/control/rpc-client.js';
 import type { ChangeResult, StatusResult } from '../../src/control/shapes.js';
 import type { UserError, UserFault } from '../../src/errors.js';
@@ -56,6 +58,34 @@ test.each([
   expect(faults).toEqual(faultsOf(() => check(broken(filling))));
   const cut = `${whole}  b: [1,\n`;
   expect(await refusals(cut)).toEqual(faultsOf(() => check(cut)));
+});
+
+test('a long document brings the ACLs in use compiled, as they would be here', async () => {
+  const rules = Array.from({ length: 1500 }, (_, index) => ({
+    action: 'deny',
+    proto: index % 2 === 0 ? 'tcp' : 'udp',
+    dst: `198.51.${index >> 8}.${index & 255}/32`,
+    dstPort: String(1000 + index),
+  }));
+  const acl = (at: string) => ({ default: at, rules: at === 'permit' ? rules : rules.toReversed() });
+  const document = (used: string) => ({
+    version: 1,
+    networks: { lab: { type: 'local' } },
+    ports: { a: { kind: 'memory', network: 'lab', acl: { egress: used } } },
+    acls: { one: acl('permit'), other: acl('deny') },
+  });
+  const texts = [document('one'), document('one'), document('other')].map((one) => JSON.stringify(one));
+  for (const [turn, text] of texts.entries()) {
+    expect(text.length).toBeGreaterThan(DOCUMENT_DIRECT_LENGTH_MAX);
+    const { resolved } = await checks.check(text, 'switch.json');
+    const here = check(text).resolved;
+    const [used, unused] = turn < 2 ? ['one', 'other'] : ['other', 'one'];
+    expect(resolved.acls.get(unused)).toEqual(here.acls.get(unused));
+    const [there, expected] = [resolved, here].map(({ acls }) => acls.get(used) as ResolvedAcl);
+    expect(there.matching).toEqual({ compiled: compiledRulesOf(expected) });
+    expect('compiled' in there.matching && there.matching.compiled.words.buffer).toBeInstanceOf(SharedArrayBuffer);
+    expect({ ...there, matching: 0 }).toEqual({ ...expected, matching: 0 });
+  }
 });
 
 test('only so many long documents wait; one more is refused, and the rest is checked', async () => {

@@ -1,8 +1,9 @@
 /** The key that rules are matched by, made in parts: only what the rules of a set ask for. */
 import { expect, test } from 'vitest';
 import { checkDocument } from '../../src/control/check.js';
-import { compileRules } from '../../src/control/compile-rules.js';
+import { compiledRulesOf } from '../../src/control/compile-acls.js';
 import { documentOf } from '../../src/control/document.js';
+import type { ResolvedAcl } from '../../src/control/resolved.js';
 import { Batch } from '../../src/dataplane/batch.js';
 import { memoryFrame } from '../../src/dataplane/ports/memory-queue.js';
 import { firstMatch } from '../../src/pipeline/classifier.js';
@@ -124,7 +125,7 @@ test('a set of rules asks for the parts that its conditions are in, and finds by
       typeof documentOf
     >[0];
     const { resolved } = checkDocument(documentOf(document));
-    const compiled = compileRules(resolved.acls.get('a1')?.rules.map((rule) => rule.conditions) ?? []);
+    const compiled = compiledRulesOf(resolved.acls.get('a1') as ResolvedAcl);
     const wanted = used.reduce((sum, name) => sum | parts[name], 0);
     expect(compiled.fields & wanted, used.join()).toBe(wanted);
     for (const [what, octets] of Object.entries(frames))

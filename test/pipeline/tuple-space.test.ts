@@ -3,8 +3,9 @@
  * combination of one bit of each. Where a switch learns masks from what it is sent, that makes thousands of them.
  */
 import { expect, test } from 'vitest';
-import { compileRules } from '../../src/control/compile-rules.js';
+import { compiledRulesOf } from '../../src/control/compile-acls.js';
 import { settle } from '../../src/control/resolve.js';
+import type { ResolvedAcl } from '../../src/control/resolved.js';
 import { matchSchema } from '../../src/control/validate.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import { firstMatch } from '../../src/pipeline/classifier.js';
@@ -22,11 +23,7 @@ const rules = [
 function compiled() {
   const matched = matchSchema({ version: 1, acls: { a1: { default: 'deny', rules } } });
   if ('faults' in matched) throw new Error(JSON.stringify(matched.faults));
-  const conditions =
-    settle(matched.config)
-      .resolved.acls.get('a1')
-      ?.rules.map((rule) => rule.conditions) ?? [];
-  return compileRules(conditions);
+  return compiledRulesOf(settle(matched.config).resolved.acls.get('a1') as ResolvedAcl);
 }
 
 const plain = parseFrame('tcp 10.0.0.10:12345 > 10.0.0.2:80 length 100');
