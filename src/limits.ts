@@ -97,13 +97,17 @@ export const TCP_OPENINGS_PER_SECOND = 100;
  */
 export const NAMES_TOTAL_PER_SECOND = 4000;
 export const METADATA_SEGMENTS_TOTAL_PER_SECOND = 10_000;
-export const TCP_OPENINGS_TOTAL_PER_SECOND = 500;
+export const TCP_OPENINGS_TOTAL_PER_SECOND = 400;
 /** TCP connections of machines to services of the switch, and of those from one port. */
 export const TCP_CONNECTIONS_MAX = 2048;
 export const TCP_CONNECTIONS_PER_PORT = 16;
-/** Metadata requests at the endpoint at once, of those one port's, and octets of a request's body. */
+/**
+ * Metadata requests at the endpoint at once, and of those one port's, which is also what one connection may ask for before it is
+ * answered; those of all ports that begin in a second (some 700 us each); octets of a request's body.
+ */
 export const METADATA_REQUESTS_MAX = 64;
 export const METADATA_REQUESTS_PER_PORT = 4;
+export const METADATA_REQUESTS_PER_SECOND = 400;
 export const METADATA_BODY_SIZE_MAX = 64 * 1024;
 /** Questions that wait for resolvers, each with a socket, and of those what one port's machine may cause. */
 export const DNS_OUTSTANDING_MAX = 512;

@@ -2,13 +2,15 @@
  * DNS by TCP (RFC 7766): messages behind their lengths, answered one after the other. Main thread.
  *
  * A segment may hold many questions, which the workers' rate counts as one frame: so they are answered at the port's rate
- * (limits.dns), all of its connections together, and wait until it is their turn. A message longer than any question is a lie,
- * and ends the connection.
+ * (limits.dns), all of its connections together, and of all ports no more than by UDP, one port after the other
+ * (fair-turns.ts). They wait until it is their turn. A message longer than any question is a lie, and ends the connection.
  */
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { NAMES_TOTAL_PER_SECOND } from '../limits.js';
 import { read16, write16 } from '../wire/octets.js';
+import { FairTurns } from './fair-turns.js';
 import type { Asker, NameService } from './name-service.js';
 
 /** Of a question with all that may come with it. */
@@ -19,11 +21,13 @@ export class DnsStreams {
   private readonly clock: () => number;
   /** By port: when its next question may be answered. */
   private readonly turns = new Map<string, number>();
+  private readonly ofAll: FairTurns;
   private rate = 1;
 
   constructor(names: Pick<NameService, 'answer'>, clock: () => number) {
     this.names = names;
     this.clock = clock;
+    this.ofAll = new FairTurns(NAMES_TOTAL_PER_SECOND, clock);
   }
 
   /** Questions a second from one port. */
@@ -46,6 +50,7 @@ export class DnsStreams {
         const message = waiting.slice(2, whole);
         waiting = waiting.slice(whole);
         await this.waitForTurn(asker.port);
+        await this.ofAll.take(asker.port, () => stream.destroyed);
         const answer = await this.names.answer(message, asker);
         if (answer !== undefined) await send(stream, answer);
       }

@@ -23,6 +23,9 @@ export const TCP_TICK_MS = 100;
 /** Octets that wait in a connection before whoever writes has to. */
 const QUEUED_MAX = 32 * 1024;
 
+/** Octets that a service reads at once: of a segment full of tiny requests it need not take more than some. */
+const PIECE_SIZE = 256;
+
 /** Who is at the other end of a stream. */
 export interface StreamPeer {
   readonly place: Place;
@@ -120,7 +123,7 @@ export class GuestTcp {
     const connection = new TcpConnection(opening, {
       send,
       opened: () => entry && this.open(entry),
-      data: (octets) => void entry?.stream?.push(octets),
+      data: (octets) => entry?.stream?.bring(octets),
       ended: () => void entry?.stream?.push(null),
       acknowledged: () => entry?.stream?.hasArrived(),
       idle: () => void entry?.stream?.end(),
@@ -208,7 +211,13 @@ class GuestStream extends Duplex {
     this.on('error', () => {});
   }
 
-  /** Octets of the machine's; null: there are no more. */
+  /** Octets of the machine's, in pieces: who reads one of them may end it all, and has not read the rest by then. */
+  bring(octets: Uint8Array): void {
+    for (let at = 0; at < octets.length && !this.destroyed; at += PIECE_SIZE)
+      this.push(octets.subarray(at, at + PIECE_SIZE));
+  }
+
+  /** null: there are no more. */
   override push(octets: Uint8Array | null): boolean {
     if (octets !== null) this.unread += octets.length;
     const wantsMore = super.push(octets);
@@ -219,7 +228,8 @@ class GuestStream extends Duplex {
   /** Whoever reads, in whatever way, comes by here: what he has read makes room. */
   // biome-ignore lint/suspicious/noExplicitAny: the signature is Readable's
   override read(size?: number): any {
-    const chunk = super.read(size);
+    // A stream that was destroyed goes on giving out what is in its buffer.
+    const chunk = this.destroyed ? null : super.read(size);
     this.tellRead();
     return chunk;
   }

@@ -9,6 +9,8 @@
  * What a machine can do: keep METADATA_REQUESTS_PER_PORT requests at the endpoint, of which the oldest's connection is
  * ended when all places are taken and another port has fewer (fair-places.ts); one that is slow to send its request is cut
  * off after REQUEST_TIMEOUT_MS, whatever it sends meanwhile. A connection's end gives back all that its requests hold.
+ * One segment can hold fifty requests: so a connection with too many of them that wait is ended, and requests begin one port
+ * after the other (fair-turns.ts), at a pace that leaves the thread its time.
  */
 import {
   createServer,
@@ -20,9 +22,16 @@ import {
 import { request as requestHttps } from 'node:https';
 import type { Duplex } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { METADATA_BODY_SIZE_MAX, METADATA_REQUESTS_MAX, METADATA_REQUESTS_PER_PORT } from '../limits.js';
+import { monotonicMs } from '../dataplane/clock.js';
+import {
+  METADATA_BODY_SIZE_MAX,
+  METADATA_REQUESTS_MAX,
+  METADATA_REQUESTS_PER_PORT,
+  METADATA_REQUESTS_PER_SECOND,
+} from '../limits.js';
 import { ipText } from '../wire/address.js';
 import { FairPlaces } from './fair-places.js';
+import { FairTurns } from './fair-turns.js';
 import type { StreamPeer } from './guest-tcp.js';
 import type { Log } from './log.js';
 import { type Identity, requestHeaders, responseHeaders } from './metadata-headers.js';
@@ -59,6 +68,8 @@ interface Connection {
   readonly peer: StreamPeer;
   /** Ends the connection when the machine is too slow. */
   deadline: NodeJS.Timeout | undefined;
+  /** Requests that came and are not answered. */
+  unanswered: number;
   /**
    * Aborted when it is over. A response that waits behind another one of its connection (HTTP pipelining) has no stream of its
    * own yet, and never hears that: without this what it holds would be held for ever.
@@ -71,6 +82,7 @@ export class MetadataService {
   private readonly server: Server;
   private readonly connections = new WeakMap<object, Connection>();
   private readonly places = new FairPlaces(METADATA_REQUESTS_MAX, METADATA_REQUESTS_PER_PORT);
+  private readonly turns = new FairTurns(METADATA_REQUESTS_PER_SECOND, monotonicMs);
   private config: ResolvedConfig | undefined;
   private hasFailed = false;
   private readonly counted = { requests: 0, answered: 0, refused: 0, failed: 0 };
@@ -93,7 +105,7 @@ export class MetadataService {
 
   /** An open connection to port 80 of the metadata address. */
   accept(stream: Duplex, peer: StreamPeer): void {
-    const connection: Connection = { peer, deadline: undefined, over: new AbortController() };
+    const connection: Connection = { peer, deadline: undefined, unanswered: 0, over: new AbortController() };
     this.connections.set(stream, connection);
     this.startDeadline(connection, stream);
     stream.once('close', () => {
@@ -115,7 +127,11 @@ export class MetadataService {
     this.counted.requests++;
     const stream: Duplex = request.socket;
     const connection = this.connections.get(stream);
-    if (connection === undefined) return;
+    if (connection === undefined || connection.over.signal.aborted) return;
+    if (++connection.unanswered > METADATA_REQUESTS_PER_PORT) {
+      connection.over.abort();
+      return;
+    }
     response.once('finish', () => this.startDeadline(connection, stream));
     try {
       const body = await readBody(request);
@@ -126,6 +142,8 @@ export class MetadataService {
       const { status, message } = refusalOf(error, connection.over.signal);
       this.count(status, error);
       refuse(response, status, message);
+    } finally {
+      connection.unanswered--;
     }
   }
 
@@ -153,6 +171,7 @@ export class MetadataService {
     if (!url.startsWith('/') || !/^[\x21-\x7e]+$/.test(url)) throw new Refusal(400, 'no such path');
     if (DOT_SEGMENT.test(url.replace(/[?#].*/, ''))) throw new Refusal(400, 'no such path');
     const { signal } = over;
+    await this.turns.take(peer.place.portName, () => signal.aborted);
     const place = this.places.take(peer.place.portName, () => over.abort());
     if (place === undefined) throw new Refusal(429, 'too many requests at once');
     try {

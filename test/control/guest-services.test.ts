@@ -13,7 +13,7 @@ import { GuestServices } from '../../src/control/guest-services.js';
 import { Indices } from '../../src/control/indices.js';
 import { MetadataService } from '../../src/control/metadata-service.js';
 import { NameService } from '../../src/control/name-service.js';
-import { TCP_CONNECTIONS_PER_PORT } from '../../src/limits.js';
+import { METADATA_REQUESTS_PER_PORT, TCP_CONNECTIONS_PER_PORT } from '../../src/limits.js';
 import { PUNT_GUEST_SERVICE } from '../../src/pipeline/punt-ring.js';
 import { buildEthernet, buildIp, buildUdpOf } from '../../src/wire/frame-build.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../src/wire/ip-protocol.js';
@@ -244,6 +244,18 @@ describe('a request for metadata', () => {
     expect(asked).toEqual([]);
     expect(peer.isReset || text.startsWith('HTTP/1.1 400')).toBe(true);
     expect(services.status.connections).toBe(0);
+  });
+
+  test('of which one segment is full ends its connection, most of them unread', async () => {
+    respond = () => {};
+    const { peer } = await http('GET / HTTP/1.1\nHost: x\n\n'.repeat(50));
+    expect(peer.isReset).toBe(true);
+    expect(asked.length).toBeLessThanOrEqual(METADATA_REQUESTS_PER_PORT);
+    expect(services.status.metadata.requests).toBeLessThanOrEqual(3 * METADATA_REQUESTS_PER_PORT);
+    expect(services.status).toMatchObject({ connections: 0, metadata: { outstanding: 0 } });
+    // Those of others, and the next ones of this port, are not the worse for it.
+    respond = (response) => response.end('ami-id\n');
+    expect((await http('GET / HTTP/1.1\nHost: x\nConnection: close\n\n', 'a', 5001)).text).toMatch(/^HTTP\/1\.1 200 /);
   });
 
   test('that the endpoint does not answer, or can not be asked for, is told so', async () => {
