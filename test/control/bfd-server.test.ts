@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { BfdServer } from '../../src/control/bfd-server.js';
 import { Indices } from '../../src/control/indices.js';
 import { BFD_SIZE, writeBfd } from '../../src/wire/bfd.js';
+import { until } from '../system/harness/wait.js';
 import { bfdFrame } from '../wire/bfd-frames.js';
 import { check, told } from './configs.js';
 
@@ -112,8 +113,7 @@ describe('tunnels', () => {
     expect(logged.join()).toContain('tunnels could not be marked');
     tunnels.fails = false;
     expect(tunnels.down.has(tunnelTo('red', '192.0.2.2'))).toBe(true);
-    await new Promise((done) => setTimeout(done, 1100));
-    expect(tunnels.down.has(tunnelTo('red', '192.0.2.2'))).toBe(false);
+    await until('it is marked', () => !tunnels.down.has(tunnelTo('red', '192.0.2.2')));
   });
 });
 

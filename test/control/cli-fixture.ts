@@ -17,6 +17,8 @@ export interface CliOptions {
   readonly started?: (DaemonOptions | DemoOptions)[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly commands?: readonly Command[];
+  /** What is printed, line by line, while the command still runs. */
+  readonly printed?: string[];
   /** What is written to the terminal, and keys to press. */
   readonly screen?: string[];
   readonly keys?: { press?: (key: string) => void };
@@ -24,7 +26,7 @@ export interface CliOptions {
 }
 
 export async function runCli(words: readonly string[], options: CliOptions = {}): Promise<Outcome> {
-  const out: string[] = [];
+  const out = options.printed ?? [];
   const err: string[] = [];
   const start = async (wanted: DaemonOptions | DemoOptions) => {
     options.started?.push(wanted);

@@ -367,10 +367,11 @@ describe('drops --watch', () => {
     const stopped = new Promise<void>((resolve) => {
       stop = resolve;
     });
-    const running = weft(['drops', '--watch'], { stopped });
+    const printed: string[] = [];
+    const running = weft(['drops', '--watch'], { stopped, printed });
     await until(() => fixture.control.subscribers.size === 1, 'the subscription');
     for (const notify of fixture.control.subscribers) notify([{ ...fakeDrops[0]!, count: 10 }]);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await until(() => printed.join().includes('+7'), 'what grew is printed');
     stop();
     const { status, out } = await running;
     expect(status).toBe(0);

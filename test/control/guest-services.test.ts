@@ -18,6 +18,7 @@ import { PUNT_GUEST_SERVICE } from '../../src/pipeline/punt-ring.js';
 import { buildEthernet, buildIp, buildUdpOf } from '../../src/wire/frame-build.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../../src/wire/ip-protocol.js';
 import { referenceSum } from '../kernels/reference.js';
+import { until } from '../system/harness/wait.js';
 import { ip, mac } from '../wire/neighbor-frames.js';
 import { ACK, RST, SYN, TcpPeer } from './tcp-peer.js';
 
@@ -121,7 +122,7 @@ describe('a question by UDP', () => {
 
   test('is answered to where it came from, by the MAC that was asked, with checksums that are right', async () => {
     ask();
-    await settle();
+    await until('it is answered', () => sent.length > 0);
     const [{ frame, member: to } = { frame: new Uint8Array(0), member: -1 }] = sent;
     expect(to).toBe(member('a'));
     expect([...frame.slice(0, 12)]).toEqual([...mac(GUEST_MAC), ...mac(GATEWAY_MAC)]);
@@ -141,7 +142,7 @@ describe('a question by UDP', () => {
     expect(sent).toEqual([]);
     // None at all is allowed in IPv4.
     ask((frame) => frame.fill(0, 40, 42));
-    await settle();
+    await until('it is answered', () => sent.length > 0);
     expect(sent).toHaveLength(1);
   });
 });
@@ -157,11 +158,10 @@ async function exchange(port: string, destination: string, servicePort: number, 
       setImmediate(() => peer.hear(segment, performance.now()));
   };
   peer.connect(performance.now());
-  for (let waited = 0; waited < 200 && !peer.isReset && !peer.hasEnded; waited++) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  await until('the connection is over', () => {
     peer.tick(performance.now());
-  }
-  await settle();
+    return (peer.isReset || peer.hasEnded) && services.status.connections === 0;
+  });
   return { text: Buffer.from(peer.received).toString('latin1'), octets: Uint8Array.from(peer.received), peer };
 }
 

@@ -35,6 +35,9 @@ afterEach(async () => {
   await new Promise((resolve) => endpoint.close(resolve));
 });
 
+/** On a machine that others use, too. */
+const eventually = (look: () => void) => vi.waitFor(look, { timeout: 20_000 });
+
 const get = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
 
 /** A machine's connection, and what it was told. */
@@ -58,14 +61,14 @@ function ask(text: string, portName: string): { stream: Duplex; told: () => stri
 test('pipelined requests of a connection that is cut give their places back', async () => {
   const paths = ['/slow', ...Array.from({ length: METADATA_REQUESTS_PER_PORT - 1 }, (_, index) => `/quick${index}`)];
   const { stream } = ask(paths.map(get).join(''), 'vm1');
-  await vi.waitFor(() => expect(heard).toHaveLength(METADATA_REQUESTS_PER_PORT));
+  await eventually(() => expect(heard).toHaveLength(METADATA_REQUESTS_PER_PORT));
   // Their answers are here, and wait for the first.
   await new Promise((resolve) => setTimeout(resolve, 50));
   expect(service.counts).toMatchObject({ outstanding: METADATA_REQUESTS_PER_PORT });
   stream.destroy(new Error('reset'));
-  await vi.waitFor(() => expect(service.counts).toMatchObject({ outstanding: 0, failed: 0 }));
+  await eventually(() => expect(service.counts).toMatchObject({ outstanding: 0, failed: 0 }));
   const next = ask(get('/again'), 'vm1');
-  await vi.waitFor(() => expect(next.told()).toContain('at /prefix/again'));
+  await eventually(() => expect(next.told()).toContain('at /prefix/again'));
 });
 
 test('a path that leads out of the endpoint’s own is refused, however it is written', async () => {
@@ -82,12 +85,12 @@ test('a path that leads out of the endpoint’s own is refused, however it is wr
   ];
   for (const path of paths) {
     const { told } = ask(get(path), 'vm1');
-    await vi.waitFor(() => expect(told(), path).toContain('400 Bad Request'));
+    await eventually(() => expect(told(), path).toContain('400 Bad Request'));
   }
   expect(heard).toEqual([]);
   for (const path of ['/a/.well-known/..b/...', '/a?back=/../b', '/a.b']) {
     const { told } = ask(get(path), 'vm1');
-    await vi.waitFor(() => expect(told(), path).toContain('200 OK'));
+    await eventually(() => expect(told(), path).toContain('200 OK'));
   }
   expect(heard).toEqual(['/prefix/a/.well-known/..b/...', '/prefix/a?back=/../b', '/prefix/a.b']);
 });
@@ -96,9 +99,9 @@ test('ports that hold all places together make room for one that has none', asyn
   const streams: Duplex[] = [];
   for (let index = 0; index < METADATA_REQUESTS_MAX; index++)
     streams.push(ask(get('/slow'), `slow${Math.floor(index / METADATA_REQUESTS_PER_PORT)}`).stream);
-  await vi.waitFor(() => expect(heard).toHaveLength(METADATA_REQUESTS_MAX));
+  await eventually(() => expect(heard).toHaveLength(METADATA_REQUESTS_MAX));
   const { told } = ask(get('/quick'), 'vm1');
-  await vi.waitFor(() => expect(told()).toContain('at /prefix/quick'));
+  await eventually(() => expect(told()).toContain('at /prefix/quick'));
   expect(streams.map(({ destroyed }) => destroyed)).toEqual(streams.map((_, index) => index === 0));
-  await vi.waitFor(() => expect(service.counts.outstanding).toBe(METADATA_REQUESTS_MAX - 1));
+  await eventually(() => expect(service.counts.outstanding).toBe(METADATA_REQUESTS_MAX - 1));
 });

@@ -2,17 +2,18 @@ import { expect, test } from 'vitest';
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import { PUNT_RING_SIZE, PUNT_SIZE_MAX } from '../../src/limits.js';
 import { PUNT_ADDRESS_SERVICE, PUNT_BFD, PuntRing } from '../../src/pipeline/punt-ring.js';
+import { until } from '../system/harness/wait.js';
 
 const arena = Uint8Array.from({ length: 4096 }, (_, index) => index % 251);
 
-/** Reads until `count` frames came, or nothing comes. */
+/** Reads until `count` frames came. */
 async function readAll(memory: SharedArrayBuffer, count: number): Promise<[number, number[]][]> {
   const heard: [number, number[]][] = [];
   const stop = new AbortController();
   void new PuntRing(memory).read(({ octets, tunnel }) => {
     heard.push([tunnel, [...octets]]);
   }, stop.signal);
-  for (let turn = 0; turn < 500 && heard.length < count; turn++) await new Promise((done) => setTimeout(done, 2));
+  await until(`${count} frames came`, () => heard.length >= count);
   stop.abort();
   return heard;
 }
