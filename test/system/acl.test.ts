@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AclRuleRow, JsonObject } from '../../src/control/shapes.js';
 import type { Child } from './harness/child.js';
-import { serve, stream, tryTcp, tryUdp } from './harness/conversation.js';
+import { PATIENCE_MS, serve, stream, tryTcp, tryUdp } from './harness/conversation.js';
 import { Daemon } from './harness/daemon.js';
 import { Machine } from './harness/machine.js';
 import { Testbed } from './harness/testbed.js';
@@ -98,13 +98,13 @@ describe.each(places)('rules of %s', (_, where) => {
     'judge TCP and UDP over IPv%d: permitted, denied in silence, rejected with a word',
     async (version) => {
       const to = version === 4 ? two.ipv4 : two.ipv6;
-      expect(await tryTcp(testbed, 'one', to, PERMITTED)).toBe('connected');
+      expect(await tryTcp(testbed, 'one', to, PERMITTED, PATIENCE_MS)).toBe('connected');
       expect(await tryTcp(testbed, 'one', to, DENIED)).toBe('silence');
-      expect(await tryTcp(testbed, 'one', to, REJECTED)).toBe('ECONNREFUSED');
-      expect(await tryUdp(testbed, 'one', to, PERMITTED)).toBe('connected');
+      expect(await tryTcp(testbed, 'one', to, REJECTED, PATIENCE_MS)).toBe('ECONNREFUSED');
+      expect(await tryUdp(testbed, 'one', to, PERMITTED, PATIENCE_MS)).toBe('connected');
       expect(await tryUdp(testbed, 'one', to, DENIED)).toBe('silence');
       // What Linux makes of "administratively prohibited" (icmp_err_convert, icmpv6_err_convert).
-      expect(await tryUdp(testbed, 'one', to, REJECTED)).toBe(version === 4 ? 'EHOSTUNREACH' : 'EACCES');
+      expect(await tryUdp(testbed, 'one', to, REJECTED, PATIENCE_MS)).toBe(version === 4 ? 'EHOSTUNREACH' : 'EACCES');
     },
   );
 

@@ -41,6 +41,13 @@ async function untilState(daemon: Daemon, remote: string, state: BfdView['state'
   await until(`BFD to ${remote} is ${state}`, async () => (await bfdOf(daemon, remote)).state === state);
 }
 
+/** Milliseconds from then to when the daemon found the remote down, by what it logs: the test itself may look late. */
+function downAfter(daemon: Daemon, then: number): number {
+  const entry = daemon.log.split('\n').findLast((line) => line.includes('BFD: the remote is down'));
+  if (entry === undefined) throw new Error('nobody was found down');
+  return (JSON.parse(entry) as { time: number }).time - then;
+}
+
 /** How many frames of a broadcast storm in small each tunnel was sent. */
 async function flooded({ daemon, machine }: WeftHost): Promise<Map<string, number>> {
   const rows = () => daemon.call<readonly TunnelRow[]>('tunnel.list');
@@ -71,9 +78,9 @@ describe.each([4, 6] as const)('FRR over IPv%i', (family) => {
     expect((await bfdOf(daemon, dying)).detectionMs).toBe(FRR_INTERVAL_MS * FRR_MULTIPLIER);
 
     await peer.kill();
-    const killed = performance.now();
+    const killed = Date.now();
     await untilState(daemon, dying, 'down');
-    expect(performance.now() - killed).toBeLessThan(FRR_INTERVAL_MS * FRR_MULTIPLIER + 500);
+    expect(downAfter(daemon, killed)).toBeLessThan(FRR_INTERVAL_MS * FRR_MULTIPLIER + 500);
     expect(await tunnelTo(daemon, dying)).toMatchObject({
       state: 'down',
       reason: 'BFD: control detection time expired',
@@ -117,7 +124,7 @@ describe('FRR', () => {
     await until('FRR is up', () => peer.session(own).status === 'up');
     await daemon.stop();
     // Its patience is a minute.
-    await until('FRR is down', () => peer.session(own).status === 'down', { timeoutMs: 2000 });
+    await until('FRR is down', () => peer.session(own).status === 'down');
     expect(peer.session(own)['remote-diagnostic']).toBe('administratively down');
   }, 60_000);
 
@@ -207,9 +214,9 @@ describe('Open vSwitch, inside the tunnel', () => {
       expect(await daemon.fdb()).not.toContainEqual(expect.objectContaining({ mac: '00:23:20:00:00:01' }));
 
       testbed.ip(underlay.middle, 'link', 'set', underlay.portOf('h2'), 'down');
-      const cut = performance.now();
+      const cut = Date.now();
       await untilState(daemon, remote, 'down');
-      expect(performance.now() - cut).toBeLessThan(300 + 500);
+      expect(downAfter(daemon, cut)).toBeLessThan(300 + 500);
       expect(await bfdOf(daemon, remote)).toMatchObject({ isDown: true, reason: 'control detection time expired' });
       expect((await flooded(weft)).get(remote)).toBe(0);
       testbed.ip(underlay.middle, 'link', 'set', underlay.portOf('h2'), 'up');

@@ -111,10 +111,10 @@ describe('a netdev port', () => {
     onTestFinished(() => ipIfThere('link', 'del', other));
     await port.start(netdev, { intent: { device } });
     ip('link', 'set', other, 'name', device);
-    await until('it is open', () => port.open !== undefined, 1000);
+    await until('it is open', () => port.open !== undefined);
     ip('link', 'set', device, 'down');
     ip('link', 'set', device, 'name', other);
-    await until('it waits', () => port.absence?.reason === `no interface ${device}`, 1000);
+    await until('it waits', () => port.absence?.reason === `no interface ${device}`);
   });
 
   test('survives its interface coming and going 20 times', async () => {
@@ -122,9 +122,9 @@ describe('a netdev port', () => {
     await port.start(netdev, { intent: { device } });
     for (let round = 0; round < 20; round++) {
       addVeth(device, namespace);
-      await until('it is open', () => worker.breathe() >= 0 && port.open !== undefined, 1000);
+      await until('it is open', () => worker.breathe() >= 0 && port.open !== undefined);
       ip('link', 'del', device);
-      await until('it waits', () => worker.breathe() >= 0 && port.absence?.state === 'waiting', 1000);
+      await until('it waits', () => worker.breathe() >= 0 && port.absence?.state === 'waiting');
     }
     expect(worker.pool.available).toBe(worker.pool.slotCount);
   });
@@ -136,11 +136,11 @@ describe('a netdev port', () => {
     await port.start(netdev, { intent: { device } });
     expect(queryInterface(device)?.isUp).toBe(true);
     ip('link', 'set', device, 'down');
-    await until('it is down', () => port.absence?.reason === `${device} is administratively down`, 1000);
+    await until('it is down', () => port.absence?.reason === `${device} is administratively down`);
     await sleep(50);
     expect(queryInterface(device)?.isUp).toBe(false);
     ip('link', 'set', device, 'up');
-    await until('it is open', () => port.open !== undefined, 1000);
+    await until('it is open', () => port.open !== undefined);
   });
 
   test('the host does not answer on the interface, and is given back what it had', async () => {

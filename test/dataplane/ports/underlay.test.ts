@@ -168,10 +168,10 @@ describe.each(families)('an underlay port over $family', ({ local, remote, lengt
     await until('the interface runs', () => /LOWER_UP/.test(near.ip('link', 'show', NEAR)));
     await sleep(20);
     await start(local);
-    await until('its MTU is told', () => port.open?.mtu === 1450, 1000);
+    await until('its MTU is told', () => port.open?.mtu === 1450);
     const { queues } = port.open!;
     near.ip('link', 'set', NEAR, 'mtu', '1400');
-    await until('the change is told', () => port.open?.mtu === 1400, 1000);
+    await until('the change is told', () => port.open?.mtu === 1400);
     expect(port.open!.queues).toEqual(queues);
   });
 
@@ -185,16 +185,16 @@ describe.each(families)('an underlay port over $family', ({ local, remote, lengt
       { remote: beyond, mtu: 1300, state: 'up' },
     ]);
     near.ip('route', 'change', beyondNet, 'via', remote, 'mtu', '1350');
-    await until('the change is told', () => port.told.at(-1) === 'changed', 1000);
+    await until('the change is told', () => port.told.at(-1) === 'changed');
     expect(paths()[1]!.mtu).toBe(1350);
     expect(port.told).toEqual(['opened', 'changed']);
     port.handle!.underlay!.follow([remote]);
     expect(paths().map((path) => path.remote)).toEqual([remote]);
     expect(port.told, 'no path is narrow any more').toEqual(['opened', 'changed', 'changed']);
     near.ip('link', 'set', NEAR, 'mtu', '1320');
-    await until('the interface’s is told', () => port.open?.mtu === 1320, 1000);
+    await until('the interface’s is told', () => port.open?.mtu === 1320);
     near.ip('link', 'set', NEAR, 'mtu', '1500');
-    await until('it is again as it was', () => port.open?.mtu === 1500, 1000);
+    await until('it is again as it was', () => port.open?.mtu === 1500);
     expect(port.told.filter((what) => what !== 'changed')).toEqual(['opened']);
   });
 
@@ -215,9 +215,9 @@ describe.each(families)('an underlay port over $family', ({ local, remote, lengt
     expect(port.open?.mtu).toBe(1500);
     expect(paths()[1]).toEqual({ remote: beyond, mtu: 0, state: 'down', reason: `no route to ${beyond}` });
     near.ip('route', 'add', beyondNet, 'via', remote);
-    await until('the route is seen', () => paths()[1]!.state === 'up', 1000);
+    await until('the route is seen', () => paths()[1]!.state === 'up');
     near.ip('route', 'del', beyondNet, 'via', remote);
-    await until('it is missed', () => paths()[1]!.state === 'down', 1000);
+    await until('it is missed', () => paths()[1]!.state === 'down');
     expect(port.told).toEqual(['opened']);
   });
 

@@ -8,7 +8,9 @@ import type { Child } from './child.js';
 import type { Testbed } from './testbed.js';
 import { until } from './wait.js';
 
-const PATIENCE_MS = 10_000;
+/** For what comes in the end, however busy the machine is. */
+export const PATIENCE_MS = 10_000;
+const SILENCE_MS = 600;
 
 const script = (testbed: Testbed, label: string, text: string, ...words: readonly (string | number)[]): Child =>
   testbed.start(label, [process.execPath, '-e', text, ...words.map(String)]);
@@ -121,12 +123,17 @@ export class Conversation {
     await until('the conversation goes on', () => this.heard > before + 2, { timeoutMs: PATIENCE_MS });
   }
 
-  /** None comes any more: what is under way has `graceMs`, and then it is silent. */
-  async expectSilent(graceMs = 200): Promise<void> {
-    await sleep(graceMs);
-    const before = this.heard;
-    await sleep(600);
-    expect(this.heard).toBe(before);
+  /** None comes any more: what was under way is heard, and then it is silent. */
+  async expectSilent(): Promise<void> {
+    await until(
+      'the conversation is silent',
+      async () => {
+        const before = this.heard;
+        await sleep(SILENCE_MS);
+        return this.heard === before;
+      },
+      { timeoutMs: PATIENCE_MS },
+    );
   }
 
   end(): void {
@@ -177,7 +184,6 @@ export async function stream(
   await during();
   sender.signal('SIGTERM');
   const { counts: sent } = await sender.result<{ counts: number[] }>();
-  await sleep(300);
   receiver.signal('SIGTERM');
   const { counts: received } = await receiver.result<{ counts: number[] }>();
   return { sent, received };

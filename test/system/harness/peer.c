@@ -10,7 +10,7 @@
  *   peer train ADDRESS INTERVAL_US   an echo each interval until SIGTERM
  *   peer serve ADDRESS PORT          TCP: checks the pattern of each connection and sends as much of it back
  *   peer transfer ADDRESS PORT SIZE  TCP: sends SIZE octets of the pattern and checks what comes back
- *   peer listen ADDRESS PORT         UDP: counts datagrams until SIGTERM
+ *   peer listen ADDRESS PORT         UDP: counts datagrams until SIGTERM and then until no more come for half a second
  *   peer shout ADDRESS PORT COUNT    UDP: sends numbered datagrams to a group or broadcast address
  *   peer flows ADDRESS PORT COUNT EACH   UDP: that many datagrams from each of COUNT source ports, in turns
  *   peer spray ADDRESS PORT HEX COUNT    UDP: the same datagram again and again, about 100,000 a second
@@ -445,9 +445,10 @@ static int listen_udp(const char *address, const char *port) {
     if (setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &group, sizeof group) != 0) die("join");
   }
   say("ready");
-  while (!stopped) {
+  for (int ready = 1; !stopped || ready > 0;) {
     struct pollfd one = {.fd = fd, .events = POLLIN};
-    if (poll(&one, 1, 50) > 0)
+    ready = poll(&one, 1, stopped ? 500 : 50);
+    if (ready > 0)
       while (recv(fd, buffer, sizeof buffer, MSG_DONTWAIT) >= 0) count++;
   }
   printf("{\"datagrams\":%u}\n", count);
