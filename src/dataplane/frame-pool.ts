@@ -109,6 +109,11 @@ export class FramePool {
   readonly packetFault: Int32Array;
   /** IP protocol of the upper layer, behind extension headers. */
   readonly protocol: Int32Array;
+  /**
+   * The protocol again, UDP's or TCP's, where the packet is as most are: IPv4, sound, whole and without options, right behind an
+   * Ethernet header without a tag. So one look says where its fields lie. 0: it is something else, which the other fields say.
+   */
+  readonly plain: Int32Array;
   /** FRAGMENT_... (wire/packet.ts). */
   readonly fragment: Int32Array;
   /** Arena position of the upper layer's header; 0: there is none (a later fragment, ARP, no IP). */
@@ -177,6 +182,7 @@ export class FramePool {
     this.packetKind = field();
     this.packetFault = field();
     this.protocol = field();
+    this.plain = field();
     this.fragment = field();
     this.transport = field();
     this.packetEnd = field();
@@ -330,6 +336,7 @@ export class FramePool {
     this.packetKind[copy] = this.packetKind[slot];
     this.packetFault[copy] = this.packetFault[slot];
     this.protocol[copy] = this.protocol[slot];
+    this.plain[copy] = this.plain[slot];
     this.fragment[copy] = this.fragment[slot];
     this.transport[copy] = this.transport[slot] === 0 ? 0 : this.transport[slot] + shift;
     this.packetEnd[copy] = this.packetEnd[slot] + shift;

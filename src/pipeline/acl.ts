@@ -25,6 +25,8 @@ export const judgement = {
   rule: 0,
   /** The sender is to be told. */
   isRejected: false,
+  /** The rule's frames are logged. */
+  isLogged: false,
 };
 
 /**
@@ -44,15 +46,17 @@ export function judge(
   const { rules, actions, counterBase } = acl;
   judgement.rule = 0;
   judgement.isRejected = false;
+  judgement.isLogged = false;
   if (pool.packetFault[slot] !== 0 && ((rules.readsKinds >>> pool.packetKind[slot]) & 1) !== 0)
     return pool.packetFault[slot];
   const match = last.find(rules, key);
   const index = match < 0 ? rules.ruleCount : match;
   const number = counterBase < 0 ? -1 : counterBase + index;
   judgement.rule = number + 1;
-  machine.ruleCounters.hit(number, pool.length[slot], machine.nowSeconds);
+  machine.ruleCounters.hit(number, 1, pool.length[slot], machine.nowSeconds);
   const action = actions[index];
-  if ((action & ACTION_LOG) !== 0) log(machine, slot, number, port, action & ACTION_MASK, way);
+  judgement.isLogged = (action & ACTION_LOG) !== 0;
+  if (judgement.isLogged) log(machine, slot, number, port, action & ACTION_MASK, way);
   if ((action & ACTION_MASK) === ACTION_PERMIT) return 0;
   if ((action & ACTION_MASK) === ACTION_DENY)
     return index === rules.ruleCount ? dropReasonNumber.acl_default : dropReasonNumber.acl_deny;

@@ -180,22 +180,27 @@ export function findRecord(words: Int32Array, at: number, key: Int32Array): numb
       return words[words[at + DIMENSION_BOUNDS] + ((key[place] >>> words[at + DIMENSION_SHIFT]) & 0xff)];
     case METHOD_NUMBER:
       if (key[place] < 0) return words[at + DIMENSION_ABSENT];
-      return words[words[at + DIMENSION_RECORDS] + search(words, at, key[place] ^ ORDER_BIT)];
+      return words[words[at + DIMENSION_RECORDS] + findInterval(words, at, key[place] ^ ORDER_BIT)];
     case METHOD_ADDRESS:
       if (key[KEY_KIND] === PACKET_IPV4)
-        return words[words[at + DIMENSION_RECORDS] + search(words, at, key[place + 3] ^ ORDER_BIT)];
+        return words[words[at + DIMENSION_RECORDS] + findInterval(words, at, key[place + 3] ^ ORDER_BIT)];
       if (key[KEY_KIND] === PACKET_IPV6) return findIpv6(words, at, key, place);
       return words[at + DIMENSION_ABSENT];
     case METHOD_ARP_ADDRESS:
       if (key[KEY_ARP_OPERATION] < 0) return words[at + DIMENSION_ABSENT];
-      return words[words[at + DIMENSION_RECORDS] + search(words, at, key[place] ^ ORDER_BIT)];
+      return words[words[at + DIMENSION_RECORDS] + findInterval(words, at, key[place] ^ ORDER_BIT)];
     default:
       return findMac(words, at, key, place);
   }
 }
 
+/** The first value of the interval of the dimension at `at`, with ORDER_BIT turned over. */
+export function firstOfInterval(words: Int32Array, at: number, interval: number): number {
+  return words[words[at + DIMENSION_BOUNDS] + interval];
+}
+
 /** Number of the interval that `value` is in; both it and the bounds with ORDER_BIT turned over. */
-function search(words: Int32Array, at: number, value: number): number {
+export function findInterval(words: Int32Array, at: number, value: number): number {
   const least = words[at + DIMENSION_LEAST];
   if (value < least) return 0;
   const bucket = ((value - least) | 0) >>> words[at + DIMENSION_SHIFT];

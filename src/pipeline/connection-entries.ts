@@ -7,11 +7,13 @@
  * HalfSipHash and eleven words of value copied and compared.
  */
 
+import type { FramePool } from '../dataplane/frame-pool.js';
 import { SharedTable } from '../dataplane/shared-table.js';
 import { KEY, LOADS_KEEP_ORDER, STAMP } from '../dataplane/shared-table-reader.js';
 import { NETWORKS_MAX } from '../limits.js';
 import { PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import {
+  CLASS_UDP_STREAM,
   CONNECTION_KEY_WORDS,
   CONNECTION_VALUE_WORDS,
   KEY_HIGHER,
@@ -25,6 +27,7 @@ import {
   V_STATE,
   V_WINDOWS,
 } from './connection-entry.js';
+import { showUnchanging } from './datagram-keys.js';
 
 /** Where an entry's value begins. */
 const VALUE = KEY + CONNECTION_KEY_WORDS;
@@ -71,6 +74,13 @@ export class ConnectionEntries extends SharedTable {
     return (stamp & 1) === 1 && hotAgain[at + STAMP] === stamp;
   }
 
+  /** As showUnchanging of datagram-keys.ts. */
+  showUnchanging(pool: FramePool, timeouts: Int32Array, epoch: number, nowSeconds: number, left: Int32Array): number {
+    // Where loads may pass each other all go the long way.
+    const timeout = LOADS_KEEP_ORDER ? timeouts[CLASS_UDP_STREAM] : -1;
+    return showUnchanging(this.hot, this.hotAgain, this.entryWords, pool, timeout, epoch, nowSeconds, left);
+  }
+
   /** Copies what a packet of the protocol may change of the entry's value, as it is now, without asking whose the entry is. */
   readState(entry: number, value: Int32Array, protocol: number): void {
     const { hot } = this;
@@ -114,4 +124,15 @@ export class FrozenEntries extends ConnectionEntries {
   override write(): void {}
   override setValueWord(): void {}
   override refresh(): void {}
+
+  /** All go the long way, where all stores are. */
+  override showUnchanging(
+    pool: FramePool,
+    _timeouts: Int32Array,
+    epoch: number,
+    nowSeconds: number,
+    left: Int32Array,
+  ): number {
+    return showUnchanging(this.hot, this.hotAgain, this.entryWords, pool, -1, epoch, nowSeconds, left);
+  }
 }

@@ -140,6 +140,11 @@ export const CONNECTION_NEW = 1 << 2;
 export const CONNECTION_RELATED = 1 << 3;
 /** Neither belongs to a connection nor may begin one. */
 export const CONNECTION_INVALID = 1 << 4;
+/**
+ * It is valid, its connection was allowed by both ends under the policy in force, and rules alone decide about it: by its protocol and
+ * ports nothing else is asked (isOrdinary). Set where it is looked up, so that neither end asks again.
+ */
+export const AS_JUDGED = 1 << 18;
 
 /** In a slot's `connection`. */
 export const UNTRACKED = 0;

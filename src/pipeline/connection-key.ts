@@ -70,7 +70,8 @@ export const FROM_LOWER = 1 << 0;
 /** An answer to a query: it never begins a connection. */
 export const IS_ANSWER = 1 << 1;
 
-const MAPPED = 0xffff;
+/** Third word of an address of IPv4. */
+export const MAPPED = 0xffff;
 
 /** By type of ICMP: query << 1 | whether it is the answer; 0: no query. */
 const queries4 = queryTable([

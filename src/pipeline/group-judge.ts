@@ -11,11 +11,12 @@
  * another's connections by sending what it may not send.
  */
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
+import type { FramePool } from '../dataplane/frame-pool.js';
 import { ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST } from '../wire/icmp.js';
 import { PROTOCOL_ICMP, PROTOCOL_ICMPV6 } from '../wire/ip-protocol.js';
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import {
-  CONNECTION_INVALID,
+  AS_JUDGED,
   CONNECTION_RELATED,
   CONNECTION_REPLY,
   type ConnectionTable,
@@ -40,29 +41,21 @@ import { type GroupPolicy, ruleFrom, ruleTo } from './group-table.js';
 import type { Machine } from './machine.js';
 import { KEY_DESTINATION, KEY_KIND, KEY_PROTOCOL, KEY_SOURCE, KEY_WORDS, setPorts } from './rule-key.js';
 
-/** In a slot's connectionState, beside CONNECTION_...: the port it came from has stateful groups, and they let it begin a connection. */
+/** In a slot's connectionState, beside CONNECTION_... and AS_JUDGED: the port it came from has stateful groups, and they let it begin a connection. */
 export const ALLOWED_AT_SOURCE = 1 << 16;
 /** The frame began its connection, or came while another one did. For explanations. */
 export const HAS_BEGUN = 1 << 17;
 
-/**
- * Its connection was allowed by both ends under the policy in force, and rules alone decide about it: by its protocol and
- * ports nothing else is asked (isOrdinary). Set where it is looked up, so that neither end asks again.
- */
-export const AS_JUDGED = 1 << 18;
-
 /** The key in hand, of a packet or a connection. One worker is one thread, and judgements are not nested. */
 export const groupKey = new Int32Array(KEY_WORDS);
 
-/** Whether nothing need be asked but by which port its connection runs: most of all frames, so this is asked first. */
-export function passesAsJudged({ pool, snapshot }: Machine, slot: number, port: number, isSource: boolean): boolean {
-  const { groups } = snapshot;
+/**
+ * Whether nothing need be asked but by which port its connection runs: most of all frames, so this is asked first. The port has
+ * stateful groups.
+ */
+export function passesAsJudged(pool: FramePool, slot: number, port: number, isSource: boolean): boolean {
   const state = pool.connectionState[slot];
-  return (
-    (state & (AS_JUDGED | CONNECTION_INVALID)) === AS_JUDGED &&
-    recordedPort(pool.connectionPorts[slot], state, isSource) === port &&
-    groups.portStateful[port] !== 0
-  );
+  return (state & AS_JUDGED) !== 0 && recordedPort(pool.connectionPorts[slot], state, isSource) === port;
 }
 
 /** Whether a packet of a known connection passes at this end: nothing has changed since both ends allowed it. */

@@ -32,10 +32,10 @@ export class RuleCounters {
   }
 
   /** A number that is none, -1 say, is not counted. */
-  hit(number: number, octets: number, nowSeconds: number): void {
+  hit(number: number, frames: number, octets: number, nowSeconds: number): void {
     if (number < 0 || number >= this.count) return;
     const at = HEADER + number * FIELDS;
-    this.values[at + FRAMES] += 1;
+    this.values[at + FRAMES] += frames;
     this.values[at + BYTES] += octets;
     this.values[at + LAST] = nowSeconds + 1;
   }

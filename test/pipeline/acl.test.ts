@@ -1,4 +1,5 @@
 /** ACLs through the whole pipeline: what passes, what is answered, counted and logged, in which order, and what learns. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { allocateFrameRing } from '../../src/dataplane/frame-ring.js';
 import { RULE_LOG_PER_SECOND, RULE_LOG_RING_SIZE } from '../../src/limits.js';
@@ -80,6 +81,67 @@ describe('an ACL on the way in', () => {
     expect(tested.drops()).toEqual({ 'a acl_deny': 2, 'b acl_deny': 1 });
   });
 });
+
+describe('frames that follow each other', () => {
+  const field = (values: readonly string[]) => fc.option(fc.constantFrom(...values), { nil: undefined });
+  /** Bounds of which frames lie before, at and behind. */
+  const rule = fc.record({
+    action: fc.constantFrom('permit', 'permit', 'deny', 'reject'),
+    proto: field(['tcp', 'udp']),
+    src: field(['10.0.0.1/32', '10.0.0.0/30', '0.0.0.0/1', '255.255.255.255/32']),
+    dst: field(['10.0.0.2/32', '10.0.0.2/31', '128.0.0.0/1', '255.255.255.254/31']),
+    srcPort: field(['0', '1000', '1000-1001', '65535']),
+    dstPort: field(['22', '22-80', '81-65535']),
+    dscp: fc.constantFrom(undefined, undefined, undefined, undefined, 0),
+    log: fc.constantFrom(false, false, true),
+  });
+  const acl = fc.record({ default: fc.constantFrom('permit', 'deny'), rules: fc.array(rule, { maxLength: 5 }) });
+  const frame = fc
+    .record({
+      port: fc.constantFrom('a', 'a', 'b'),
+      protocol: fc.constantFrom('tcp', 'udp', 'udp'),
+      source: fc.constantFrom('10.0.0.1', '10.0.0.1', '10.0.0.3', '10.0.0.4', '128.0.0.1'),
+      destination: fc.constantFrom('10.0.0.2', '10.0.0.2', '10.0.0.1', '10.0.0.3', '127.255.255.255', '223.0.0.1'),
+      sourcePort: fc.constantFrom(0, 1000, 1000, 1001, 65535),
+      destinationPort: fc.constantFrom(22, 22, 21, 80, 81),
+      change: fc.constantFrom('', '', '', '', '', '', 'options', 'service', 'cut'),
+    })
+    .map(({ port, protocol, source, destination, sourcePort, destinationPort, change }) => {
+      const octets = parseFrame(`${protocol} ${source}:${sourcePort} > ${destination}:${destinationPort}`);
+      if (change === 'options') octets[14] = 0x46;
+      if (change === 'service') octets[15] = 0x20;
+      if (change === 'cut') octets[17] = 24;
+      return { port, octets };
+    });
+
+  test('are judged and counted as if each came alone', () => {
+    let permitted = 0;
+    const property = fc.property(
+      ...([
+        acl,
+        acl,
+        fc.constantFrom(undefined, 'net', 'net'),
+        fc.array(frame, { minLength: 10, maxLength: 60 }),
+      ] as const),
+      (port, net, network, some) => {
+        const acls = { port: withoutGaps(port), net: withoutGaps(net) };
+        const config = { a: { ingress: 'port' }, ...(network !== undefined && { network: { ingress: network } }) };
+        const [together, alone] = [lab(acls, config), lab(acls, config)] as const;
+        together.run(...some);
+        for (const one of some) alone.run(one);
+        for (const name of ['port', 'net'])
+          expect(together.rules.counts(`acls.${name}`)).toEqual(alone.rules.counts(`acls.${name}`));
+        expect(together.drops()).toEqual(alone.drops());
+        permitted += together.rules.counts('acls.port')?.[0]?.frames ?? 0;
+      },
+    );
+    fc.assert(property, { numRuns: 100 });
+    expect(permitted).toBeGreaterThan(100);
+  });
+});
+
+/** As a document has it: what is not asked for is not there. */
+const withoutGaps = (acl: object): AclDocument => JSON.parse(JSON.stringify(acl));
 
 describe('an ACL on the way out', () => {
   test('drops the copy by that port and no other', () => {

@@ -131,12 +131,13 @@ function sources(): string[] {
     'connection-entry',
     'connection-key',
     'connection-tracking',
+    'datagram-keys',
     'nat-ports',
     'nat-refusals',
     'routing-tables',
     'tcp-tracking',
   ];
-  const wire = ['icmp', 'ip-protocol', 'ipv4', 'ipv6', 'octets', 'packet', 'tcp', 'arp', 'ethernet', 'udp'];
+  const wire = ['icmp', 'ip-protocol', 'ipv4', 'ipv6', 'octets', 'packet', 'tcp', 'arp', 'dhcp', 'ethernet', 'udp'];
   return [
     'errors.ts',
     'limits.ts',

@@ -40,16 +40,26 @@ export const groupsTo: EgressStage = {
     if ((machine.snapshot.policies & POLICY_GROUPS) === 0) return;
     const { snapshot, pool, newConnections } = machine;
     const { slots, members, reasons } = copies;
+    // The member of the copy before, its port, and what that one's groups are.
+    let member = -1;
+    let port = -1;
+    let isStateful = false;
     for (let index = 0; index < copies.count; index++) {
-      places[index] = -1;
       const slot = slots[index];
       // What has passed no stage of policy has nothing to be judged by: its network has no port with groups.
-      if (reasons[index] !== 0 || pool.policy[slot] === 0 || isOwnWord(pool, slot)) continue;
-      const port = snapshot.memberPort[members[index]];
-      if (passesAsJudged(machine, slot, port, false)) continue;
+      if (reasons[index] !== 0 || pool.policy[slot] === 0) continue;
+      if (members[index] !== member) {
+        member = members[index];
+        port = snapshot.memberPort[member];
+        isStateful = snapshot.groups.portStateful[port] !== 0;
+      }
+      if ((isStateful && passesAsJudged(pool, slot, port, false)) || isOwnWord(pool, slot)) continue;
       const verdict = judge(machine, slot, port);
       if (verdict > 0) reasons[index] = verdict;
-      else if (verdict === BEGINS) places[index] = begin(machine, slot, port);
+      else if (verdict === BEGINS) {
+        if (newConnections.count === 0) places.fill(-1, 0, copies.count);
+        places[index] = begin(machine, slot, port);
+      }
     }
     if (newConnections.count !== 0) commit(machine, copies);
   },
@@ -84,7 +94,7 @@ function judge(machine: Machine, slot: number, port: number): number {
   keyOfSlot(groupKey, pool, slot, 0, groups.sets[groups.portTo[port]].rules.fields);
   const rule = ruleTo(groups, port, groupKey);
   if (rule < 0) return dropReasonNumber.group_deny;
-  machine.ruleCounters.hit(counterOf(groups, groups.portTo[port], rule), pool.length[slot], machine.nowSeconds);
+  machine.ruleCounters.hit(counterOf(groups, groups.portTo[port], rule), 1, pool.length[slot], machine.nowSeconds);
   return isAllowedAtSource || (isStateful && pool.connection[slot] === NO_CONNECTION_YET) ? BEGINS : 0;
 }
 

@@ -9,6 +9,7 @@
  */
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import type { FramePool } from '../../dataplane/frame-pool.js';
 import { ARP_OPERATION, ARP_REPLY, ARP_REQUEST, ARP_SENDER_IP, ARP_SENDER_MAC } from '../../wire/arp.js';
 import { ETHERNET_HEADER_SIZE, ETHERNET_SOURCE, ETHERTYPE_MIN, macHighAt, macLowAt } from '../../wire/ethernet.js';
 import { findHomeAddress, HOME_ADDRESS_MALFORMED, HOME_ADDRESS_NONE } from '../../wire/home-address.js';
@@ -56,6 +57,12 @@ let lastStation = NOBODY;
 let lastAddress = 0;
 let hasAddress = false;
 
+/**
+ * A plain frame that was its port's own and to which nothing but its addresses has a say: the port, and its source addresses, as
+ * they lie in memory. Others with the same ones are, too. Only within a batch.
+ */
+const example = { isKnown: false, port: 0, macHigh: 0, macLow: 0, address: 0 };
+
 export const antiSpoof: Stage = {
   name: 'anti-spoof',
 
@@ -63,10 +70,16 @@ export const antiSpoof: Stage = {
     if ((batch.policy & POLICY_GUARD) === 0) return;
     const { pool } = machine;
     lastStation = NOBODY;
+    example.isKnown = false;
     for (let index = 0; index < batch.count; index++) {
+      if (example.isKnown) {
+        index = passAlike(pool, batch, index);
+        if (index === batch.count) return;
+      }
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_GUARD) === 0) continue;
       pool.reason[slot] = judge(machine, slot);
+      if (pool.reason[slot] === 0 && isOrdinary(pool.plain[slot], pool.ports[slot])) beExample(pool, slot);
     }
   },
 
@@ -78,6 +91,36 @@ export const antiSpoof: Stage = {
   explainDrop: deniedText,
   rule: guardRule,
 };
+
+/** Passes frames that are like the example from `from` on, up to the first that is not; returns that one's index. */
+function passAlike(pool: FramePool, batch: Batch, from: number): number {
+  const { words } = pool;
+  const { port, macHigh, macLow, address } = example;
+  let index = from;
+  for (; index < batch.count; index++) {
+    const slot = batch.slots[index];
+    if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_GUARD) === 0) continue;
+    if (!isOrdinary(pool.plain[slot], pool.ports[slot])) break;
+    const at = pool.offset[slot] >> 2;
+    const isOther =
+      (pool.ingressPort[slot] ^ port) |
+      ((words[at + 1] >>> 16) ^ macHigh) |
+      (words[at + 2] ^ macLow) |
+      (((words[at + 6] >>> 16) | (words[at + 7] << 16)) ^ address);
+    if (isOther !== 0) break;
+  }
+  return index;
+}
+
+function beExample(pool: FramePool, slot: number): void {
+  const { words } = pool;
+  const at = pool.offset[slot] >> 2;
+  example.isKnown = true;
+  example.port = pool.ingressPort[slot];
+  example.macHigh = words[at + 1] >>> 16;
+  example.macLow = words[at + 2];
+  example.address = (words[at + 6] >>> 16) | (words[at + 7] << 16);
+}
 
 /** The drop reason's number, 0 for a frame that is the port's own in every respect. */
 function judge(machine: Machine, slot: number): number {

@@ -22,6 +22,7 @@ import { isOrdinary } from '../always-blocked.js';
 import { type ConnectionEntries, hasTail } from '../connection-entries.js';
 import { FROM_LOWER, IS_ANSWER, KEY_ERROR, KEY_NONE, keyOfError, keyOfPacket } from '../connection-key.js';
 import {
+  AS_JUDGED,
   CONNECTION_ESTABLISHED,
   CONNECTION_INVALID,
   CONNECTION_KEY_WORDS,
@@ -47,7 +48,18 @@ import {
   TRACK_REUSE,
   track,
 } from '../connection-tracking.js';
-import { AS_JUDGED } from '../group-judge.js';
+import {
+  askBuckets,
+  askHints,
+  candidateAt,
+  hashAt,
+  hintPlace,
+  listDatagrams,
+  otherFrames,
+  sideAt,
+  slotAt,
+  writeKey,
+} from '../datagram-keys.js';
 import { DNS_PORT, guestServiceOf, METADATA_PORT } from '../guest-service.js';
 import type { Machine } from '../machine.js';
 import { POLICY_TRACKED, type Snapshot } from '../snapshot.js';
@@ -80,27 +92,36 @@ let hasWindows = false;
 /** In `sides`, beside the bits of connection-key.ts: the key is of what an ICMP error is about. */
 const IS_ERROR = 1 << 8;
 
+/** Datagrams that take the long way, by place; slots of frames that are none. */
+const left = new Int32Array(BATCH_SIZE);
+const frames = new Int32Array(BATCH_SIZE);
+
 export const connections: Stage = {
   name: 'connections',
 
   run(machine: Machine, batch: Batch): void {
     if ((batch.policy & POLICY_TRACKED) === 0) return;
-    const { table } = machine.connections;
+    const { pool, connections, snapshot } = machine;
+    const { table } = connections;
     isHinted = distrusted === 0;
-    const count = makeKeys(machine, batch);
-    if (!isHinted) {
+    const datagrams = listDatagrams(batch, pool);
+    const others = makeKeys(machine);
+    if (isHinted) askHints(hints, table);
+    else {
       distrusted--;
-      for (let place = 0; place < count; place++) hashes[place] = table.hashKey(keys, place * CONNECTION_KEY_WORDS);
-      table.touchBuckets(hashes, count);
-      for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
+      askBuckets(hints, table);
+      findCandidates(table, others);
     }
-    table.touchEntries(candidates, count);
-    if (hasWindows) table.touchTails(candidates, count);
+    if (others !== 0) table.touchEntries(candidates, others);
+    if (hasWindows) table.touchTails(candidates, others);
+    const { connectionTimeouts, groups } = snapshot;
+    const leftCount = table.showUnchanging(pool, connectionTimeouts, groups.epoch, machine.nowSeconds, left);
+    const count = takeLeft(others, leftCount);
     missed = 0;
     movedCount = 0;
     for (let place = 0; place < count; place++) settle(machine, place);
-    if (isHinted && missed > count >> 2) distrusted = HINT_DISTRUST_BATCHES;
-    if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
+    if (isHinted && missed > (datagrams + others) >> 2) distrusted = HINT_DISTRUST_BATCHES;
+    if (movedCount !== 0) connections.regroup(moved, movedStamps, movedCount);
   },
 
   explain(machine: Machine, slot: number): string {
@@ -122,24 +143,47 @@ export const connections: Stage = {
 export function findConnection(machine: Machine, slot: number): void {
   if (!listFrame(machine.pool, machine.snapshot, slot, 0)) return;
   isHinted = true;
-  candidates[0] = hints[hintPlace(0)];
+  candidates[0] = hints[placeOfHint(0)];
   movedCount = 0;
   settle(machine, 0);
   if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
 }
 
-/** Lists the frames that have a key with what the hints say, and says of the others what they are. Returns how many are listed. */
-function makeKeys(machine: Machine, batch: Batch): number {
-  const { pool, snapshot } = machine;
+/** Lists the frames that are no datagrams, and have a key, with what the hints say. Returns how many they are. */
+function makeKeys({ pool, snapshot }: Machine): number {
   hasWindows = false;
   let count = 0;
-  for (let index = 0; index < batch.count; index++) {
-    const slot = batch.slots[index];
-    if (pool.reason[slot] !== 0 || !listFrame(pool, snapshot, slot, count)) continue;
-    if (isHinted) candidates[count] = hints[hintPlace(count)];
+  const frameCount = otherFrames(frames);
+  for (let index = 0; index < frameCount; index++) {
+    if (!listFrame(pool, snapshot, frames[index], count)) continue;
+    if (isHinted) candidates[count] = hints[placeOfHint(count)];
     count++;
   }
   return count;
+}
+
+/** Of the keys of those that are no datagrams. */
+function findCandidates(table: ConnectionEntries, count: number): void {
+  for (let place = 0; place < count; place++) hashes[place] = table.hashKey(keys, place * CONNECTION_KEY_WORDS);
+  table.touchBuckets(hashes, count);
+  for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
+}
+
+/**
+ * Lists the datagrams that are left, behind the others. Their order among themselves stays, and a frame whose connection stays as
+ * it is changes nothing for one behind it. Returns how many are listed now.
+ */
+function takeLeft(others: number, leftCount: number): number {
+  for (let index = 0; index < leftCount; index++) {
+    const count = others + index;
+    const place = left[index];
+    slots[count] = slotAt(place);
+    sides[count] = sideAt(place);
+    hashes[count] = hashAt(place);
+    candidates[count] = candidateAt(place);
+    writeKey(place, keys, count * CONNECTION_KEY_WORDS);
+  }
+  return others + leftCount;
 }
 
 /** Puts the frame at this place of the list, if it has a key; otherwise says what it is. */
@@ -194,11 +238,9 @@ function isLimitedBroadcast(octets: Uint8Array, at: number): boolean {
   return (octets[at] & octets[at + 1] & octets[at + 2] & octets[at + 3]) === 0xff;
 }
 
-/** Ports of a client follow each other, as addresses do: they fall into different places. */
-function hintPlace(place: number): number {
+function placeOfHint(place: number): number {
   const at = place * CONNECTION_KEY_WORDS;
-  const mixed = keys[at + KEY_PORTS] ^ keys[at + KEY_LOWER + 3] ^ keys[at + KEY_HIGHER + 3];
-  return (mixed ^ (mixed >>> 16)) & (HINT_COUNT - 1);
+  return hintPlace(keys[at + KEY_PORTS], keys[at + KEY_LOWER + 3], keys[at + KEY_HIGHER + 3]);
 }
 
 /** The entry of the key at this place, its value in `table.found`; -1: it has none. */
@@ -211,7 +253,7 @@ function findEntry(table: ConnectionEntries, place: number): number {
     entry = table.find(isHinted ? table.hashKey(keys, at) : hashes[place], keys, at);
   } else if (isHinted) return entry;
   // Also while nobody asks: the next who does is to find what is in use.
-  if (entry !== -1) hints[hintPlace(place)] = entry;
+  if (entry !== -1) hints[placeOfHint(place)] = entry;
   return entry;
 }
 
@@ -265,7 +307,7 @@ function move(machine: Machine, slot: number, entry: number, side: number): void
   }
   connections.show(pool, slot, entry, found, side, bits);
   if (verdict === TRACK_INVALID) {
-    pool.connectionState[slot] |= CONNECTION_INVALID;
+    pool.connectionState[slot] = (pool.connectionState[slot] & ~AS_JUDGED) | CONNECTION_INVALID;
     return;
   }
   table.storeFound(entry, stamp);

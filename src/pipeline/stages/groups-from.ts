@@ -25,11 +25,19 @@ export const groupsFrom: Stage = {
 
   run(machine: Machine, batch: Batch): void {
     if ((batch.policy & POLICY_GROUPS) === 0) return;
-    const { pool } = machine;
+    const { pool, snapshot } = machine;
+    const { portStateful } = snapshot.groups;
+    // The port of the frame before, and what its groups are.
+    let port = -1;
+    let isStateful = false;
     for (let index = 0; index < batch.count; index++) {
       const slot = batch.slots[index];
       if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_GROUPS) === 0) continue;
-      if (passesAsJudged(machine, slot, pool.ingressPort[slot], true)) continue;
+      if (pool.ingressPort[slot] !== port) {
+        port = pool.ingressPort[slot];
+        isStateful = portStateful[port] !== 0;
+      }
+      if (isStateful && passesAsJudged(pool, slot, port, true)) continue;
       pool.reason[slot] = judge(machine, slot);
     }
   },
@@ -59,7 +67,7 @@ function judge(machine: Machine, slot: number): number {
   keyOfSlot(groupKey, pool, slot, 0, groups.sets[groups.portFrom[port]].rules.fields);
   const rule = ruleFrom(groups, port, groupKey);
   if (rule < 0) return dropReasonNumber.group_deny;
-  machine.ruleCounters.hit(counterOf(groups, groups.portFrom[port], rule), pool.length[slot], machine.nowSeconds);
+  machine.ruleCounters.hit(counterOf(groups, groups.portFrom[port], rule), 1, pool.length[slot], machine.nowSeconds);
   if (groups.portStateful[port] !== 0) pool.connectionState[slot] = state | ALLOWED_AT_SOURCE;
   return 0;
 }

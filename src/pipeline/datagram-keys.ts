@@ -1,0 +1,203 @@
+/**
+ * What most frames of a batch are that have connections: UDP over IPv4 between two hosts, in columns, so that their keys are made
+ * and compared in loops that call nothing and know where their arrays lie: V8 takes constants of a module for what they are, but
+ * looks at the fields of an object, and at each array in them, anew for each frame. The stage `connections` took 75 ns a frame,
+ * so it takes 28. One set a thread. @hot
+ *
+ * Only what needs no second look is listed: whole keys, of packets that nothing but rules may have a say in. All else is left
+ * to the long way (stages/connections.ts), as is what is listed and has no connection that stays as it is.
+ */
+import type { Batch } from '../dataplane/batch.js';
+import type { FramePool } from '../dataplane/frame-pool.js';
+import { KEY, LAST_SEEN, STAMP, type TableReader } from '../dataplane/shared-table-reader.js';
+import { BATCH_SIZE, HINT_COUNT } from '../limits.js';
+import { DHCP6_SERVER_PORT } from '../wire/dhcp.js';
+import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
+import { PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
+import {
+  AS_JUDGED,
+  CLASS_MASK,
+  CLASS_SHIFT,
+  CLASS_UDP_STREAM,
+  CONNECTION_ESTABLISHED,
+  CONNECTION_KEY_WORDS,
+  CONNECTION_REPLY,
+  KEY_HIGHER,
+  KEY_LOWER,
+  KEY_PORTS,
+  KEY_ZONE,
+  LOWER_IS_ORIGINAL,
+  SEEN_REPLY,
+  V_EPOCH,
+  V_PORTS,
+  V_STATE,
+} from './connection-entry.js';
+import { FROM_LOWER, MAPPED } from './connection-key.js';
+import { POLICY_TRACKED } from './snapshot.js';
+
+/** Where an entry's value begins. */
+const VALUE = KEY + CONNECTION_KEY_WORDS;
+/** Of a state: both directions were seen, and the class is the last that UDP comes to. Then nothing changes it any more. */
+const UNCHANGING_MASK = SEEN_REPLY | CLASS_MASK;
+const UNCHANGING = SEEN_REPLY | (CLASS_UDP_STREAM << CLASS_SHIFT);
+
+/** By place: the slot; the words of the key that can differ between two of IPv4, and FROM_LOWER or 0, as connection-key.ts has them. */
+const slots = new Int32Array(BATCH_SIZE);
+const lower = new Int32Array(BATCH_SIZE);
+const higher = new Int32Array(BATCH_SIZE);
+const ports = new Int32Array(BATCH_SIZE);
+const zones = new Int32Array(BATCH_SIZE);
+const sides = new Int32Array(BATCH_SIZE);
+/** Hashes of the keys, and the entries that they are most likely in. */
+const hashes = new Int32Array(BATCH_SIZE);
+const candidates = new Int32Array(BATCH_SIZE);
+let count = 0;
+/** Slots of tracked frames that are no datagrams. */
+const others = new Int32Array(BATCH_SIZE);
+let otherCount = 0;
+
+/** Lists the tracked frames of the batch. Returns how many of them are datagrams. */
+export function listDatagrams(batch: Batch, pool: FramePool): number {
+  const { view } = pool;
+  let listed = 0;
+  let left = 0;
+  for (let index = 0; index < batch.count; index++) {
+    const slot = batch.slots[index];
+    if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_TRACKED) === 0) continue;
+    const packet = pool.offset[slot] + ETHERNET_HEADER_SIZE;
+    const destination = view.getInt32(packet + IPV4_DESTINATION);
+    const both = pool.ports[slot];
+    // To a host; of DHCP, and of names, stages/connections.ts asks who is meant.
+    if (
+      pool.plain[slot] !== PROTOCOL_UDP ||
+      (both & 0xffff) <= DHCP6_SERVER_PORT ||
+      destination >>> 28 >= 14 ||
+      (pool.octets[pool.offset[slot]] & 1) !== 0
+    ) {
+      others[left++] = slot;
+      continue;
+    }
+    const source = view.getInt32(packet + IPV4_SOURCE);
+    const isLower = source < destination || (source === destination && both >>> 16 <= (both & 0xffff));
+    slots[listed] = slot;
+    lower[listed] = isLower ? source : destination;
+    higher[listed] = isLower ? destination : source;
+    ports[listed] = isLower ? both : (both << 16) | (both >>> 16);
+    zones[listed] = (pool.network[slot] << 16) | (PROTOCOL_UDP << 8);
+    sides[listed++] = isLower ? FROM_LOWER : 0;
+  }
+  count = listed;
+  otherCount = left;
+  return listed;
+}
+
+/** Slots of the tracked frames that are no datagrams, in `into`. Returns how many they are. */
+export function otherFrames(into: Int32Array): number {
+  for (let place = 0; place < otherCount; place++) into[place] = others[place];
+  return otherCount;
+}
+
+/** Candidates are the entries that `hints` has by some bits of the keys. */
+export function askHints(hints: Int32Array, table: TableReader): void {
+  for (let place = 0; place < count; place++)
+    candidates[place] = hints[hintPlace(ports[place], lower[place], higher[place])];
+  table.touchEntries(candidates, count);
+}
+
+/** Candidates are what the buckets of the keys' hashes have; `hints` get to know them. */
+export function askBuckets(hints: Int32Array, table: TableReader): void {
+  const { hash } = table;
+  for (let place = 0; place < count; place++)
+    hashes[place] = hash.quad(lower[place], higher[place], ports[place], zones[place]);
+  table.touchBuckets(hashes, count);
+  for (let place = 0; place < count; place++) {
+    candidates[place] = table.candidate(hashes[place]);
+    hints[hintPlace(ports[place], lower[place], higher[place])] = candidates[place];
+  }
+  table.touchEntries(candidates, count);
+}
+
+/** Ports of a client follow each other, as addresses do: they fall into different places. */
+export function hintPlace(portsWord: number, lowerWord: number, higherWord: number): number {
+  const mixed = portsWord ^ lowerWord ^ higherWord;
+  return (mixed ^ (mixed >>> 16)) & (HINT_COUNT - 1);
+}
+
+/**
+ * Shows each slot the connection that its key's candidate is, where that is the key's own and stays as it is, and notes that it
+ * was seen. Lists the others' places in `left`, and returns how many they are. `hot` and `hotAgain` are the table's words, by
+ * two arrays (shared-table-reader.ts); `epoch` is of the policy in force, under which AS_JUDGED says something.
+ */
+export function showUnchanging(
+  hot: Int32Array,
+  hotAgain: Int32Array,
+  entryWords: number,
+  pool: FramePool,
+  timeout: number,
+  epoch: number,
+  nowSeconds: number,
+  left: Int32Array,
+): number {
+  let leftCount = 0;
+  for (let place = 0; place < count; place++) {
+    const entry = candidates[place];
+    const at = entry * entryWords;
+    const stamp = hot[at + STAMP];
+    const difference =
+      (hot[at + KEY + KEY_PORTS] ^ ports[place]) |
+      (hot[at + KEY + KEY_LOWER + 3] ^ lower[place]) |
+      (hot[at + KEY + KEY_HIGHER + 3] ^ higher[place]) |
+      (hot[at + KEY + KEY_ZONE] ^ zones[place]);
+    const state = hotAgain[at + VALUE + V_STATE];
+    const judged = hotAgain[at + VALUE + V_EPOCH];
+    const connectionPorts = hotAgain[at + VALUE + V_PORTS];
+    const seen = hotAgain[at + LAST_SEEN];
+    const isTorn = (hotAgain[at + STAMP] ^ stamp) | (~stamp & 1);
+    const changes = (state & UNCHANGING_MASK) ^ UNCHANGING;
+    if ((difference | isTorn | changes) !== 0 || nowSeconds - seen > timeout) {
+      left[leftCount++] = place;
+      continue;
+    }
+    if (seen < nowSeconds) hot[at + LAST_SEEN] = nowSeconds;
+    const slot = slots[place];
+    const isOriginal = (sides[place] !== 0) === ((state & LOWER_IS_ORIGINAL) !== 0);
+    const bits = (judged === epoch ? AS_JUDGED : 0) | (isOriginal ? 0 : CONNECTION_REPLY);
+    pool.connection[slot] = entry;
+    pool.connectionState[slot] = bits | CONNECTION_ESTABLISHED;
+    pool.connectionEpoch[slot] = judged;
+    pool.connectionPorts[slot] = connectionPorts;
+    pool.connectionStamp[slot] = stamp;
+  }
+  return leftCount;
+}
+
+export function slotAt(place: number): number {
+  return slots[place];
+}
+
+export function sideAt(place: number): number {
+  return sides[place];
+}
+
+export function candidateAt(place: number): number {
+  return candidates[place];
+}
+
+export function hashAt(place: number): number {
+  return hashes[place];
+}
+
+/** The key at `place`, as the table has keys, at `key[at..]`. */
+export function writeKey(place: number, key: Int32Array, at: number): void {
+  for (let word = 0; word < 2; word++) {
+    key[at + KEY_LOWER + word] = 0;
+    key[at + KEY_HIGHER + word] = 0;
+  }
+  key[at + KEY_LOWER + 2] = MAPPED;
+  key[at + KEY_HIGHER + 2] = MAPPED;
+  key[at + KEY_LOWER + 3] = lower[place];
+  key[at + KEY_HIGHER + 3] = higher[place];
+  key[at + KEY_PORTS] = ports[place];
+  key[at + KEY_ZONE] = zones[place];
+}
