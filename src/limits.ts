@@ -39,8 +39,6 @@ export const ZONES_MAX = NETWORKS_MAX + ROUTERS_MAX;
 export const OUTSIDES_MAX = 256;
 /** Memberships of ports in networks. */
 export const MEMBERS_MAX = 65_536;
-/** Trunk ports with a VID table of their own (16 KiB each). */
-export const TRUNKS_MAX = PORTS_MAX;
 
 /**
  * Buffers lent to the kernel for one queue's reception: the most, and what a queue begins with. The ring of 256 descriptors

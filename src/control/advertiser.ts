@@ -23,9 +23,6 @@ const RESOLVERS_INTERVALS = 3;
 /** RFC 4862 5.5.3: hosts do not let go of a prefix sooner than this, so less says nothing. */
 const PREFIX_VALID_MIN_S = 7200;
 
-/** Subnets of one network that are advertised. */
-export type AdvertisedNetwork = ReadonlyMap<string, ResolvedSubnet>;
-
 interface Advertised {
   readonly subnets: readonly ResolvedSubnet[];
   dueMs: number;

@@ -1,6 +1,6 @@
 /** `--help`, laid out like a manual page and made from the command's definition alone. No state. */
 import type { Command, CommandArgument, CommandOption } from './command.js';
-import { COMMON_OPTIONS, wordTree } from './completion.js';
+import { wordTree } from './completion.js';
 
 const WIDTH = 80;
 const INDENT = '       ';
@@ -93,6 +93,3 @@ export function overviewHelp(commands: readonly Command[], noun: string): string
       : `'weft ${noun} COMMAND --help' explains a command.`;
   return `${section('NAME', INDENT + name)}${section('SYNOPSIS', INDENT + usage)}${section('COMMANDS', list)}${wrap(more, INDENT)}\n`;
 }
-
-/** Names of options that every command takes; the registry may not use them again. */
-export const commonOptionNames: readonly string[] = COMMON_OPTIONS.map(({ name }) => name);

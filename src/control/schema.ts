@@ -204,7 +204,6 @@ export const portKinds = {
   pcap: { facesVm: false },
   memory: { facesVm: false },
 } as const satisfies Record<string, { facesVm: boolean }>;
-export type PortKindName = keyof typeof portKinds;
 
 const controlPolicy = (what: string) => oneOf('drop', 'forward').default('drop').describe(what);
 const stormRate = (what: string) =>

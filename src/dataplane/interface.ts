@@ -18,7 +18,6 @@ const SIOCSIFFLAGS = 0x8914;
 const SIOCGIFMTU = 0x8921;
 const SIOCSIFMTU = 0x8922;
 const SIOCGIFHWADDR = 0x8927;
-const SIOCSIFHWADDR = 0x8924;
 const SIOCGIFINDEX = 0x8933;
 const SIOCETHTOOL = 0x8946;
 const ETHTOOL_GDRVINFO = 0x03;
@@ -172,19 +171,6 @@ export function setInterfaceUp(name: string, up: boolean, namespace: NamespaceFd
     view.setUint16(IFREQ_VALUE, up ? flags | IFF_UP : flags & ~IFF_UP, true);
     native.check(`setting ${name} ${up ? 'up' : 'down'}`, native.ioctl(fd, SIOCSIFFLAGS, request));
   });
-}
-
-/** `mac` as aa:bb:cc:dd:ee:ff. Some drivers want the interface down. */
-export function setInterfaceMac(name: string, mac: string, namespace: NamespaceFd = HERE): void {
-  const request = interfaceRequest(name);
-  new DataView(request.buffer).setUint16(IFREQ_VALUE, ARPHRD_ETHER, true);
-  request.set(
-    mac.split(':').map((octet) => Number.parseInt(octet, 16)),
-    IFREQ_VALUE + 2,
-  );
-  withSocket(namespace, (fd) =>
-    native.check(`setting the address of ${name}`, native.ioctl(fd, SIOCSIFHWADDR, request)),
-  );
 }
 
 /** Driver and bus of an interface as ethtool says them: 'tun' and 'tap' for a TAP, 'veth' and '' for a veth. */

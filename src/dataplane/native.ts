@@ -47,7 +47,6 @@ const truncateFd = libc.func('int ftruncate(int fd, long size)');
 const allocateFd = libc.func('int posix_fallocate(int fd, long offset, long size)');
 const fcntlInt = libc.func('int fcntl(int fd, int command, long argument)');
 const enterNamespace = libc.func('int setns(int fd, int type)');
-const interfaceIndex = libc.func('uint if_nametoindex(const char *name)');
 
 const IO_URING_SETUP = 425;
 const IO_URING_ENTER = 426;
@@ -59,7 +58,6 @@ export const O_CREAT = 0o100;
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
 export const POLLIN = 1;
-export const POLLOUT = 4;
 export const POLLERR = 8;
 export const POLLHUP = 16;
 export const EFD_NONBLOCK = O_NONBLOCK;
@@ -263,10 +261,6 @@ export function fcntl(fd: number, command: number, argument: number): number {
 /** Moves the calling thread into a namespace. Only ever on a thread that ends or moves back before it does anything else. */
 export function setns(fd: number, type: number): number {
   return enterNamespace(fd, type);
-}
-/** 0 when there is no such interface. */
-export function ifNameToIndex(name: string): number {
-  return interfaceIndex(name);
 }
 
 const PROT_READ_WRITE = 3;

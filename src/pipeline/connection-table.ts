@@ -46,8 +46,6 @@ import {
 import { ConnectionEntries, FrozenEntries } from './connection-entries.js';
 import {
   CLASS_ICMP,
-  CLASS_MASK,
-  CLASS_SHIFT,
   CLASS_TCP_RESET,
   CLASS_TCP_SYN,
   CLASS_TCP_TIME_WAIT,
@@ -513,9 +511,4 @@ export class ConnectionTable {
 
 export function chargedPortOf(group: number): number {
   return (group / GROUPS_PER_PORT) | 0;
-}
-
-/** The state word with another class. */
-export function withClass(state: number, wanted: number): number {
-  return (state & ~CLASS_MASK) | (wanted << CLASS_SHIFT);
 }

@@ -49,13 +49,3 @@ export function ipv4HeaderChecksum(octets: Uint8Array, ipHeader: number, size: n
 export function updateChecksum(checksum: number, before: number, after: number): number {
   return ~fold((~checksum & 0xffff) + (~before & 0xffff) + after) & 0xffff;
 }
-
-/** As updateChecksum, for a 32-bit word. */
-export function updateChecksum32(checksum: number, before: number, after: number): number {
-  return updateChecksum(updateChecksum(checksum, before >>> 16, after >>> 16), before & 0xffff, after & 0xffff);
-}
-
-/** A partial checksum (the folded pseudo-header sum itself) after one 16-bit word of the pseudo-header changed. */
-export function updatePartial(partial: number, before: number, after: number): number {
-  return fold(partial + (~before & 0xffff) + after);
-}

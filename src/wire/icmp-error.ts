@@ -61,9 +61,6 @@ const ANSWER_TTL = 64;
 /** Precedence "internetwork control", as errors have it (RFC 1812 4.3.2.5). */
 const ANSWER_TOS = 0xc0;
 
-/** The most octets an error has behind its link-layer header. */
-export const ICMP_ERROR_SIZE_MAX = ANSWER6_SIZE_MAX;
-
 /** One worker is one thread, and no call is nested. */
 const chain = new Ipv6Chain();
 

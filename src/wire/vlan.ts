@@ -32,11 +32,6 @@ export function isTpid(ethertype: number): boolean {
   return ethertype === TPID_CUSTOMER || ethertype === TPID_SERVICE;
 }
 
-/** TCI of the outermost tag of the frame at `position`, which has one. */
-export function outerTci(octets: Uint8Array, position: number): number {
-  return read16(octets, position + ETHERNET_ETHERTYPE + 2);
-}
-
 /**
  * Puts a tag in front of the ethertype of the frame at `position`, a multiple of four; uses four octets of headroom. Returns
  * the frame's new first octet. The addresses are moved as three words: 4 ns, octet by octet 9, with `copyWithin` 19.

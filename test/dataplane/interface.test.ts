@@ -8,7 +8,6 @@ import {
   namespaceInode,
   queryInterface,
   requestedName,
-  setInterfaceMac,
   setInterfaceMtu,
   setInterfaceUp,
 } from '../../src/dataplane/interface.js';
@@ -24,6 +23,7 @@ describe('an interface in another namespace', () => {
   beforeEach(() => {
     namespace = new TestNamespace();
     namespace.ip('tuntap', 'add', 't0', 'mode', 'tap');
+    namespace.ip('link', 'set', 't0', 'address', '02:00:00:00:00:07');
   });
   afterEach(() => namespace.close());
 
@@ -38,7 +38,6 @@ describe('an interface in another namespace', () => {
       isEthernet: true,
     });
     setInterfaceMtu('t0', 9000, namespace.fd);
-    setInterfaceMac('t0', '02:00:00:00:00:07', namespace.fd);
     setInterfaceUp('t0', true, namespace.fd);
     expect(queryInterface('t0', namespace.fd)).toMatchObject({ mtu: 9000, mac: '02:00:00:00:00:07', isUp: true });
     expect(interfaceDriver('t0', namespace.fd)).toEqual({ driver: 'tun', bus: 'tap' });

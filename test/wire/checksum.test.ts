@@ -7,8 +7,6 @@ import {
   pseudoHeaderSum6,
   sumOctets,
   updateChecksum,
-  updateChecksum32,
-  updatePartial,
 } from '../../src/wire/checksum.js';
 import { referenceSum } from '../kernels/reference.js';
 import { pseudoHeader } from './reference.js';
@@ -86,33 +84,7 @@ describe('a checksum after a change', () => {
     );
   });
 
-  test('of two words verifies as the one computed anew does', () => {
-    fc.assert(
-      fc.property(packets, fc.integer(), (octets, after) => {
-        const view = new DataView(octets.buffer, octets.byteOffset);
-        const checksum = ~sumOctets(octets, 0, 20, 0) & 0xffff;
-        const updated = updateChecksum32(checksum, view.getInt32(8), after);
-        view.setInt32(8, after);
-        expect(fold(sumOctets(octets, 0, 20, 0) + updated)).toBe(0xffff);
-      }),
-    );
-  });
-
   test('follows the example of RFC 1624 section 4, where the older equation gives the wrong zero', () => {
     expect(updateChecksum(0xdd2f, 0x5555, 0x3285)).toBe(0x0000);
-  });
-
-  test('of a pseudo-header is made in its partial form', () => {
-    fc.assert(
-      fc.property(packets, words, (octets, after) => {
-        const partial = sumOctets(octets, 0, 20, 0);
-        const before = (octets[6] << 8) | octets[7];
-        octets[6] = after >> 8;
-        octets[7] = after & 0xff;
-        const found = updatePartial(partial, before, after);
-        // Zero and all ones are the same sum.
-        expect(found % 0xffff).toBe(sumOctets(octets, 0, 20, 0) % 0xffff);
-      }),
-    );
   });
 });
