@@ -21,18 +21,12 @@ import {
   ipv4PayloadStart,
   ipv4TotalLength,
 } from '../wire/ipv4.js';
-import {
-  IPV6_DESTINATION,
-  IPV6_HEADER_SIZE,
-  IPV6_NEXT_HEADER,
-  IPV6_PAYLOAD_LENGTH,
-  MAPPED_WORD,
-} from '../wire/ipv6.js';
-import { read16, read32, swap32 } from '../wire/octets.js';
+import { IPV6_DESTINATION, IPV6_HEADER_SIZE, IPV6_NEXT_HEADER, IPV6_PAYLOAD_LENGTH } from '../wire/ipv6.js';
+import { read16 } from '../wire/octets.js';
 import { TCP_ACK, TCP_FIN, TCP_FLAGS, TCP_RST, TCP_SYN, tcpPayloadStart } from '../wire/tcp.js';
 import { isUdpHeader } from '../wire/udp.js';
-import { findOwnAddress, ownFlags } from './own-addresses.js';
-import { NETWORK_GUEST_SERVICES, PORT_UNDERLAY, PORT_UPLINK, type Snapshot } from './snapshot.js';
+import { findOwnAddress4, findOwnAddress6, ownFlags } from './own-addresses.js';
+import { facesStations, NETWORK_GUEST_SERVICES, type Snapshot } from './snapshot.js';
 
 /** Bits of a row's flags: what is served at the address. */
 export const SERVICE_NAMES = 1 << 8;
@@ -69,9 +63,11 @@ function serviceOf4(pool: FramePool, snapshot: Snapshot, slot: number): number {
   const start = ipv4PayloadStart(octets, ip, pool.offset[slot] + pool.length[slot]);
   if (start < 0 || ipv4IsFragment(octets, ip)) return 0;
   const asked = serviceAsked(octets, octets[ip + IPV4_PROTOCOL], start, ip + ipv4TotalLength(octets, ip));
-  if (asked === 0 || !isFromStation(pool, snapshot, slot)) return 0;
-  const address = swap32(read32(octets, ip + IPV4_DESTINATION));
-  return asked & flagsAt(snapshot, pool.network[slot], 0, 0, MAPPED_WORD, address);
+  if (asked === 0 || !facesStations(snapshot, pool.ingressPort[slot])) return 0;
+  const { guestServices } = snapshot;
+  return (
+    asked & flagsOf(guestServices, findOwnAddress4(guestServices, pool.network[slot], octets, ip + IPV4_DESTINATION))
+  );
 }
 
 /** Behind extension headers nobody asks. */
@@ -84,18 +80,10 @@ function serviceOf6(pool: FramePool, snapshot: Snapshot, slot: number): number {
   const packetEnd = start + read16(octets, ip + IPV6_PAYLOAD_LENGTH);
   if (packetEnd > end) return 0;
   const asked = serviceAsked(octets, octets[ip + IPV6_NEXT_HEADER], start, packetEnd);
-  if (asked === 0 || !isFromStation(pool, snapshot, slot)) return 0;
-  const at = ip + IPV6_DESTINATION;
+  if (asked === 0 || !facesStations(snapshot, pool.ingressPort[slot])) return 0;
+  const { guestServices } = snapshot;
   return (
-    asked &
-    flagsAt(
-      snapshot,
-      pool.network[slot],
-      swap32(read32(octets, at)),
-      swap32(read32(octets, at + 4)),
-      swap32(read32(octets, at + 8)),
-      swap32(read32(octets, at + 12)),
-    )
+    asked & flagsOf(guestServices, findOwnAddress6(guestServices, pool.network[slot], octets, ip + IPV6_DESTINATION))
   );
 }
 
@@ -111,19 +99,6 @@ function serviceAsked(octets: Uint8Array, protocol: number, start: number, end: 
   return port === METADATA_PORT ? SERVICE_METADATA : 0;
 }
 
-function flagsAt(
-  { guestServices }: Snapshot,
-  network: number,
-  word0: number,
-  word1: number,
-  word2: number,
-  word3: number,
-): number {
-  const row = findOwnAddress(guestServices, network, word0, word1, word2, word3);
-  return row < 0 ? 0 : ownFlags(guestServices, row);
-}
-
-function isFromStation(pool: FramePool, snapshot: Snapshot, slot: number): boolean {
-  const port = pool.ingressPort[slot];
-  return snapshot.portMode[port] !== PORT_UNDERLAY && (snapshot.portFlags[port] & PORT_UPLINK) === 0;
+function flagsOf(table: Int32Array, row: number): number {
+  return row < 0 ? 0 : ownFlags(table, row);
 }

@@ -6,7 +6,8 @@
  *
  *   row: | network + 1, 0: free | address, 4 words in memory's order, IPv4 mapped | macHigh | macLow | flags |
  */
-import { swap32 } from '../wire/octets.js';
+import { MAPPED_WORD } from '../wire/ipv6.js';
+import { swap32, wordAt } from '../wire/octets.js';
 
 const ROW_WORDS = 8;
 const NETWORK = 0;
@@ -76,6 +77,18 @@ export function findOwnAddress(
       return at;
     index = (index + 1) & mask;
   }
+}
+
+/** As findOwnAddress, of the address of four octets at `position` in frame memory; and of one of sixteen. */
+export function findOwnAddress4(table: Int32Array, network: number, octets: Uint8Array, position: number): number {
+  return findOwnAddress(table, network, 0, 0, MAPPED_WORD, wordAt(octets, position));
+}
+
+export function findOwnAddress6(table: Int32Array, network: number, octets: Uint8Array, position: number): number {
+  const word0 = wordAt(octets, position);
+  const word1 = wordAt(octets, position + 4);
+  const word2 = wordAt(octets, position + 8);
+  return findOwnAddress(table, network, word0, word1, word2, wordAt(octets, position + 12));
 }
 
 export function ownMacHigh(table: Int32Array, row: number): number {

@@ -269,3 +269,8 @@ export interface Snapshot {
   /** Of a network in tunnels: largest payload that it lets pass, whatever its ports could. 0: it has no tunnels. */
   readonly networkMtu: Int32Array;
 }
+
+/** Whether stations of this host are behind the port. What comes by an uplink or a tunnel was asked of other hosts as well. */
+export function facesStations({ portMode, portFlags }: Snapshot, port: number): boolean {
+  return portMode[port] !== PORT_UNDERLAY && (portFlags[port] & PORT_UPLINK) === 0;
+}

@@ -22,21 +22,21 @@ import {
   IPV6_HOP_LIMIT,
   IPV6_NEXT_HEADER,
   IPV6_PAYLOAD_LENGTH,
-  MAPPED_WORD,
 } from '../../wire/ipv6.js';
-import { read16, read32, swap32 } from '../../wire/octets.js';
+import { read16, read32 } from '../../wire/octets.js';
 import { isUdpHeader, UDP_DESTINATION_PORT } from '../../wire/udp.js';
+import { handOver } from '../hand-over.js';
 import { CONSUMED, type Machine } from '../machine.js';
-import { findOwnAddress } from '../own-addresses.js';
+import { findOwnAddress4, findOwnAddress6 } from '../own-addresses.js';
 import { PUNT_ADDRESS_SERVICE } from '../punt-ring.js';
 import {
+  facesStations,
   NETWORK_ADVERTISES,
   NETWORK_SERVES,
   NETWORK_SERVES_DHCP4,
   NETWORK_SERVES_DHCP6,
   PORT_GUARDED,
   PORT_UNDERLAY,
-  PORT_UPLINK,
 } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { BUCKET_DHCP, BUCKETS_PER_PORT } from '../token-bucket.js';
@@ -76,19 +76,10 @@ export const addressService: Stage = {
 
 /** Returns CONSUMED or the drop reason's number. */
 function take(machine: Machine, slot: number): number {
-  const { pool, snapshot, punt } = machine;
+  const { pool, snapshot } = machine;
   const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_DHCP;
   if (!machine.storm.take(bucket, snapshot.dhcpRate, machine.nowTick)) return dropReasonNumber.rate_limited;
-  const { octets, offset, length, ingressMember } = pool;
-  if (punt === undefined) return CONSUMED;
-  const isTaken = punt.put(octets, offset[slot], length[slot], PUNT_ADDRESS_SERVICE, ingressMember[slot], 0);
-  return isTaken ? CONSUMED : dropReasonNumber.punt_limit;
-}
-
-/** Whether a station of this host sent it. */
-function isFromStation({ pool, snapshot }: Machine, slot: number): boolean {
-  const port = pool.ingressPort[slot];
-  return snapshot.portMode[port] !== PORT_UNDERLAY && (snapshot.portFlags[port] & PORT_UPLINK) === 0;
+  return handOver(machine, slot, PUNT_ADDRESS_SERVICE, 0);
 }
 
 /** A whole DHCP message to everybody or to an address of ours. */
@@ -102,12 +93,11 @@ function isDhcp(machine: Machine, slot: number): boolean {
   if (read16(octets, udp + UDP_DESTINATION_PORT) !== DHCP_SERVER_PORT) return false;
   const giaddr = udp + UDP_SIZE + DHCP_GIADDR;
   const isRelayed = giaddr + 4 <= pool.offset[slot] + pool.length[slot] && read32(octets, giaddr) !== 0;
-  const destination = read32(octets, ip + IPV4_DESTINATION);
-  if (destination === -1) return !isRelayed && isFromStation(machine, slot);
-  const own = snapshot.serverAddresses;
-  if (findOwnAddress(own, pool.network[slot], 0, 0, MAPPED_WORD, swap32(destination)) < 0) return false;
+  const destination = ip + IPV4_DESTINATION;
+  if (read32(octets, destination) === -1) return !isRelayed && facesStations(snapshot, pool.ingressPort[slot]);
+  if (findOwnAddress4(snapshot.serverAddresses, pool.network[slot], octets, destination) < 0) return false;
   // A station that says it is a relay would be served as whom it likes.
-  if (isFromStation(machine, slot)) return !isRelayed;
+  if (facesStations(snapshot, pool.ingressPort[slot])) return !isRelayed;
   const port = pool.ingressPort[slot];
   if (snapshot.portMode[port] === PORT_UNDERLAY || (snapshot.portFlags[port] & PORT_GUARDED) !== 0) return false;
   return isRelayed;
@@ -115,7 +105,7 @@ function isDhcp(machine: Machine, slot: number): boolean {
 
 /** DHCPv6 to the servers' group or an address of ours, a solicitation to the routers' group or an address of ours. */
 function isForIpv6(machine: Machine, slot: number, serves: number): boolean {
-  const { pool } = machine;
+  const { pool, snapshot } = machine;
   const { octets } = pool;
   const ip = pool.networkHeader[slot];
   const end = pool.offset[slot] + pool.length[slot];
@@ -124,8 +114,11 @@ function isForIpv6(machine: Machine, slot: number, serves: number): boolean {
   const next = octets[ip + IPV6_NEXT_HEADER];
   if (next !== PROTOCOL_UDP && next !== PROTOCOL_ICMPV6) return false;
   const size = read16(octets, ip + IPV6_PAYLOAD_LENGTH);
-  if (upper + size > end || !isFromStation(machine, slot)) return false;
-  const isOurs = isToGroup(octets, ip) || isToServer(machine, slot, ip);
+  if (upper + size > end || !facesStations(snapshot, pool.ingressPort[slot])) return false;
+  const destination = ip + IPV6_DESTINATION;
+  const isOurs =
+    isToGroup(octets, destination) ||
+    findOwnAddress6(snapshot.serverAddresses, pool.network[slot], octets, destination) >= 0;
   if (next === PROTOCOL_UDP) {
     if ((serves & NETWORK_SERVES_DHCP6) === 0 || !isOurs || !isUdpHeader(octets, upper, upper + size)) return false;
     return read16(octets, upper + UDP_DESTINATION_PORT) === DHCP6_SERVER_PORT;
@@ -140,28 +133,9 @@ function isForIpv6(machine: Machine, slot: number, serves: number): boolean {
 }
 
 /** ff02::2 (all routers) or ff02::1:2 (all DHCP servers and relay agents). */
-function isToGroup(octets: Uint8Array, ip: number): boolean {
-  const at = ip + IPV6_DESTINATION;
+function isToGroup(octets: Uint8Array, at: number): boolean {
   if (read32(octets, at) !== (0xff02_0000 | 0) || read32(octets, at + 4) !== 0) return false;
   const word2 = read32(octets, at + 8);
   const word3 = read32(octets, at + 12);
   return (word2 === 0 && word3 === 2) || (word2 === 0 && word3 === 0x0001_0002);
-}
-
-function isToServer({ pool, snapshot }: Machine, slot: number, ip: number): boolean {
-  const { octets } = pool;
-  const at = ip + IPV6_DESTINATION;
-  const word0 = swap32(read32(octets, at));
-  const word1 = swap32(read32(octets, at + 4));
-  const word2 = swap32(read32(octets, at + 8));
-  return (
-    findOwnAddress(
-      snapshot.serverAddresses,
-      pool.network[slot],
-      word0,
-      word1,
-      word2,
-      swap32(read32(octets, at + 12)),
-    ) >= 0
-  );
 }

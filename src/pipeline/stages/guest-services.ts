@@ -16,6 +16,7 @@ import {
   TCP_OPENINGS_TOTAL_PER_SECOND,
 } from '../../limits.js';
 import { guestServiceOf, isOpening, SERVICE_NAMES } from '../guest-service.js';
+import { handOver } from '../hand-over.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { PUNT_GUEST_SERVICE } from '../punt-ring.js';
 import type { Stage } from '../stage.js';
@@ -56,15 +57,11 @@ export const guestServices: Stage = {
 
 /** Returns CONSUMED or the drop reason's number. */
 function take(machine: Machine, slot: number, service: number): number {
-  const { pool, punt } = machine;
   if (!isWithinRates(machine, slot, service)) return dropReasonNumber.rate_limited;
   taken = service;
-  if (punt === undefined) return CONSUMED;
   // A guest on this host leaves checksums to its device: then there is none to be verified.
-  const isPartial = pool.checksumStart[slot] === 0 ? 0 : 1;
-  const { octets, offset, length, ingressMember } = pool;
-  const isTaken = punt.put(octets, offset[slot], length[slot], PUNT_GUEST_SERVICE, ingressMember[slot], isPartial);
-  return isTaken ? CONSUMED : dropReasonNumber.punt_limit;
+  const isPartial = machine.pool.checksumStart[slot] === 0 ? 0 : 1;
+  return handOver(machine, slot, PUNT_GUEST_SERVICE, isPartial);
 }
 
 /** Draws for the frame: the port's own rates first, so that what it may not ask costs nobody. */

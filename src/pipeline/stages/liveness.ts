@@ -6,6 +6,7 @@
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
 import { isBfdFrame } from '../../wire/bfd-frame.js';
+import { handOver } from '../hand-over.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { PUNT_BFD } from '../punt-ring.js';
 import { PORT_BFD_INSIDE } from '../snapshot.js';
@@ -39,13 +40,8 @@ function isForSwitch({ pool }: Machine, slot: number): boolean {
 
 /** Returns CONSUMED or the drop reason's number. */
 function take(machine: Machine, slot: number): number {
-  const { pool, tunnels, punt } = machine;
+  const { pool, tunnels } = machine;
   const tunnel = pool.tunnel[slot];
   if (tunnel === 0 || !tunnels.isConfigured(tunnel)) return dropReasonNumber.control_frame;
-  if (
-    punt === undefined ||
-    punt.put(pool.octets, pool.offset[slot], pool.length[slot], PUNT_BFD, pool.ingressMember[slot], tunnel)
-  )
-    return CONSUMED;
-  return dropReasonNumber.punt_limit;
+  return handOver(machine, slot, PUNT_BFD, tunnel);
 }

@@ -16,7 +16,7 @@ import {
   writeArpReply,
 } from '../../wire/arp.js';
 import { ETHERNET_HEADER_SIZE, ETHERTYPE_ARP, ETHERTYPE_IPV6 } from '../../wire/ethernet.js';
-import { IPV6_SOURCE, MAPPED_WORD } from '../../wire/ipv6.js';
+import { IPV6_SOURCE } from '../../wire/ipv6.js';
 import {
   isUnspecified,
   NEIGHBOR_ADVERTISEMENT_FRAME_SIZE,
@@ -24,11 +24,19 @@ import {
   writeNeighborAdvertisement,
   writeUnsolicitedAdvertisement,
 } from '../../wire/nd.js';
-import { read16, read32, swap32 } from '../../wire/octets.js';
+import { read16 } from '../../wire/octets.js';
 import { CONSUMED, type Machine } from '../machine.js';
-import { findOwnAddress, OWN_LOCAL, OWN_ROUTER, ownFlags, ownMacHigh, ownMacLow } from '../own-addresses.js';
+import {
+  findOwnAddress4,
+  findOwnAddress6,
+  OWN_LOCAL,
+  OWN_ROUTER,
+  ownFlags,
+  ownMacHigh,
+  ownMacLow,
+} from '../own-addresses.js';
 import { openReply, sendReply } from '../reply.js';
-import { PORT_UNDERLAY, PORT_UPLINK } from '../snapshot.js';
+import { facesStations } from '../snapshot.js';
 import type { Stage } from '../stage.js';
 import { BUCKET_ARP } from '../token-bucket.js';
 
@@ -70,8 +78,7 @@ function takeArp(machine: Machine, slot: number): void {
   const arp = pool.networkHeader[slot];
   if (!isArp(octets, arp, pool.offset[slot] + pool.length[slot])) return;
   if (read16(octets, arp + ARP_OPERATION) !== ARP_REQUEST) return;
-  const target = swap32(read32(octets, arp + ARP_TARGET_IP));
-  const row = findOwnAddress(snapshot.ownAddresses, pool.network[slot], 0, 0, MAPPED_WORD, target);
+  const row = findOwnAddress4(snapshot.ownAddresses, pool.network[slot], octets, arp + ARP_TARGET_IP);
   if (row < 0 || !isAsked(machine, slot, row)) return;
   const reply = openAnswer(machine, slot);
   if (reply < 0) return;
@@ -86,16 +93,8 @@ function takeNd(machine: Machine, slot: number): void {
   const network = pool.networkHeader[slot];
   if (pool.checksumStart[slot] !== 0) return;
   if (!message.read(octets, network, pool.offset[slot] + pool.length[slot]) || !message.isSolicitation) return;
-  const { target } = message;
   const table = snapshot.ownAddresses;
-  const row = findOwnAddress(
-    table,
-    pool.network[slot],
-    swap32(read32(octets, target)),
-    swap32(read32(octets, target + 4)),
-    swap32(read32(octets, target + 8)),
-    swap32(read32(octets, target + 12)),
-  );
+  const row = findOwnAddress6(table, pool.network[slot], octets, message.target);
   if (row < 0 || !isAsked(machine, slot, row)) return;
   const reply = openAnswer(machine, slot);
   if (reply < 0) return;
@@ -111,9 +110,7 @@ function takeNd(machine: Machine, slot: number): void {
 
 /** Whether the row answers who is behind the frame's port. */
 function isAsked({ pool, snapshot }: Machine, slot: number, row: number): boolean {
-  if ((ownFlags(snapshot.ownAddresses, row) & OWN_LOCAL) === 0) return true;
-  const port = pool.ingressPort[slot];
-  return snapshot.portMode[port] !== PORT_UNDERLAY && (snapshot.portFlags[port] & PORT_UPLINK) === 0;
+  return (ownFlags(snapshot.ownAddresses, row) & OWN_LOCAL) === 0 || facesStations(snapshot, pool.ingressPort[slot]);
 }
 
 /** A slot for the answer; -1: none may be given now, and the frame was ended: nobody else has an answer. */

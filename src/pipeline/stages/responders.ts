@@ -45,17 +45,17 @@ import {
   NeighborMessage,
   writeNeighborAdvertisement,
 } from '../../wire/nd.js';
-import { read16, read32, swap32 } from '../../wire/octets.js';
+import { read16, read32, swap32, wordAt } from '../../wire/octets.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { NEIGHBOR_ROUTER, NEIGHBOR_TOLD } from '../neighbor-table.js';
 import { openReply, sendReply } from '../reply.js';
 import {
+  facesStations,
   NETWORK_LEARNS_NEIGHBORS,
   NETWORK_SUPPRESSES_ARP,
   PORT_CLOSED,
   PORT_ISOLATED,
   PORT_UNDERLAY,
-  PORT_UPLINK,
 } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
 import { BUCKET_ARP, BUCKET_NEIGHBORS, BUCKETS_PER_PORT } from '../token-bucket.js';
@@ -139,11 +139,11 @@ function isOwnMac({ pool }: Machine, slot: number, position: number): boolean {
 /** Selects the address at `position`, if it can be a host's. A mapped one would be taken for what ARP says of IPv4. */
 function selectIpv6(machine: Machine, slot: number, position: number): boolean {
   const { octets } = machine.pool;
-  const word0 = swap32(read32(octets, position));
-  const word1 = swap32(read32(octets, position + 4));
-  const word2 = swap32(read32(octets, position + 8));
+  const word0 = wordAt(octets, position);
+  const word1 = wordAt(octets, position + 4);
+  const word2 = wordAt(octets, position + 8);
   if (!isHostIpv6(octets, position) || ((word0 | word1) === 0 && word2 === MAPPED_WORD)) return false;
-  machine.neighbors.select(machine.pool.network[slot], word0, word1, word2, swap32(read32(octets, position + 12)));
+  machine.neighbors.select(machine.pool.network[slot], word0, word1, word2, wordAt(octets, position + 12));
   return true;
 }
 
@@ -165,8 +165,7 @@ function learn(machine: Machine, slot: number, flags: number): void {
 /** Behind an underlay or an uplink are many hosts. */
 function quotaOf({ snapshot, neighbors }: Machine, port: number): number {
   const { neighborsPerPort } = snapshot;
-  if (snapshot.portMode[port] !== PORT_UNDERLAY && (snapshot.portFlags[port] & PORT_UPLINK) === 0)
-    return neighborsPerPort;
+  if (facesStations(snapshot, port)) return neighborsPerPort;
   return Math.max(neighborsPerPort, Math.min(NEIGHBORS_PER_UNDERLAY, neighbors.capacity >> 1));
 }
 
@@ -180,7 +179,7 @@ function answerArp(machine: Machine, slot: number, request: number): void {
   const { pool, neighbors } = machine;
   const target = request + ARP_TARGET_IP;
   if (!isHostIpv4(pool.octets, target)) return;
-  neighbors.select(pool.network[slot], 0, 0, MAPPED_WORD, swap32(read32(pool.octets, target)));
+  neighbors.select(pool.network[slot], 0, 0, MAPPED_WORD, wordAt(pool.octets, target));
   if (!isBehindAnother(machine, slot)) return;
   const reply = openAnswer(machine, slot);
   if (reply < 0) return;
