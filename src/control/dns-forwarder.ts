@@ -83,7 +83,7 @@ export class DnsForwarder {
     const { servers, first } = this;
     const { clock, timeoutMs = ANSWER_TIMEOUT_MS } = this.parts;
     const end = clock() + (ASK_TIMEOUT_MS * timeoutMs) / ANSWER_TIMEOUT_MS;
-    const exchange = transport === 'udp' ? askDatagram : askStream;
+    const ask = transport === 'udp' ? askDatagram : askStream;
     for (let turn = 0; turn < ROUNDS * servers.length; turn++) {
       const place = (first + turn) % servers.length;
       const left = Math.min(timeoutMs, end - clock());
@@ -91,7 +91,7 @@ export class DnsForwarder {
       const sent = Uint8Array.from(message);
       write16(sent, 0, this.parts.randomBelow(65_536));
       const target = { address: servers[place] ?? '', port: this.parts.port ?? DNS_PORT };
-      const answer = await exchange(target, sent, question, left, signal);
+      const answer = await ask(target, sent, question, left, signal);
       if (answer === undefined) continue;
       if (this.servers === servers) this.first = place;
       write16(answer, 0, read16(message, 0));
@@ -106,6 +106,29 @@ interface Target {
   readonly port: number;
 }
 
+/** What `open` ends with, or nothing after so long, or when it is over. `open` returns how to close what it opened. */
+function exchange(
+  timeoutMs: number,
+  signal: AbortSignal,
+  open: (end: (answer?: Uint8Array) => void) => () => void,
+): Promise<Uint8Array | undefined> {
+  return new Promise((resolve) => {
+    let isOver = false;
+    const end = (answer?: Uint8Array) => {
+      if (isOver) return;
+      isOver = true;
+      clearTimeout(timer);
+      signal.removeEventListener('abort', giveUp);
+      close();
+      resolve(answer);
+    };
+    const giveUp = () => end();
+    const timer = setTimeout(giveUp, timeoutMs);
+    signal.addEventListener('abort', giveUp);
+    const close = open(end);
+  });
+}
+
 /** By a socket that hears nobody but the resolver. */
 function askDatagram(
   { address, port }: Target,
@@ -114,18 +137,9 @@ function askDatagram(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  return new Promise((resolve) => {
+  return exchange(timeoutMs, signal, (end) => {
     const socket: Socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
-    let isOver = false;
-    const end = (answer?: Uint8Array) => {
-      if (isOver) return;
-      isOver = true;
-      clearTimeout(timer);
-      socket.close();
-      resolve(answer);
-    };
-    const timer = setTimeout(end, timeoutMs);
-    signal.addEventListener('abort', () => end(), { once: true });
+    let isOpen = true;
     const id = read16(message, 0);
     // Of a refused port the kernel tells by an error: the next resolver need not wait.
     socket.on('error', () => end());
@@ -133,8 +147,12 @@ function askDatagram(
       if (isAnswerTo(answer, id, question)) end(Uint8Array.from(answer));
     });
     socket.connect(port, address, () => {
-      if (!isOver) socket.send(message, (error) => error && end());
+      if (isOpen) socket.send(message, (error) => error && end());
     });
+    return () => {
+      isOpen = false;
+      socket.close();
+    };
   });
 }
 
@@ -146,15 +164,8 @@ function askStream(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Uint8Array | undefined> {
-  return new Promise((resolve) => {
+  return exchange(timeoutMs, signal, (end) => {
     const socket = connect({ host: address, port });
-    const end = (answer?: Uint8Array) => {
-      clearTimeout(timer);
-      socket.destroy();
-      resolve(answer);
-    };
-    const timer = setTimeout(end, timeoutMs);
-    signal.addEventListener('abort', () => end(), { once: true });
     const received = new Uint8Array(2 + MESSAGE_SIZE_MAX);
     let size = 0;
     socket.on('error', () => end());
@@ -172,5 +183,6 @@ function askStream(
     write16(sent, 0, message.length);
     sent.set(message, 2);
     socket.write(sent);
+    return () => socket.destroy();
   });
 }

@@ -1,8 +1,8 @@
 /** TCP segments of machines as values, and back (RFC 9293 3.1). Pure; main thread. */
-import { read16, read32, write16, write32 } from '../wire/octets.js';
+import { buildTcpOf } from '../wire/frame-build.js';
+import { read16, read32 } from '../wire/octets.js';
 import {
   TCP_ACKNOWLEDGEMENT,
-  TCP_DATA_OFFSET,
   TCP_DESTINATION_PORT,
   TCP_FLAGS,
   TCP_HEADER_SIZE_MIN,
@@ -16,6 +16,7 @@ const OPTION_END = 0;
 const OPTION_NOTHING = 1;
 const OPTION_MSS = 2;
 const MSS_OPTION_SIZE = 4;
+const NO_OPTIONS = new Uint8Array(0);
 
 /** Sequence numbers are signed words: differences, not values, say what is before what. */
 export interface Segment {
@@ -67,20 +68,7 @@ function mssOf(octets: Uint8Array, start: number, end: number): number | undefin
 
 /** Its checksum is to be made by who knows the addresses (guestFrame). */
 export function writeSegment(sourcePort: number, destinationPort: number, segment: Segment): Uint8Array {
-  const { payload, mss } = segment;
-  const headerSize = TCP_HEADER_SIZE_MIN + (mss === undefined ? 0 : MSS_OPTION_SIZE);
-  const octets = new Uint8Array(headerSize + payload.length);
-  write16(octets, TCP_SOURCE_PORT, sourcePort);
-  write16(octets, TCP_DESTINATION_PORT, destinationPort);
-  write32(octets, TCP_SEQUENCE, segment.sequence);
-  write32(octets, TCP_ACKNOWLEDGEMENT, segment.acknowledgement);
-  octets[TCP_DATA_OFFSET] = (headerSize / 4) << 4;
-  octets[TCP_FLAGS] = segment.flags;
-  write16(octets, TCP_WINDOW, segment.window);
-  if (mss !== undefined) {
-    octets.set([OPTION_MSS, MSS_OPTION_SIZE], TCP_HEADER_SIZE_MIN);
-    write16(octets, TCP_HEADER_SIZE_MIN + 2, mss);
-  }
-  octets.set(payload, headerSize);
-  return octets;
+  const { mss } = segment;
+  const options = mss === undefined ? NO_OPTIONS : Uint8Array.of(OPTION_MSS, MSS_OPTION_SIZE, mss >>> 8, mss);
+  return buildTcpOf({ ...segment, sourcePort, destinationPort }, options, segment.payload);
 }

@@ -165,32 +165,37 @@ export interface TcpFields {
   readonly window: number;
 }
 
-/** A segment without options; its checksum is buildIp's matter. */
+/** A segment without options. */
 export function buildTcp(fields: TcpFields, payloadSize: number): Uint8Array {
-  const segment = new Uint8Array(TCP_HEADER_SIZE_MIN + payloadSize);
+  return buildTcpOf(fields, new Uint8Array(0), countingPayload(payloadSize));
+}
+
+/** With these options, a multiple of four octets, and this payload; its checksum is buildIp's matter. */
+export function buildTcpOf(fields: TcpFields, options: Uint8Array, payload: Uint8Array): Uint8Array {
+  const headerSize = TCP_HEADER_SIZE_MIN + options.length;
+  const segment = new Uint8Array(headerSize + payload.length);
   write16(segment, TCP_SOURCE_PORT, fields.sourcePort);
   write16(segment, TCP_DESTINATION_PORT, fields.destinationPort);
   write32(segment, TCP_SEQUENCE, fields.sequence);
   write32(segment, TCP_ACKNOWLEDGEMENT, fields.acknowledgement);
-  segment[TCP_DATA_OFFSET] = (TCP_HEADER_SIZE_MIN / 4) << 4;
+  segment[TCP_DATA_OFFSET] = (headerSize / 4) << 4;
   segment[TCP_FLAGS] = fields.flags;
   write16(segment, TCP_WINDOW, fields.window);
-  fillPayload(segment, TCP_HEADER_SIZE_MIN);
+  segment.set(options, TCP_HEADER_SIZE_MIN);
+  segment.set(payload, headerSize);
   return segment;
 }
 
 export function buildUdp(sourcePort: number, destinationPort: number, payloadSize: number): Uint8Array {
-  const datagram = new Uint8Array(UDP_HEADER_SIZE + payloadSize);
-  write16(datagram, UDP_SOURCE_PORT, sourcePort);
-  write16(datagram, UDP_DESTINATION_PORT, destinationPort);
-  write16(datagram, UDP_LENGTH, datagram.length);
-  fillPayload(datagram, UDP_HEADER_SIZE);
-  return datagram;
+  return buildUdpOf(sourcePort, destinationPort, countingPayload(payloadSize));
 }
 
 /** With this payload. */
 export function buildUdpOf(sourcePort: number, destinationPort: number, payload: Uint8Array): Uint8Array {
-  const datagram = buildUdp(sourcePort, destinationPort, payload.length);
+  const datagram = new Uint8Array(UDP_HEADER_SIZE + payload.length);
+  write16(datagram, UDP_SOURCE_PORT, sourcePort);
+  write16(datagram, UDP_DESTINATION_PORT, destinationPort);
+  write16(datagram, UDP_LENGTH, datagram.length);
   datagram.set(payload, UDP_HEADER_SIZE);
   return datagram;
 }
@@ -205,15 +210,15 @@ export interface IcmpFields {
 
 export function buildIcmp(fields: IcmpFields, payloadSize: number): Uint8Array {
   const message = new Uint8Array(ICMP_HEADER_SIZE + payloadSize);
+  message.set(countingPayload(payloadSize), ICMP_HEADER_SIZE);
   message[ICMP_TYPE] = fields.type;
   message[ICMP_CODE] = fields.code;
   write16(message, ICMP_ID, fields.id);
   write16(message, ICMP_SEQUENCE, fields.sequence);
-  fillPayload(message, ICMP_HEADER_SIZE);
   return message;
 }
 
 /** Octets that count up, so that a payload that was moved or cut shows it. */
-export function fillPayload(octets: Uint8Array, start: number): void {
-  for (let index = start; index < octets.length; index++) octets[index] = index - start;
+export function countingPayload(size: number): Uint8Array {
+  return Uint8Array.from({ length: size }, (_, index) => index);
 }

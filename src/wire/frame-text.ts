@@ -32,7 +32,7 @@ import {
   buildIp,
   buildTcp,
   buildUdp,
-  fillPayload,
+  countingPayload,
   type Tag,
 } from './frame-build.js';
 import { ICMP_ECHO_REPLY, ICMP_ECHO_REQUEST, ICMPV6_ECHO_REPLY, ICMPV6_ECHO_REQUEST } from './icmp.js';
@@ -216,9 +216,7 @@ function parseOtherIp(words: Words): Uint8Array {
   words.expect('proto');
   const protocol = words.number('the protocol number', 0, 255);
   const options = parseOptions(words, ['ttl', 'length']);
-  const payload = new Uint8Array(options.payloadSize);
-  fillPayload(payload, 0);
-  return ipFrame(ends, protocol, payload, options);
+  return ipFrame(ends, protocol, countingPayload(options.payloadSize), options);
 }
 
 interface Ends {
