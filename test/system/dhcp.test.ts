@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { DhcpLeaseRow, JsonObject, TraceResult } from '../../src/control/shapes.js';
 import type { Child } from './harness/child.js';
 import { Daemon } from './harness/daemon.js';
+import { placeMachines, type RoutedMachine } from './harness/routed-machines.js';
 import { Testbed } from './harness/testbed.js';
 import { until } from './harness/wait.js';
 
@@ -91,15 +92,8 @@ async function watch(name: string): Promise<{ readonly repeats: () => string[] }
 beforeAll(async () => {
   testbed = new Testbed();
   daemon = await Daemon.start(testbed, config);
-  for (const name of names) {
-    testbed.ip('s', 'link', 'set', name, 'netns', testbed.namespace(name), 'name', 'eth0');
-    testbed.run(name, 'sysctl', '-qw', 'net.ipv6.conf.eth0.disable_ipv6=0', 'net.ipv6.conf.eth0.accept_dad=0');
-    const mac = name === 'udhcpc' ? ['address', MAC] : [];
-    testbed.ip(name, 'link', 'set', 'eth0', ...mac, 'up');
-  }
-  await until('all ports are up', async () =>
-    (await Promise.all(names.map((name) => daemon.port(name)))).every(({ state }) => state === 'up'),
-  );
+  const machine = (name: string): RoutedMachine => ({ addresses: [], ...(name === 'udhcpc' ? { mac: MAC } : {}) });
+  await placeMachines(testbed, daemon, Object.fromEntries(names.map((name) => [name, machine(name)])));
 }, 60_000);
 
 afterAll(() => testbed?.dispose());
@@ -283,12 +277,22 @@ test("the kernel makes itself an address from the advertisements, with the netwo
 
 test('a killed daemon that comes back has the leases it gave', async () => {
   for (const client of clients) client.kill();
-  const before = (await leases()).map(({ address, port, mac }) => ({ address, port, mac }));
+  const begin = performance.now();
+  const rows = (list: readonly DhcpLeaseRow[]) => list.map(({ address, port, mac }) => ({ address, port, mac }));
+  const before = await leases();
   expect(before.length).toBeGreaterThan(2);
   await daemon.killHard();
   await daemon.start();
-  const after = (await leases()).map(({ address, port, mac }) => ({ address, port, mac }));
-  expect(after).toEqual(before);
+  const after = await leases();
+  // Nobody renews them any more: on a busy machine some are over by now.
+  const elapsedS = (performance.now() - begin) / 1000 + 1;
+  const standing = new Set(
+    before.filter(({ expiresSeconds }) => expiresSeconds > elapsedS).map(({ address }) => address),
+  );
+  const isStanding = ({ address }: DhcpLeaseRow) => standing.has(address);
+  expect(standing.size).toBeGreaterThan(2);
+  expect(rows(after.filter(isStanding))).toEqual(rows(before.filter(isStanding)));
+  expect(rows(before)).toEqual(expect.arrayContaining(rows(after)));
 }, 40_000);
 
 test('every frame is accounted for, and a trace says what the service would do', async () => {

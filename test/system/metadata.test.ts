@@ -18,20 +18,19 @@ const ENDPOINT = '203.0.113.53';
 const SECRET = 'between the daemon and the endpoint';
 const URL4 = 'http://169.254.169.254';
 const URL6 = 'http://[fe80::a9fe:a9fe%25eth0]';
-const MTU = 1400;
 const GUARDED = '52:54:00:00:00:05';
 const gateways = ['192.0.2.1'];
 const machines: Readonly<Record<string, RoutedMachine>> = {
-  routed: { addresses: ['192.0.2.7/24'], gateways, mtu: MTU },
+  routed: { addresses: ['192.0.2.7/24'], gateways },
   // Gets its address and the way to the metadata by DHCP.
   alone: { addresses: [] },
-  guarded: { addresses: ['192.0.2.5/24'], gateways, mtu: MTU, mac: GUARDED },
+  guarded: { addresses: ['192.0.2.5/24'], gateways, mac: GUARDED },
 };
 
 const config: JsonObject = {
   version: 1,
   settings: { metadata: { endpoint: `http://${ENDPOINT}:8775/base`, secret: SECRET } },
-  networks: { red: { type: 'local', mtu: MTU }, blue: { type: 'local' } },
+  networks: { red: { type: 'local', mtu: 1400 }, blue: { type: 'local' } },
   ports: {
     routed: { kind: 'tap', network: 'red', instance: { id: 'i-0123', tenant: 't-9' } },
     alone: { kind: 'tap', network: 'blue' },

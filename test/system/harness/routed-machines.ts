@@ -15,8 +15,8 @@ export interface RoutedMachine {
   readonly addresses: readonly string[];
   /** Default routers, at most one of each IP version. */
   readonly gateways?: readonly string[];
+  /** These as the switch made them when absent. */
   readonly mtu?: number;
-  /** What the switch gave it when absent. */
   readonly mac?: string;
 }
 
@@ -25,8 +25,9 @@ export function placeMachine(testbed: Testbed, name: string, machine: RoutedMach
   testbed.ip(from, 'link', 'set', 'dev', name, 'netns', testbed.namespace(name), 'name', DEVICE);
   const settings = [`net.ipv6.conf.${DEVICE}.disable_ipv6=0`, `net.ipv6.conf.${DEVICE}.accept_dad=0`];
   testbed.run(name, 'sysctl', '-qw', ...settings);
+  const mtu = machine.mtu === undefined ? [] : ['mtu', String(machine.mtu)];
   const mac = machine.mac === undefined ? [] : ['address', machine.mac];
-  testbed.ip(name, 'link', 'set', DEVICE, 'mtu', String(machine.mtu ?? 1500), ...mac, 'up');
+  testbed.ip(name, 'link', 'set', DEVICE, ...mtu, ...mac, 'up');
   for (const address of machine.addresses) {
     const isIpv6 = address.includes(':');
     testbed.ip(name, 'address', 'add', address, 'dev', DEVICE, ...(isIpv6 ? ['nodad'] : []));
