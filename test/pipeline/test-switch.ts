@@ -106,7 +106,6 @@ export interface TestDocument {
 export interface AclDocument {
   readonly default: 'permit' | 'deny';
   readonly rules?: readonly object[];
-  readonly routers?: Readonly<Record<string, unknown>>;
 }
 
 export interface Sent {
