@@ -5,11 +5,11 @@
 import { createHash, createHmac } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject, StatusResult, TraceResult } from '../../src/control/shapes.js';
 import type { Child } from './harness/child.js';
 import { Daemon } from './harness/daemon.js';
+import { startOutside } from './harness/outside-server.js';
 import { placeMachines, type RoutedMachine } from './harness/routed-machines.js';
 import { Testbed } from './harness/testbed.js';
 import { until } from './harness/wait.js';
@@ -69,12 +69,7 @@ const ask = (from: string, ...words: string[]) => JSON.parse(curl(from, ...words
 
 beforeAll(async () => {
   testbed = new Testbed();
-  testbed.veth('world0', 'world', 'eth0');
-  testbed.ip('s', 'address', 'add', '203.0.113.1/24', 'dev', 'world0');
-  testbed.ip('world', 'address', 'add', `${ENDPOINT}/24`, 'dev', 'eth0');
-  const script = fileURLToPath(new URL('harness/metadata-endpoint.mjs', import.meta.url));
-  endpoint = testbed.start('world', [process.execPath, script, ENDPOINT]);
-  await endpoint.ready();
+  endpoint = await startOutside(testbed, 'metadata-endpoint.mjs', ENDPOINT);
   daemon = await Daemon.start(testbed, config);
   await placeMachines(testbed, daemon, machines);
 }, 60_000);

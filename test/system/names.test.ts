@@ -4,11 +4,10 @@
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { JsonObject, StatusResult, TraceResult } from '../../src/control/shapes.js';
-import type { Child } from './harness/child.js';
 import { Daemon } from './harness/daemon.js';
+import { startOutside } from './harness/outside-server.js';
 import { placeMachines, type RoutedMachine } from './harness/routed-machines.js';
 import { Testbed } from './harness/testbed.js';
 import { until } from './harness/wait.js';
@@ -48,7 +47,6 @@ const forwarding = { dns: { forward: [RESOLVER] } };
 
 let testbed: Testbed;
 let daemon: Daemon;
-let resolver: Child;
 
 const file = (name: string) => join(testbed.directory, name);
 const dig = (from: string, ...words: string[]) =>
@@ -64,15 +62,7 @@ function getent(from: string, ...words: string[]): string {
 
 beforeAll(async () => {
   testbed = new Testbed();
-  testbed.veth('world0', 'world', 'eth0');
-  testbed.ip('s', 'address', 'add', '203.0.113.1/24', 'dev', 'world0');
-  testbed.ip('world', 'address', 'add', `${RESOLVER}/24`, 'dev', 'eth0');
-  resolver = testbed.start('world', [
-    process.execPath,
-    fileURLToPath(new URL('harness/resolver.mjs', import.meta.url)),
-    RESOLVER,
-  ]);
-  await resolver.ready();
+  await startOutside(testbed, 'resolver.mjs', RESOLVER);
   daemon = await Daemon.start(testbed, config(forwarding));
   await placeMachines(testbed, daemon, machines);
 }, 60_000);
