@@ -6,8 +6,8 @@ import { monotonicMs } from '../dataplane/clock.js';
 import { UserError } from '../errors.js';
 import { NETWORKS_MAX, WORKER_STUCK_MS } from '../limits.js';
 import type { Names } from '../pipeline/stage.js';
-import { ipWords, ipWordsText, macText, parseIp, parseMac } from '../wire/address.js';
-import { macHighAt, macLowAt, writeMac } from '../wire/ethernet.js';
+import { ipWords, ipWordsText, macWordsText, parseIp, parseMac } from '../wire/address.js';
+import { macHighAt, macLowAt } from '../wire/ethernet.js';
 import { parseFrame } from '../wire/frame-text.js';
 import { aclDetail, aclRows } from './acl-rows.js';
 import { conntrackRow, conntrackStats } from './connection-rows.js';
@@ -18,7 +18,7 @@ import { groupDetail, groupRows } from './group-rows.js';
 import { configuredNatRows, dependentRow, mappingRow } from './nat-rows.js';
 import { natStatistics, natTotals } from './nat-statistics.js';
 import { outerDatagram } from './outer-datagram.js';
-import { networkMtu } from './overlay-mtu.js';
+import { networkRow, portRow } from './port-rows.js';
 import { remoteFault } from './resolve-tunnels.js';
 import type { ResolvedNetwork, ResolvedPort } from './resolved.js';
 import { neighborRows, routerDetail, routerRows } from './router-rows.js';
@@ -58,7 +58,6 @@ import { traceResult } from './trace-result.js';
 import { TunnelRows } from './tunnel-rows.js';
 
 const DROPS_PERIOD_MS = 1000;
-const ETHERNET_MTU = 1500;
 
 export class SwitchService implements SwitchControl {
   private readonly controller: Controller;
@@ -120,8 +119,9 @@ export class SwitchService implements SwitchControl {
   }
 
   async portList(): Promise<readonly PortRow[]> {
-    const { ports } = this.controller.running.checked.resolved;
-    return [...ports].flatMap(([name, port]) => (isUnderlayPort(name) ? [] : [this.portRow(name, port)]));
+    const { dataplane, running } = this.controller;
+    const ports = [...running.checked.resolved.ports].filter(([name]) => !isUnderlayPort(name));
+    return ports.map(([name, port]) => portRow(dataplane, running, name, port));
   }
 
   async portShow(name: string): Promise<PortDetail> {
@@ -129,7 +129,7 @@ export class SwitchService implements SwitchControl {
     const { dataplane, running } = this.controller;
     const port = running.checked.resolved.ports.get(name) as ResolvedPort;
     return {
-      ...this.portRow(name, port),
+      ...portRow(dataplane, running, name, port),
       rates: dataplane.statistics.portRates(index),
       config: section(this.controller.document(), 'ports', name),
       fdbEntries: dataplane.fdb.learnedByPort(index),
@@ -148,9 +148,9 @@ export class SwitchService implements SwitchControl {
   }
 
   async networkList(): Promise<readonly NetworkRow[]> {
-    return [...this.controller.running.checked.resolved.networks].map(([name, network]) =>
-      this.networkRow(name, network),
-    );
+    const { dataplane, running } = this.controller;
+    const { networks } = running.checked.resolved;
+    return [...networks].map(([name, network]) => networkRow(dataplane, running, name, network));
   }
 
   async networkShow(name: string): Promise<NetworkDetail> {
@@ -158,7 +158,7 @@ export class SwitchService implements SwitchControl {
     const { dataplane, running } = this.controller;
     const network = running.checked.resolved.networks.get(name) as ResolvedNetwork;
     return {
-      ...this.networkRow(name, network),
+      ...networkRow(dataplane, running, name, network),
       config: section(this.controller.document(), 'networks', name),
       fdb: { entries: dataplane.fdb.learnedInNetwork(index), limit: network.macLimit },
     };
@@ -195,7 +195,7 @@ export class SwitchService implements SwitchControl {
       this.controller.releaseTunnels();
       throw refusal('limit', 'the FDB is full of static entries');
     }
-    return { network, mac: printMac(high, low), port, ...this.remoteText(tunnel), static: true, ageSeconds: 0 };
+    return { network, mac: macWordsText(high, low), port, ...this.remoteText(tunnel), static: true, ageSeconds: 0 };
   }
 
   /** Indices of the port that has the name, of those the one that carries the network, and of its membership. */
@@ -232,7 +232,7 @@ export class SwitchService implements SwitchControl {
 
   async fdbRemove(network: string, mac: string): Promise<FdbRow> {
     const { high, low } = macOf(mac);
-    const text = printMac(high, low);
+    const text = macWordsText(high, low);
     const { fdb, snapshot } = this.controller.dataplane;
     const index = this.networkIndex(network);
     const entry = fdb.entryOf(index, high, low, nowSeconds(), snapshot.networkMacAge);
@@ -455,61 +455,6 @@ export class SwitchService implements SwitchControl {
       rule: (number) => ruleNumbers.nameOf(number) ?? `rule ${number}`,
     };
   }
-
-  private portRow(name: string, port: ResolvedPort): PortRow {
-    const { dataplane, running } = this.controller;
-    const index = running.indices.port(name) ?? -1;
-    const status = dataplane.ports.status(index);
-    const stats = dataplane.statistics.port(index, name);
-    const blockedMs = dataplane.loops.blockedUntil(index) - monotonicMs();
-    const reason = !port.enabled
-      ? 'disabled'
-      : blockedMs > 0
-        ? `loop: blocked for ${Math.ceil(blockedMs / 1000)} s`
-        : status.reason;
-    const tagged = port.members.flatMap(({ network, vid }) => (vid === undefined ? [] : [{ network, vlan: vid }]));
-    const native = port.members.find(({ untagged }) => untagged)?.network;
-    return {
-      name,
-      kind: port.intent.kind,
-      device: port.intent.device,
-      network: port.mode === 'trunk' ? null : (port.members[0]?.network ?? null),
-      ...(port.mode === 'trunk' ? { trunk: tagged } : {}),
-      ...(port.mode === 'trunk' && native !== undefined ? { native } : {}),
-      state: port.enabled ? status.state : 'down',
-      ...(reason === undefined ? {} : { reason }),
-      mtu: dataplane.snapshot.portMtu[index] || (status.open?.mtu ?? port.intent.mtu ?? 0),
-      ...portMac(port, status.open?.mac),
-      rxFrames: stats.rx.frames,
-      rxBytes: stats.rx.bytes,
-      txFrames: stats.tx.frames,
-      txBytes: stats.tx.bytes,
-      rxDrops: stats.rx.dropped,
-      txDrops: stats.tx.dropped,
-    };
-  }
-
-  private networkRow(name: string, network: ResolvedNetwork): NetworkRow {
-    const { dataplane, running } = this.controller;
-    const { resolved } = running.checked;
-    const members = [...resolved.ports].filter(
-      ([port, { members }]) => !isUnderlayPort(port) && members.some((member) => member.network === name),
-    );
-    const underlayMtu = (port: string) => dataplane.ports.status(running.indices.port(port) ?? -1).open?.mtu;
-    return {
-      name,
-      type: network.type,
-      ...(network.id === undefined ? {} : { id: network.id }),
-      mtu: networkMtu(network, resolved, underlayMtu) ?? ETHERNET_MTU,
-      ports: members.map(([port]) => port),
-      ...(network.tunnel === undefined ? {} : { remotes: network.tunnel.remotes }),
-    };
-  }
-}
-
-function portMac(port: ResolvedPort, device: string | undefined): { mac?: string } {
-  const mac = port.mac ?? device;
-  return mac === undefined ? {} : { mac };
 }
 
 function section(document: JsonObject, name: string, key: string): JsonObject {
@@ -525,12 +470,6 @@ function macOf(text: string): { high: number; low: number } {
   const octets = parseMac(text);
   if (octets === undefined) throw refusal('bad-request', `${text} is not a MAC address`);
   return { high: macHighAt(octets, 0), low: macLowAt(octets, 0) };
-}
-
-function printMac(high: number, low: number): string {
-  const octets = new Uint8Array(6);
-  writeMac(octets, 0, high, low);
-  return macText(octets);
 }
 
 function inverse(table: ReadonlyMap<string, number>): Map<number, string> {
