@@ -27,10 +27,15 @@ export class FairPlaces {
     return this.total;
   }
 
+  /** Whether the port has all that one may have. */
+  hasShare(port: string): boolean {
+    return (this.byPort.get(port)?.size ?? 0) >= this.perPort;
+  }
+
   /** Undefined: the port has its share, or as many as any other. */
   take(port: string, giveWay: () => void): TakenPlace | undefined {
     const mine = this.byPort.get(port)?.size ?? 0;
-    if (mine >= this.perPort || (this.total >= this.count && !this.makeRoom(mine))) return undefined;
+    if (this.hasShare(port) || (this.total >= this.count && !this.makeRoom(mine))) return undefined;
     const place = { port, giveWay };
     const own = this.byPort.get(port);
     if (own === undefined) this.byPort.set(port, new Set([place]));

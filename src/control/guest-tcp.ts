@@ -13,6 +13,7 @@ import { Duplex } from 'node:stream';
 import { TCP_CONNECTIONS_MAX, TCP_CONNECTIONS_PER_PORT } from '../limits.js';
 import { ipText } from '../wire/address.js';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.js';
+import { FairPlaces, type TakenPlace } from './fair-places.js';
 import type { GuestLink, GuestPacket } from './guest-packet.js';
 import { type ReceivedSegment, readSegment, type Segment, writeSegment } from './guest-segment.js';
 import type { Place } from './member-places.js';
@@ -48,7 +49,7 @@ export interface GuestTcpParts {
 interface Entry {
   readonly key: string;
   readonly peer: StreamPeer;
-  readonly guestPort: number;
+  readonly taken: TakenPlace;
   /** The one that the last segment came by: answers leave by it. */
   worker: number;
   connection: TcpConnection;
@@ -59,7 +60,7 @@ export class GuestTcp {
   private readonly parts: GuestTcpParts;
   /** The oldest first. */
   private readonly entries = new Map<string, Entry>();
-  private readonly byPort = new Map<string, Set<Entry>>();
+  private readonly places = new FairPlaces(TCP_CONNECTIONS_MAX, TCP_CONNECTIONS_PER_PORT);
   private timer: NodeJS.Timeout | undefined;
 
   constructor(parts: GuestTcpParts) {
@@ -104,7 +105,9 @@ export class GuestTcp {
   }
 
   private begin(worker: number, place: Place, packet: GuestPacket, segment: ReceivedSegment, key: string): void {
-    if (!this.makeRoom(place.portName)) return;
+    let entry: Entry | undefined;
+    const taken = this.takePlace(place.portName, () => entry?.connection.abort());
+    if (taken === undefined) return;
     const { guest, guestMac, server, serverMac } = packet;
     const link = { guest, guestMac, server, serverMac };
     const peer = { place, link, servicePort: segment.destinationPort };
@@ -119,7 +122,6 @@ export class GuestTcp {
       const octets = writeSegment(peer.servicePort, guestPort, answer);
       this.parts.send(entry?.worker ?? worker, place, link, octets);
     };
-    let entry: Entry | undefined;
     const connection = new TcpConnection(opening, {
       send,
       opened: () => entry && this.open(entry),
@@ -129,8 +131,9 @@ export class GuestTcp {
       idle: () => void entry?.stream?.end(),
       closed: (ending) => entry && this.forget(entry, ending),
     });
-    entry = { key, peer, guestPort, worker, connection, stream: undefined };
-    this.add(entry);
+    entry = { key, peer, taken, worker, connection, stream: undefined };
+    this.entries.set(key, entry);
+    this.timer ??= setInterval(() => this.tick(), TCP_TICK_MS).unref();
   }
 
   private open(entry: Entry): void {
@@ -138,21 +141,9 @@ export class GuestTcp {
     this.parts.accept(entry.stream, entry.peer);
   }
 
-  private add(entry: Entry): void {
-    this.entries.set(entry.key, entry);
-    const { portName } = entry.peer.place;
-    const ofPort = this.byPort.get(portName);
-    if (ofPort === undefined) this.byPort.set(portName, new Set([entry]));
-    else ofPort.add(entry);
-    this.timer ??= setInterval(() => this.tick(), TCP_TICK_MS).unref();
-  }
-
   private forget(entry: Entry, ending: Ending): void {
-    const { portName } = entry.peer.place;
     this.entries.delete(entry.key);
-    const ofPort = this.byPort.get(portName);
-    ofPort?.delete(entry);
-    if (ofPort?.size === 0) this.byPort.delete(portName);
+    this.places.leave(entry.taken);
     if (this.entries.size === 0) {
       clearInterval(this.timer);
       this.timer = undefined;
@@ -160,21 +151,13 @@ export class GuestTcp {
     entry.stream?.isOver(ending);
   }
 
-  /** Whether the port may have one more connection, now. */
-  private makeRoom(portName: string): boolean {
-    const own = this.byPort.get(portName) ?? new Set<Entry>();
-    if (own.size >= TCP_CONNECTIONS_PER_PORT) {
-      const oldest = [...own].find(({ connection }) => connection.isOpening);
-      oldest?.connection.abort();
-      return oldest !== undefined;
+  /** For one more connection of the port, which may cost it its oldest one that is not open yet. Undefined: there is no room. */
+  private takePlace(portName: string, giveWay: () => void): TakenPlace | undefined {
+    if (this.places.hasShare(portName)) {
+      const own = [...this.entries.values()].filter(({ peer }) => peer.place.portName === portName);
+      own.find(({ connection }) => connection.isOpening)?.connection.abort();
     }
-    if (this.entries.size < TCP_CONNECTIONS_MAX) return true;
-    let most = own;
-    for (const others of this.byPort.values()) if (others.size > most.size) most = others;
-    const [oldest] = most;
-    if (oldest === undefined || most.size <= own.size + 1) return false;
-    oldest.connection.abort();
-    return true;
+    return this.places.take(portName, giveWay);
   }
 
   /** RFC 9293 3.10.7.1: a reset that the sender takes for one. */
