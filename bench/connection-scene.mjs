@@ -15,6 +15,8 @@ export class ConnectionScene extends MemorySwitch {
     this.connections = connections;
     /** The connection that `receiveNew` begins next. */
     this.next = 0;
+    /** How many frames each connection has had: 0, 1, or any number more. */
+    this.age = 0;
   }
 
   /** Puts a frame of a connection into the batch. @param {number} _connection @param {0 | 1} _from the guest that sends it */
@@ -41,7 +43,9 @@ export class ConnectionScene extends MemorySwitch {
 
   /** Opens every connection, has it answered and sends once more: now all are established. @param {any} pipeline */
   establishAll(pipeline) {
-    for (const from of /** @type {const} */ ([0, 1, 0])) {
+    const turns = /** @type {const} */ ([0, 1, 0]);
+    for (const [age, from] of turns.entries()) {
+      this.age = age;
       for (let connection = 0; connection < this.connections; connection++) {
         this.receive(connection, from);
         if (!this.batch.full && connection !== this.connections - 1) continue;

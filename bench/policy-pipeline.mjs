@@ -19,7 +19,7 @@ const CONNECTIONS_FIXED = 1_000;
 const NEW_CONNECTIONS = 1_000_000;
 const SMOKE_NEW_CONNECTIONS = 10_000;
 
-/** @typedef {{ size: number, shape: { connections: number, rules?: number, isPlain?: boolean }, rounds: number[] }} Row */
+/** @typedef {{ size: number, shape: { connections: number, rules?: number, isPlain?: boolean, isTcp?: boolean }, rounds: number[] }} Row */
 
 /** @param {{ smoke: boolean, seed: number, rounds: number }} plan */
 export async function measurePolicyPipeline({ smoke, seed, rounds }) {
@@ -27,6 +27,7 @@ export async function measurePolicyPipeline({ smoke, seed, rounds }) {
   const row = (/** @type {number} */ size, /** @type {Row['shape']} */ shape) =>
     /** @type {Row} */ ({ size, shape, rounds: [] });
   const plain = row(0, { connections: CONNECTIONS_FIXED, isPlain: true });
+  const tcp = row(CONNECTIONS_FIXED, { connections: CONNECTIONS_FIXED, isTcp: true });
   const byConnections = (smoke ? SMOKE_CONNECTIONS : CONNECTIONS).map((size) => row(size, { connections: size }));
   const byRules = (smoke ? SMOKE_RULES : RULES).map((size) =>
     row(size, { connections: CONNECTIONS_FIXED, rules: size }),
@@ -34,7 +35,7 @@ export async function measurePolicyPipeline({ smoke, seed, rounds }) {
   /** @type {number[]} */
   const perSecond = [];
   for (let round = 0; round < rounds; round++) {
-    for (const one of [plain, ...byConnections, ...byRules])
+    for (const one of [plain, tcp, ...byConnections, ...byRules])
       one.rounds.push(nanosecondsPerFrame(new PolicyScene(modules, { ...one.shape, seed }), volumeOf(smoke)));
     perSecond.push(newConnections(modules, smoke ? SMOKE_NEW_CONNECTIONS : NEW_CONNECTIONS, seed));
   }
@@ -43,11 +44,12 @@ export async function measurePolicyPipeline({ smoke, seed, rounds }) {
   const staged = new PolicyScene(modules, { connections: CONNECTIONS_FIXED, seed });
   return {
     plain: spread(plain.rounds),
+    tcp: spread(tcp.rounds),
     byConnections: rowsOf(byConnections),
     byRules: rowsOf(byRules),
     newConnectionsPerSecond: spread(perSecond),
     byStage: measureStages(staged, volumeOf(smoke), rounds),
-    targets: judge(byConnections, byRules, perSecond),
+    targets: judge(tcp, byConnections, byRules, perSecond),
   };
 }
 
@@ -57,12 +59,13 @@ function newConnections(modules, count, seed) {
   return newConnectionsPerSecond(scene, Math.ceil(count / scene.batch.capacity));
 }
 
-/** @param {Row[]} byConnections @param {Row[]} byRules @param {number[]} perSecond */
-function judge(byConnections, byRules, perSecond) {
+/** @param {Row} tcp @param {Row[]} byConnections @param {Row[]} byRules @param {number[]} perSecond */
+function judge(tcp, byConnections, byRules, perSecond) {
   const growth = (/** @type {Row[]} */ rows) => ratios(rows[rows.length - 1].rounds, rows[0].rounds)?.median ?? 0;
   const { nanosecondsPerFrame: most, connectionsGrowth, rulesGrowth, newConnections: least } = policyPipelineTargets;
   return judged([
     { name: 'nanoseconds per frame', atMost: most, value: spread(byConnections[0].rounds).median },
+    { name: 'nanoseconds per frame of TCP', atMost: most, value: spread(tcp.rounds).median },
     { name: 'growth with connections', atMost: connectionsGrowth, value: growth(byConnections) },
     { name: 'growth with rules', atMost: rulesGrowth, value: growth(byRules) },
     { name: 'new connections a second', atLeast: least, value: spread(perSecond).median },

@@ -181,11 +181,12 @@ const tables = {
     ],
     targets,
   }),
-  policyPipeline: ({ plain, byConnections, byRules, newConnectionsPerSecond, byStage, targets }) => ({
+  policyPipeline: ({ plain, tcp, byConnections, byRules, newConnectionsPerSecond, byStage, targets }) => ({
     title: 'Policy on memory ports [ns a frame]',
     rows: [
       ['no policy', plain],
       ...bySize(byConnections, 'connections'),
+      ['TCP, 1,000 connections', tcp],
       ...bySize(byRules, 'rules'),
       ...byName(byStage, 'stage', 'stage '),
       ['new connections a second', newConnectionsPerSecond],
