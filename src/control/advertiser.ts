@@ -76,11 +76,6 @@ export class Advertiser {
     return names;
   }
 
-  /** When `due` is to be asked again; infinite: never. */
-  get nextMs(): number {
-    return Math.min(Number.POSITIVE_INFINITY, ...[...this.networks.values()].map(({ dueMs }) => dueMs));
-  }
-
   /** The network's advertisement, an ICMPv6 message; undefined when it has none. */
   advertisement(network: string, mtu: number): Uint8Array | undefined {
     const advertised = this.networks.get(network);

@@ -44,17 +44,17 @@ export function compileSubnets(
   for (const subnet of config.subnets.values()) {
     const network = indices.network(subnet.network);
     if (network === undefined) continue;
-    for (const { address, isAnswered, flags } of addressesOf(subnet)) {
-      const { high, low } = macWords(virtualMac(subnet.network));
-      const row = { network, address: ipWords(address), macHigh: high, macLow: low, flags };
-      servers.push(row);
-      if (isAnswered) own.push(row);
-    }
     const { high, low } = macWords(virtualMac(subnet.network));
+    const rowOf = (address: Uint8Array, flags: number): OwnAddress => {
+      return { network, address: ipWords(address), macHigh: high, macLow: low, flags };
+    };
+    for (const { address, isAnswered, flags } of addressesOf(subnet)) {
+      servers.push(rowOf(address, flags));
+      if (isAnswered) own.push(rowOf(address, flags));
+    }
     for (const { address, service, isAnswered } of servicesOf(subnet, config)) {
-      const row = { network, address: ipWords(address), macHigh: high, macLow: low };
-      services.push({ ...row, flags: service });
-      if (isAnswered) own.push({ ...row, flags: OWN_LOCAL });
+      services.push(rowOf(address, service));
+      if (isAnswered) own.push(rowOf(address, OWN_LOCAL));
     }
   }
   return {

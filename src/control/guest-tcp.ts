@@ -74,19 +74,14 @@ export class GuestTcp {
   hear(worker: number, place: Place, packet: GuestPacket): void {
     const segment = readSegment(packet.octets, packet.start, packet.end);
     if (segment === undefined || segment.sourcePort === 0) return;
-    const key = [
-      place.member,
-      ipText(packet.guest),
-      segment.sourcePort,
-      ipText(packet.server),
-      segment.destinationPort,
-    ];
-    const entry = this.entries.get(key.join(' '));
+    const { sourcePort, destinationPort } = segment;
+    const key = [place.member, ipText(packet.guest), sourcePort, ipText(packet.server), destinationPort].join(' ');
+    const entry = this.entries.get(key);
     if (entry !== undefined) {
       entry.worker = worker;
       entry.connection.hear(segment, this.parts.clock());
     } else if ((segment.flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) === TCP_SYN)
-      this.begin(worker, place, packet, segment, key.join(' '));
+      this.begin(worker, place, packet, segment, key);
     else this.refuse(worker, place, packet, segment);
   }
 

@@ -46,10 +46,6 @@ export class LoopGuard {
     return this.times[SUSPECTS + port] > this.nowMs;
   }
 
-  isBlocked(port: number, nowMs: number): boolean {
-    return this.times[SUSPECTS + port] > nowMs;
-  }
-
   /** Milliseconds until which the port is blocked; 0 or past when it is not. */
   blockedUntil(port: number): number {
     return this.times[SUSPECTS + port];

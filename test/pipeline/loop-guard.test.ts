@@ -13,6 +13,8 @@ const ATTACKER = 6;
 const NEW_HOME = 7;
 const START_MS = 1_000_000;
 
+const isBlocked = (guard: LoopGuard, port: number, nowMs: number) => guard.blockedUntil(port) > nowMs;
+
 /** FDB and loop guard as stages/learn.ts joins them; all ports are unguarded. */
 class Scene {
   readonly fdb = makeFdb(64);
@@ -22,7 +24,7 @@ class Scene {
 
   /** The station's address is seen behind the port, unless that is blocked. */
   seen(port: number, mac = STATION): void {
-    if (this.guard.isBlocked(port, this.ms)) return;
+    if (isBlocked(this.guard, port, this.ms)) return;
     const seconds = Math.floor(this.ms / 1000);
     if (this.fdb.learn(NETWORK, HIGH, mac, port, seconds, this.policy) !== MOVED) return;
     const [earlier, later] = this.fdb.movedBack ? [port, this.fdb.movedFrom] : [this.fdb.movedFrom, port];
@@ -42,7 +44,7 @@ class Scene {
   }
 
   blocked(): number[] {
-    return [HOME, ATTACKER, NEW_HOME].filter((port) => this.guard.isBlocked(port, this.ms));
+    return [HOME, ATTACKER, NEW_HOME].filter((port) => isBlocked(this.guard, port, this.ms));
   }
 }
 
@@ -162,8 +164,8 @@ describe('the loop guard', () => {
     const guard = new LoopGuard();
     for (let move = 1; move <= 20; move++) expect(guard.noteMove(1, 2, 3, 4, 1000 + move)).toBe(-1);
     expect(guard.noteMove(1, 2, 3, 4, 2000)).toBe(4);
-    expect([guard.isBlocked(4, 2000), guard.isBlocked(3, 2000)]).toEqual([true, false]);
-    expect([guard.isBlocked(4, 2000 + LOOP_BLOCK_MS - 1), guard.isBlocked(4, 2000 + LOOP_BLOCK_MS)]).toEqual([
+    expect([isBlocked(guard, 4, 2000), isBlocked(guard, 3, 2000)]).toEqual([true, false]);
+    expect([isBlocked(guard, 4, 2000 + LOOP_BLOCK_MS - 1), isBlocked(guard, 4, 2000 + LOOP_BLOCK_MS)]).toEqual([
       true,
       false,
     ]);
@@ -182,7 +184,7 @@ describe('the loop guard', () => {
   it('blocks nothing for a port that is no more, and touches no other count', () => {
     const guard = new LoopGuard();
     for (let move = 0; move < 100; move++) expect(guard.noteMove(1, 2, 4, -1, 1000)).toBe(-1);
-    for (let port = 0; port < 10; port++) expect(guard.isBlocked(port, 1000)).toBe(false);
+    for (let port = 0; port < 10; port++) expect(isBlocked(guard, port, 1000)).toBe(false);
   });
 
   it('forgets what it had against a port whose number another one gets', () => {

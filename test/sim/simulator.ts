@@ -406,7 +406,7 @@ export class Simulator {
     }
     faults.push(...this.control.compareStations([...this.model.stations.values()], this.second));
     for (const port of this.model.ports.keys()) {
-      const actual = this.control.loops.isBlocked(this.control.portIndex(port), this.now);
+      const actual = this.control.loops.blockedUntil(this.control.portIndex(port)) > this.now;
       if (actual !== this.model.blockedUntil(port) > this.now) faults.push(`port ${port}: blocked is ${actual}`);
     }
     if (faults.length > 0) throw new Error(faults.join('\n'));

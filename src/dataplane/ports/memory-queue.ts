@@ -17,9 +17,6 @@ export class MemoryQueue implements PortQueue {
   failure = 0;
   /** Hold back the reports, as a device with a long queue: `complete` makes them. */
   isSlow = false;
-  sentFrames = 0;
-  sentOctets = 0;
-  refusedFrames = 0;
   private readonly pool: FramePool;
   private readonly report: SendReport;
   private readonly sink: FrameSink | undefined;
@@ -35,10 +32,7 @@ export class MemoryQueue implements PortQueue {
   }
 
   send(slot: number): boolean {
-    if (this.room <= 0 || this.heldCount === this.held.length) {
-      this.refusedFrames++;
-      return false;
-    }
+    if (this.room <= 0 || this.heldCount === this.held.length) return false;
     this.room--;
     if (this.isSlow) this.held[this.heldCount++] = slot;
     else this.finish(slot);
@@ -59,8 +53,6 @@ export class MemoryQueue implements PortQueue {
       this.report.sent(slot, this.port, 0, this.failure);
       return;
     }
-    this.sentFrames++;
-    this.sentOctets += octets;
     if (this.sink !== undefined) this.sink(slot, this.port);
     this.report.sent(slot, this.port, octets, 0);
   }
