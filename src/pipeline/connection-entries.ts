@@ -9,7 +9,7 @@
 
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { SharedTable } from '../dataplane/shared-table.js';
-import { KEY, LOADS_KEEP_ORDER, STAMP } from '../dataplane/shared-table-reader.js';
+import { KEY, LAST_SEEN, LOADS_KEEP_ORDER, STAMP } from '../dataplane/shared-table-reader.js';
 import { NETWORKS_MAX } from '../limits.js';
 import { PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import {
@@ -27,7 +27,7 @@ import {
   V_STATE,
   V_WINDOWS,
 } from './connection-entry.js';
-import { showUnchanging } from './datagram-keys.js';
+import { showUnchanging, UNCHANGING, UNCHANGING_MASK } from './datagram-keys.js';
 
 /** Where an entry's value begins. */
 const VALUE = KEY + CONNECTION_KEY_WORDS;
@@ -81,6 +81,20 @@ export class ConnectionEntries extends SharedTable {
     return showUnchanging(this.hot, this.hotAgain, this.entryWords, pool, timeout, epoch, nowSeconds, left);
   }
 
+  /**
+   * Whether the entry, of a connection of UDP, still has this stamp and no packet changes more of it than when it was seen, which is
+   * noted then. `timeout`: of the class that such connections are in.
+   */
+  noteUnchanging(entry: number, stamp: number, timeout: number, nowSeconds: number): boolean {
+    const { hot } = this;
+    const at = entry * this.entryWords;
+    const changes = (hot[at + VALUE + V_STATE] & UNCHANGING_MASK) ^ UNCHANGING;
+    const seen = hot[at + LAST_SEEN];
+    if ((changes | (hot[at + STAMP] ^ stamp)) !== 0 || nowSeconds - seen > timeout) return false;
+    if (seen < nowSeconds) hot[at + LAST_SEEN] = nowSeconds;
+    return true;
+  }
+
   /** Copies what a packet of the protocol may change of the entry's value, as it is now, without asking whose the entry is. */
   readState(entry: number, value: Int32Array, protocol: number): void {
     const { hot } = this;
@@ -124,6 +138,10 @@ export class FrozenEntries extends ConnectionEntries {
   override write(): void {}
   override setValueWord(): void {}
   override refresh(): void {}
+
+  override noteUnchanging(): boolean {
+    return false;
+  }
 
   /** All go the long way, where all stores are. */
   override showUnchanging(

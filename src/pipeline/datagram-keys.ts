@@ -39,8 +39,8 @@ import { POLICY_TRACKED } from './snapshot.js';
 /** Where an entry's value begins. */
 const VALUE = KEY + CONNECTION_KEY_WORDS;
 /** Of a state: both directions were seen, and the class is the last that UDP comes to. Then nothing changes it any more. */
-const UNCHANGING_MASK = SEEN_REPLY | CLASS_MASK;
-const UNCHANGING = SEEN_REPLY | (CLASS_UDP_STREAM << CLASS_SHIFT);
+export const UNCHANGING_MASK = SEEN_REPLY | CLASS_MASK;
+export const UNCHANGING = SEEN_REPLY | (CLASS_UDP_STREAM << CLASS_SHIFT);
 
 /** By place: the slot; the words of the key that can differ between two of IPv4, and FROM_LOWER or 0, as connection-key.ts has them. */
 const slots = new Int32Array(BATCH_SIZE);

@@ -47,7 +47,7 @@ import { rewriteAddresses, rewriteQuoted } from './nat-rewrite.js';
 import { isSourceInside, isWayBack } from './nat-source.js';
 import { A_KIND, findNatAddress, HAS_FLOATING, NAT_SNAT } from './nat-tables.js';
 import { ADDRESS_WORDS } from './routing-tables.js';
-import { NO_TRANSLATION, T_EPOCH, T_FROM, T_NEW_SOURCE, T_SOURCE } from './translation-rows.js';
+import { NO_HOP, NO_TRANSLATION, T_EPOCH, T_FROM, T_HOP, T_NEW_SOURCE, T_SOURCE } from './translation-rows.js';
 
 /** Of what the error in hand is about. */
 const natKey = new Int32Array(CONNECTION_KEY_WORDS);
@@ -92,6 +92,7 @@ function isAstray(machine: Machine, slot: number, from: number): boolean {
   if (!isWayBack(machine, slot, from)) return true;
   rows[translation + T_FROM] = from;
   rows[translation + T_EPOCH] = epoch;
+  rows[translation + T_HOP] = NO_HOP;
   return false;
 }
 

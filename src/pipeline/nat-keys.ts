@@ -77,6 +77,11 @@ export function noteAsked(isKnown: boolean): void {
   if (!isKnown) missed++;
 }
 
+/** The same of packets that were known. */
+export function noteKnown(count: number): void {
+  asked += count;
+}
+
 /** What the maker of the packet's key, which is at this place, says. */
 export function sideOf(machine: Machine, slot: number, zone: number, place: number): number {
   if (!isMade) makeKey(machine, slot, zone, place);

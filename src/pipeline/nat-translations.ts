@@ -22,12 +22,14 @@ import { addressesChange, portsChange } from './nat-rewrite.js';
 import {
   KIND,
   MADE_IN,
+  NO_HOP,
   NO_INTERFACE,
   NO_TRANSLATION,
   ROW_WORDS,
   T_ADDRESSES_CHANGE,
   T_DESTINATION,
   T_FROM,
+  T_HOP,
   T_IS_REPLY,
   T_NEW_DESTINATION,
   T_NEW_PORTS,
@@ -182,6 +184,7 @@ export function keepTranslation(
   rows[row + T_ADDRESSES_CHANGE] = addressesChange(source, newSource, destination, newDestination);
   rows[row + T_PORTS_CHANGE] = portsChange(ports, newPorts);
   rows[row + T_FROM] = NO_INTERFACE;
+  rows[row + T_HOP] = NO_HOP;
 }
 
 /** The packet's own row, or the one of its set that gives way. */

@@ -22,7 +22,10 @@ export const MADE_IN = 12;
 /** Inside interface that the way back to the packet's source leads to, by the snapshot of this number; NO_INTERFACE: not asked. */
 export const T_FROM = 13;
 export const T_EPOCH = 14;
+/** The hop that such packets take from there, by the same snapshot (known-routes.ts); NO_HOP: it is not known. */
+export const T_HOP = 15;
 export const NO_INTERFACE = -1;
+export const NO_HOP = -1;
 
 export const NO_TRANSLATION = -1;
 

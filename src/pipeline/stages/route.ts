@@ -24,10 +24,11 @@ import { read16, read32, write16, write32 } from '../../wire/octets.js';
 import { PACKET_ARP, PACKET_IPV4, PACKET_IPV6 } from '../../wire/packet.js';
 import { GSO_TYPE_MASK } from '../../wire/virtio-net.js';
 import { TO_ROUTER } from '../between-routers.js';
+import { keepHop, routeKnown } from '../known-routes.js';
 import { CONSUMED, type Machine } from '../machine.js';
 import { translate } from '../nat-commit.js';
 import { planTranslation } from '../nat-errors.js';
-import { beginKeys } from '../nat-keys.js';
+import { asksTranslations, beginKeys, noteKnown } from '../nat-keys.js';
 import { natPlan } from '../nat-plan.js';
 import { translationText } from '../nat-text.js';
 import { nextAddress, STALE } from '../next-hop.js';
@@ -68,9 +69,10 @@ export const route: Stage = {
     hintsOf(routing);
     beginWays();
     const count = listPackets(machine, batch);
-    if (snapshot.nat.routerFlags.length !== 0) beginKeys(machine, slots, interfaces, count);
-    for (let place = 0; place < count; place++)
-      pool.reason[slots[place]] = routePacket(machine, slots[place], interfaces[place], place);
+    if (snapshot.nat.routerFlags.length === 0) {
+      for (let place = 0; place < count; place++)
+        pool.reason[slots[place]] = routePacket(machine, slots[place], interfaces[place], place);
+    } else routeTranslated(machine, count);
   },
 
   explain(machine: Machine, slot: number, names: Names): string {
@@ -95,6 +97,22 @@ function shownAddress(): Int32Array {
 /** Packets to route, and by which interface each came in. One list a thread. */
 const slots = new Int32Array(BATCH_SIZE);
 const interfaces = new Int32Array(BATCH_SIZE);
+/** Places of those of which not all is known. */
+const left = new Int32Array(BATCH_SIZE);
+
+/** Routes the packets that are listed where some router translates: first those of which all is known. */
+function routeTranslated(machine: Machine, count: number): void {
+  beginKeys(machine, slots, interfaces, count);
+  let leftCount = count;
+  if (asksTranslations()) {
+    leftCount = routeKnown(machine, slots, interfaces, count, left);
+    noteKnown(count - leftCount);
+  } else for (let place = 0; place < count; place++) left[place] = place;
+  for (let index = 0; index < leftCount; index++) {
+    const place = left[index];
+    machine.pool.reason[slots[place]] = routePacket(machine, slots[place], interfaces[place], place);
+  }
+}
 
 /** Lists the packets that routers take, and ends what else is addressed to them. Returns how many are listed. */
 function listPackets(machine: Machine, batch: Batch): number {
@@ -204,8 +222,12 @@ function sendOn(machine: Machine, slot: number, from: number, hop: number): numb
   const { routing } = machine.snapshot;
   const to = routing.hopInterface[hop];
   const way = wayTo(machine, to);
-  if (way !== NO_WAY)
-    return isAnswering(machine, way, to, hop) ? sendBy(machine, slot, from, to, way) : divert(machine, slot, from, hop);
+  if (way !== NO_WAY) {
+    if (!isAnswering(machine, way, to, hop)) return divert(machine, slot, from, hop);
+    const refusal = sendBy(machine, slot, from, to, way);
+    if (refusal === 0) keepHop(machine, from, hop);
+    return refusal;
+  }
   const waits = machine.pending.wait(machine, slot, to, hop, machine.snapshot.neighborQueue);
   if (waits === WAITS) return machine.pool.reason[slot];
   return waits === FAILED ? divert(machine, slot, from, hop) : dropReasonNumber.neighbor_unresolved;
