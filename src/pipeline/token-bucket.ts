@@ -44,7 +44,8 @@ const BUCKET_SHARES = 12;
 export const SHARED_NAMES = 0;
 export const SHARED_METADATA = 1;
 export const SHARED_OPENINGS = 2;
-const SHARED_COUNT = 3;
+export const SHARED_DHCP = 3;
+const SHARED_COUNT = 4;
 /** Behind the ports' buckets: one for each that is shared, then of each who came for his part. */
 const COMMON_BUCKETS = PORTS_MAX * BUCKETS_PER_PORT;
 const SHARERS_START = (COMMON_BUCKETS + SHARED_COUNT) * BUCKET_WORDS;

@@ -7,10 +7,13 @@
  * policy (OVN CVE-2025-0650 skipped it there). What a tunnel or an uplink brought was asked elsewhere: each host serves its
  * own stations. Only a relay agent's message (RFC 2131 4.1, giaddr) comes by an uplink too, and from no guarded port.
  *
- * What one port can do to others: nothing. Its messages are handed over at limits.dhcp, and are `rate_limited` beyond that.
+ * What one port can do to others: nothing. Its messages are handed over at limits.dhcp, and are `rate_limited` beyond that. So
+ * are those of many ports together that ask for more than the main thread has time for; each is left an equal part of that
+ * (token-bucket.ts).
  */
 import type { Batch } from '../../dataplane/batch.js';
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
+import { ADDRESS_MESSAGES_TOTAL_PER_SECOND } from '../../limits.js';
 import { DHCP_SERVER_PORT, DHCP6_SERVER_PORT } from '../../wire/dhcp.js';
 import { ETHERNET_HEADER_SIZE, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../../wire/ethernet.js';
 import { ICMP_CODE, ICMP_TYPE, ICMPV6_ROUTER_SOLICITATION } from '../../wire/icmp.js';
@@ -39,7 +42,7 @@ import {
   PORT_UNDERLAY,
 } from '../snapshot.js';
 import type { Names, Stage } from '../stage.js';
-import { BUCKET_DHCP, BUCKETS_PER_PORT } from '../token-bucket.js';
+import { BUCKET_DHCP, BUCKETS_PER_PORT, SHARED_DHCP } from '../token-bucket.js';
 
 /** Octets of a DHCP message in front of giaddr, and of that. */
 const DHCP_GIADDR = 24;
@@ -77,8 +80,14 @@ export const addressService: Stage = {
 /** Returns CONSUMED or the drop reason's number. */
 function take(machine: Machine, slot: number): number {
   const { pool, snapshot } = machine;
-  const bucket = pool.ingressPort[slot] * BUCKETS_PER_PORT + BUCKET_DHCP;
-  if (!machine.storm.take(bucket, snapshot.dhcpRate, machine.nowTick)) return dropReasonNumber.rate_limited;
+  const port = pool.ingressPort[slot];
+  const rate = snapshot.dhcpRate;
+  // What the configuration lets one port have, it has while others don't ask.
+  const total = Math.max(ADDRESS_MESSAGES_TOTAL_PER_SECOND, 2 * rate);
+  const isWithin =
+    machine.storm.take(port * BUCKETS_PER_PORT + BUCKET_DHCP, rate, machine.nowTick) &&
+    machine.storm.takeShared(SHARED_DHCP, port, total, machine.nowTick);
+  if (!isWithin) return dropReasonNumber.rate_limited;
   return handOver(machine, slot, PUNT_ADDRESS_SERVICE, 0);
 }
 
