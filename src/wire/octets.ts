@@ -1,6 +1,10 @@
 /**
  * Words in frame memory: network byte order exists only behind these functions. Values of 32 bits are signed, so that
  * V8 keeps them as small integers. Callers have proved that the octets are there. @hot
+ *
+ * Which way to read a word of a frame: `read16` and `read32` wherever its octets are at hand; `FramePool.view`, the same in half
+ * the time, in stages that every frame goes through; `FramePool.words` for the Ethernet header and its tags, which lie at
+ * multiples of four; `wordAt` for what is kept, compared or hashed as it lies in memory.
  */
 
 export function read16(octets: Uint8Array, position: number): number {
