@@ -91,7 +91,7 @@ export class DnsForwarder {
       const sent = Uint8Array.from(message);
       write16(sent, 0, this.parts.randomBelow(65_536));
       const target = { address: servers[place] ?? '', port: this.parts.port ?? DNS_PORT };
-      const answer = await ask(target, sent, question, left, signal);
+      const answer = await ask({ ...target, message: sent, question, timeoutMs: left, signal });
       if (answer === undefined) continue;
       if (this.servers === servers) this.first = place;
       write16(answer, 0, read16(message, 0));
@@ -101,15 +101,19 @@ export class DnsForwarder {
   }
 }
 
-interface Target {
+/** One resolver, asked once. */
+interface Attempt {
   readonly address: string;
   readonly port: number;
+  readonly message: Uint8Array;
+  readonly question: Uint8Array;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
 }
 
 /** What `open` ends with, or nothing after so long, or when it is over. `open` returns how to close what it opened. */
 function exchange(
-  timeoutMs: number,
-  signal: AbortSignal,
+  { timeoutMs, signal }: Pick<Attempt, 'timeoutMs' | 'signal'>,
   open: (end: (answer?: Uint8Array) => void) => () => void,
 ): Promise<Uint8Array | undefined> {
   return new Promise((resolve) => {
@@ -130,14 +134,8 @@ function exchange(
 }
 
 /** By a socket that hears nobody but the resolver. */
-function askDatagram(
-  { address, port }: Target,
-  message: Uint8Array,
-  question: Uint8Array,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<Uint8Array | undefined> {
-  return exchange(timeoutMs, signal, (end) => {
+function askDatagram({ address, port, message, question, ...limits }: Attempt): Promise<Uint8Array | undefined> {
+  return exchange(limits, (end) => {
     const socket: Socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
     let isOpen = true;
     const id = read16(message, 0);
@@ -157,14 +155,8 @@ function askDatagram(
 }
 
 /** RFC 1035 4.2.2: each message behind its length. */
-function askStream(
-  { address, port }: Target,
-  message: Uint8Array,
-  question: Uint8Array,
-  timeoutMs: number,
-  signal: AbortSignal,
-): Promise<Uint8Array | undefined> {
-  return exchange(timeoutMs, signal, (end) => {
+function askStream({ address, port, message, question, ...limits }: Attempt): Promise<Uint8Array | undefined> {
+  return exchange(limits, (end) => {
     const socket = connect({ host: address, port });
     const received = new Uint8Array(2 + MESSAGE_SIZE_MAX);
     let size = 0;
