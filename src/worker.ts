@@ -18,6 +18,7 @@ import { makeWatchedQueue } from './dataplane/watched-queues.js';
 import {
   type IoChoice,
   mappingsOf,
+  STATE_COMPUTING,
   STATE_ENGINE_FD,
   STATE_EPOCH,
   STATE_PENDING,
@@ -147,7 +148,11 @@ class DataplaneWorker {
     this.loop = new WorkerLoop(
       this.machine,
       engine,
-      { isPending: () => this.isPending(), yieldCpu: native.yieldCpu },
+      {
+        isPending: () => this.isPending(),
+        isMainComputing: () => this.state[STATE_COMPUTING] !== 0,
+        yieldCpu: native.yieldCpu,
+      },
       monotonicMs,
     );
     Atomics.store(this.state, STATE_EPOCH, start.snapshot.epoch);

@@ -169,7 +169,7 @@ export class Controller {
 
   /** Makes the running switch match a document; `dryRun` only says what would change. */
   async apply(submitted: SubmittedDocument, dryRun: boolean): Promise<ChangeResult> {
-    return await this.changes.take(async () => {
+    return await this.inTurn(async () => {
       const checked = await this.check(submitted);
       return await this.snapshots.take(() => this.change(checked, dryRun, this.hashAfter(submitted.text)));
     });
@@ -177,10 +177,14 @@ export class Controller {
 
   /** One change of one object. */
   async edit(edit: Edit): Promise<ChangeResult> {
-    return await this.changes.take(async () => {
+    return await this.inTurn(async () => {
       const checked = checkDocument(documentOf(editDocument(this.inForce.checked.source.value, edit)));
       return await this.snapshots.take(() => this.change(checked, false, this.fileHash));
     });
+  }
+
+  private async inTurn(change: () => Promise<ChangeResult>): Promise<ChangeResult> {
+    return await this.changes.take(() => this.dataplane.workers.whileComputing(change));
   }
 
   /** What a document would be if it were applied. Throws a UserError with every fault and its line. */

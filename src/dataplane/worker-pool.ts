@@ -20,6 +20,7 @@ import * as native from './native.js';
 import {
   type IoChoice,
   mappingsOf,
+  STATE_COMPUTING,
   STATE_ENGINE_FD,
   STATE_EPOCH,
   STATE_PENDING,
@@ -85,6 +86,8 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
   private readonly places: Seat[] = [];
   private readonly watch: NodeJS.Timeout;
   private stopping = false;
+  /** Works of the main thread that compute for long. */
+  private computing = 0;
   private lastWatchMs = monotonicMs();
   private startFailure: OperatingError | undefined;
 
@@ -132,6 +135,21 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
   /** Posts an order to all workers. */
   orderAll(order: WorkerOrder<Config>): void {
     for (const seat of this.places) this.order(seat.index, order);
+  }
+
+  /** Has the workers know that the main thread, or one that works for it, computes until this is done. */
+  async whileComputing<Result>(work: () => Promise<Result>): Promise<Result> {
+    this.countComputing(1);
+    try {
+      return await work();
+    } finally {
+      this.countComputing(-1);
+    }
+  }
+
+  private countComputing(change: number): void {
+    this.computing += change;
+    for (const { page } of this.places) page[STATE_COMPUTING] = this.computing;
   }
 
   /** Resolves when every worker runs for the first time. Throws an OperatingError that says why one can't. */
@@ -202,6 +220,7 @@ export class WorkerPool<Config extends { readonly epoch: number }> {
     seat.page[STATE_RING_FD] = -1;
     seat.page[STATE_ENGINE_FD] = -1;
     seat.page[STATE_EPOCH] = -1;
+    seat.page[STATE_COMPUTING] = this.computing;
     seat.threadGone = Promise.resolve();
     seat.port = channel.port1;
     seat.abort = new AbortController();

@@ -22,6 +22,8 @@ export const STATE_ENGINE_FD = 4;
 export const STATE_STOP = 5;
 /** Worker: number of its thread, 0 before it runs. */
 export const STATE_THREAD = 6;
+/** Main: not 0 while it, or a thread that works for it, computes for long: a CPU that is offered now is not given back soon. */
+export const STATE_COMPUTING = 7;
 /** Worker: mappings of its engine, for the main thread to give back after a death: (address, size) as float64, 0: none. */
 export const STATE_MAPPINGS = 16;
 export const STATE_MAPPINGS_COUNT = 4;

@@ -340,7 +340,7 @@ function build() {
   const loop = new WorkerLoop(
     machine,
     new Scene(pool, templates),
-    { isPending: () => true, yieldCpu: () => {} },
+    { isPending: () => true, isMainComputing: () => false, yieldCpu: () => {} },
     () => {
       clock += 20.3;
       return clock;

@@ -10,7 +10,13 @@ import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, WatchedQueue } from '../../src/dataplane/io-engine.js';
 import { Kernels } from '../../src/kernels/kernels.js';
-import { FRAGMENT_SLEEP_MS, SLEEP_MAX_MS } from '../../src/limits.js';
+import {
+  FRAGMENT_SLEEP_MS,
+  SLEEP_MAX_MS,
+  SPIN_AWAY_MS,
+  SPIN_PAUSE_MAX_MS,
+  SPIN_PAUSE_MIN_MS,
+} from '../../src/limits.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
@@ -88,7 +94,12 @@ function floodingQueue(pool: FramePool, port: number): WatchedQueue {
 
 test('devices and nine streams that all flood get their frames in, and no slot is lost', () => {
   const m = machine();
-  const loop = new WorkerLoop(m, floodingEngine(m.pool, 0), { isPending: () => false, yieldCpu: () => {} }, () => 0);
+  const loop = new WorkerLoop(
+    m,
+    floodingEngine(m.pool, 0),
+    { isPending: () => false, isMainComputing: () => false, yieldCpu: () => {} },
+    () => 0,
+  );
   const streams = Array.from({ length: 9 }, (_, index) => floodingQueue(m.pool, index + 1));
   loop.watched.push(...streams);
   for (let breath = 0; breath < 36; breath++) loop.breathe();
@@ -106,7 +117,12 @@ test('a worker sleeps as long as it may, but hardly while packets wait for a sta
   const idle = { receive: () => {}, hasWork: () => false, submit: (timeoutMs: number) => void slept.push(timeoutMs) };
   const engine: IoEngine = { ...floodingEngine(m.pool, 0), ...idle };
   let now = 0;
-  const loop = new WorkerLoop(m, engine, { isPending: () => false, yieldCpu: () => {} }, () => (now += 1000));
+  const loop = new WorkerLoop(
+    m,
+    engine,
+    { isPending: () => false, isMainComputing: () => false, yieldCpu: () => {} },
+    () => (now += 1000),
+  );
   const sleepOfABreath = (): number => {
     slept.length = 0;
     loop.breathe();
@@ -117,4 +133,72 @@ test('a worker sleeps as long as it may, but hardly while packets wait for a sta
   expect(sleepOfABreath()).toBe(FRAGMENT_SLEEP_MS);
   m.pending.packets = 0;
   expect(sleepOfABreath()).toBe(SLEEP_MAX_MS);
+});
+
+/** A loop that has just had a frame, whose CPU others take for as long as `awayMs` says when it is offered. */
+function spinning(awayMs: () => number, isMainComputing = () => false) {
+  const m = machine();
+  const seen = { offers: 0, sleeps: 0, now: 0 };
+  const clock = () => (seen.now += 0.004);
+  const submit = (timeoutMs: number) => {
+    if (timeoutMs > 0) seen.sleeps++;
+    seen.now += timeoutMs > 0 ? 0.01 : 0;
+  };
+  const engine: IoEngine = { ...floodingEngine(m.pool, 0), receive: () => {}, hasWork: () => false, submit };
+  const yieldCpu = () => {
+    seen.offers++;
+    seen.now += awayMs();
+  };
+  const loop = new WorkerLoop(m, engine, { isPending: () => false, isMainComputing, yieldCpu }, clock);
+  // The sleep was short: it spins from now on.
+  loop.breathe();
+  return { loop, seen };
+}
+
+test('a worker offers its CPU again and again while it spins, and spins again, when it comes back soon', () => {
+  const { loop, seen } = spinning(() => SPIN_AWAY_MS / 60);
+  loop.breathe();
+  expect(seen.offers).toBeGreaterThan(2);
+  const { offers } = seen;
+  loop.breathe();
+  expect(seen.offers).toBeGreaterThan(offers);
+});
+
+test('it sleeps at once where somebody kept the CPU, and tries again after pauses that grow while that is so', () => {
+  let awayMs = 4;
+  const { loop, seen } = spinning(() => awayMs);
+  const pauses: number[] = [];
+  for (let try_ = 0; try_ < 9; try_++) {
+    const { offers } = seen;
+    const begin = seen.now;
+    while (seen.offers === offers) loop.breathe();
+    expect(seen.offers).toBe(offers + 1);
+    if (try_ > 0) pauses.push(seen.now - awayMs - begin);
+  }
+  const [first, ...later] = pauses;
+  expect(first).toBeGreaterThanOrEqual(SPIN_PAUSE_MIN_MS - 1);
+  expect(later.slice(0, 3).every((pause, at) => pause > pauses[at] * 1.8)).toBe(true);
+  for (const pause of pauses) expect(pause).toBeLessThan(SPIN_PAUSE_MAX_MS + 1);
+  expect(Math.max(...pauses)).toBeGreaterThan(SPIN_PAUSE_MAX_MS - 1);
+  awayMs = 0;
+  const { offers } = seen;
+  const end = seen.now + SPIN_PAUSE_MAX_MS + 1;
+  while (seen.now < end) loop.breathe();
+  expect(seen.offers).toBeGreaterThan(offers + 1);
+});
+
+test('it does not spin while the main thread computes, and ends a spin when that begins', () => {
+  let isComputing = true;
+  const { loop, seen } = spinning(
+    () => {
+      isComputing = true;
+      return 0;
+    },
+    () => isComputing,
+  );
+  for (let breath = 0; breath < 10; breath++) loop.breathe();
+  expect(seen.offers).toBe(0);
+  isComputing = false;
+  loop.breathe();
+  expect(seen.offers).toBe(1);
 });

@@ -79,7 +79,12 @@ export class SimWorker implements IoEngine {
     const { pool, kernels } = cleanPool(index, slots);
     this.pool = pool;
     this.machine = new Machine({ ...parts, pool, kernels }, snapshot);
-    this.loop = new WorkerLoop(this.machine, this, { isPending: () => true, yieldCpu: () => {} }, clock);
+    this.loop = new WorkerLoop(
+      this.machine,
+      this,
+      { isPending: () => true, isMainComputing: () => false, yieldCpu: () => {} },
+      clock,
+    );
   }
 
   breathe(): void {
