@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { pino } from 'pino';
 import type { DaemonOptions } from './control/command.js';
 import { rpcMethods } from './control/commands/registry.js';
@@ -15,11 +16,19 @@ import { StartingSwitch } from './control/starting-switch.js';
 import { lockState } from './control/state-lock.js';
 import { SwitchService } from './control/switch-service.js';
 import { portKinds } from './dataplane/ports/registry.js';
+import { haveHelpersGiveWay } from './dataplane/precedence.js';
 import { OperatingError } from './errors.js';
 import { WORKERS_MAX } from './limits.js';
 
 /** tmpfs on every current distribution: state lives as long as the machine is up. */
 const STATE_DIRECTORY = '/run/weft/state';
+
+/**
+ * The collector of short-lived objects works in the thread that made them: spread over V8's four threads it is done no
+ * sooner on few cores, and keeps every one of them busy at once, so that no core is left for the workers. Read each time it
+ * runs, unlike most flags, which must not be changed in a running process.
+ */
+const COLLECTOR_FLAG = '--no-parallel-scavenge';
 
 /**
  * Runs until told to stop; resolves to the exit status. What prevents a start is thrown as a UserError or OperatingError.
@@ -28,6 +37,8 @@ const STATE_DIRECTORY = '/run/weft/state';
  * of the first one's. Told to stop while it starts it opens no more ports and ends in order; told twice, it dies at once.
  */
 export async function runDaemon(options: DaemonOptions): Promise<number> {
+  setFlagsFromString(COLLECTOR_FLAG);
+  haveHelpersGiveWay();
   const version = packageVersion();
   const log = pino({ level: options.logLevel, base: null }, pino.destination(2));
   const address = parseMetricsAddress(options.metrics);

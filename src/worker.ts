@@ -13,6 +13,7 @@ import { PollEngine } from './dataplane/io-poll.js';
 import { UringEngine } from './dataplane/io-uring.js';
 import * as native from './dataplane/native.js';
 import type { QueueTransport } from './dataplane/port.js';
+import { takeShortTurns } from './dataplane/precedence.js';
 import type { MemoryDescriptor } from './dataplane/shared-memory.js';
 import { makeWatchedQueue } from './dataplane/watched-queues.js';
 import {
@@ -73,6 +74,7 @@ export interface WorkerStart {
 
 /** The Piscina task: returns when STATE_STOP is set, throws on a defect. */
 export function runWorker(start: WorkerStart): void {
+  takeShortTurns();
   const worker = new DataplaneWorker(start);
   try {
     worker.run();

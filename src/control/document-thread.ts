@@ -2,6 +2,7 @@
  * The task that checks one long document, in a thread of its own (document-checks.ts starts it), and compiles the rules of
  * its ACLs. What it hands back is plain data: thrown errors and functions do not cross threads.
  */
+import { giveWay } from '../dataplane/precedence.js';
 import { UserError, type UserFault } from '../errors.js';
 import { checkDocument } from './check.js';
 import { aclContent, withCompiledRules } from './compile-acls.js';
@@ -19,6 +20,8 @@ export interface DocumentTask {
 export type DocumentOutcome =
   | { readonly value: JsonValue; readonly config: Config; readonly resolved: ResolvedConfig }
   | { readonly faults: readonly UserFault[] };
+
+giveWay();
 
 /** By content: the ACLs of the document before, most of which are those of the next one as well. */
 let compiled: ReadonlyMap<string, ResolvedAcl> = new Map();

@@ -17,6 +17,9 @@ const libc = koffi.load('libc.so.6');
 // libc's syscall() is declared without "...": on the System V ABIs of x86-64 and arm64 six integers are passed alike.
 const syscall6 = libc.func('long syscall(long nr, long a, long b, long c, long d, long e, long f)');
 const yieldTo = libc.func('int sched_yield()');
+const scheduleBy = libc.func('long syscall(long nr, long pid, void *attributes, long flags)');
+const priorityOf = libc.func('int getpriority(int which, uint id)');
+const setPriority = libc.func('int setpriority(int which, uint id, int nice)');
 const openPath = libc.func('int open(const char *path, int flags, int mode)');
 const closeFd = libc.func('int close(int fd)');
 const readInto = libc.func('long read(int fd, long address, size_t size)');
@@ -153,6 +156,22 @@ const eventIncrement = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
 /** Lets another thread that is ready to run have the CPU; returns at once (some 150 ns) when there is none. */
 export function yieldCpu(): void {
   yieldTo();
+}
+
+const SCHED_SETATTR: Readonly<Record<string, number>> = { x64: 314, arm64: 274 };
+const PRIO_PROCESS = 0;
+/** Sets what struct sched_attr says for the calling thread. Returns 0 or -1. */
+export function setScheduling(attributes: Uint8Array): number {
+  const number = SCHED_SETATTR[process.arch];
+  return number === undefined ? -1 : scheduleBy(number, 0, attributes, 0);
+}
+/** Of one thread, as Linux has it; 0: the calling one. */
+export function niceOf(thread: number): number {
+  return priorityOf(PRIO_PROCESS, thread);
+}
+/** More than there is takes no privilege. Returns 0 or -1. */
+export function setNice(thread: number, nice: number): number {
+  return setPriority(PRIO_PROCESS, thread, nice);
 }
 
 const writeBytes = libc.func('long write(int fd, void *bytes, size_t size)');

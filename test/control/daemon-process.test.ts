@@ -1,7 +1,16 @@
 /** The daemon as a process: who gets the socket and the state directory, what signals do, and how it ends. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { getPriority, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { RpcClient } from '../../src/control/rpc-client.js';
@@ -138,4 +147,18 @@ test('a configuration that is refused leaves the socket and the state free', asy
   expect(refused.stderr).toContain('nowhere');
   writeFileSync(good, 'version: 1\n');
   await ready(start());
+});
+
+test('threads that work in the background give way to the main thread and the workers', async () => {
+  const daemon = start('control', 'state', ['--workers', '2']);
+  await ready(daemon);
+  const tasks = `/proc/${daemon.child.pid}/task`;
+  const niceOf = (thread: string) =>
+    Number(readFileSync(`${tasks}/${thread}/stat`, 'utf8').split(') ')[1].split(' ')[16]);
+  const nice = Object.fromEntries(readdirSync(tasks).map((thread) => [thread, niceOf(thread)]));
+  const own = niceOf(String(daemon.child.pid));
+  expect(own).toBe(getPriority(process.pid));
+  // V8 has four of them.
+  expect(Object.values(nice).filter((one) => one === own + 5).length).toBeGreaterThanOrEqual(4);
+  expect(Object.values(nice).filter((one) => one === own).length).toBeGreaterThanOrEqual(3);
 });
