@@ -5,13 +5,22 @@
 import {
   ALLOW_WORDS,
   type Snapshot,
+  TUNNEL_ROW_FLAGS,
+  TUNNEL_ROW_ID,
+  TUNNEL_ROW_OPTIONS,
+  TUNNEL_ROW_OPTIONS_SIZE,
+  TUNNEL_ROW_WORDS,
+} from '../pipeline/snapshot.js';
+import { ID_HAS_FLOW, ID_WORDS, tunnelIdTable } from '../pipeline/tunnel-ids.js';
+import { tunnelKindIndex } from '../tunnels/registry.js';
+import {
+  TUNNEL_CARRIES_TAGS,
+  TUNNEL_CLAMPS_MSS,
   TUNNEL_HAS_ID,
   TUNNEL_ID_HAS_FLOW,
   TUNNEL_SENDS_CHECKSUM,
   TUNNEL_SENDS_SEQUENCE,
-} from '../pipeline/snapshot.js';
-import { ID_HAS_FLOW, ID_WORDS, tunnelIdTable } from '../pipeline/tunnel-ids.js';
-import { tunnelKindIndex } from '../tunnels/registry.js';
+} from '../tunnels/tunnel.js';
 import { IPV4_SIZE, ipWords, parseIp, parsePrefix } from '../wire/address.js';
 import type { Indices } from './indices.js';
 import type { ResolvedConfig, ResolvedNetwork, ResolvedPort, ResolvedTunnel, ResolvedUnderlay } from './resolved.js';
@@ -35,12 +44,9 @@ type OverlayPart = Pick<
   | 'portAllowCount'
   | 'allowFrom'
   | 'tunnelIds'
-  | 'memberTunnelId'
-  | 'memberTunnelFlags'
+  | 'memberTunnels'
   | 'memberRemotesStart'
   | 'memberRemotesCount'
-  | 'memberOptionsStart'
-  | 'memberOptionsSize'
   | 'tunnelOptions'
   | 'remotes'
 >;
@@ -73,12 +79,9 @@ export function compileOverlay(
     portJoinsDatagrams: take(ports, 0),
     portAllowStart: take(ports, 0),
     portAllowCount: take(ports, 0),
-    memberTunnelId: take(members, 0),
-    memberTunnelFlags: take(members, 0),
+    memberTunnels: take(members * TUNNEL_ROW_WORDS, 0),
     memberRemotesStart: take(members, 0),
     memberRemotesCount: take(members, 0),
-    memberOptionsStart: take(members, 0),
-    memberOptionsSize: take(members, 0),
   };
   const growing: Growing = { tunnelIds: [], allowFrom: [], remotes: [], options: [] };
   const underlays: number[] = [];
@@ -145,15 +148,16 @@ function compileTunnels(
 ): void {
   const { id, tunnel } = network;
   if (tunnel === undefined) return;
-  part.memberTunnelFlags[member] = tunnelFlags(network, tunnel);
-  part.memberTunnelId[member] = tunnelId(network, tunnel);
+  const row = member * TUNNEL_ROW_WORDS;
+  part.memberTunnels[row + TUNNEL_ROW_ID] = tunnelId(network, tunnel);
+  part.memberTunnels[row + TUNNEL_ROW_FLAGS] = tunnelFlags(network, tunnel);
+  part.memberTunnels[row + TUNNEL_ROW_OPTIONS] = options.length;
+  part.memberTunnels[row + TUNNEL_ROW_OPTIONS_SIZE] = tunnel.options.length;
   if (id !== undefined) ids.set(tunnelId(network, tunnel), tunnel.nvgre ? member | ID_HAS_FLOW : member);
   const numbers = remotesOf(member, tunnel.remotes);
   part.memberRemotesStart[member] = remotes.length;
   part.memberRemotesCount[member] = numbers.length;
   remotes.push(...numbers);
-  part.memberOptionsStart[member] = options.length;
-  part.memberOptionsSize[member] = tunnel.options.length;
   options.push(...tunnel.options);
 }
 
@@ -169,16 +173,18 @@ export function tunnelId({ id = 0 }: Pick<ResolvedNetwork, 'id'>, { nvgre }: Res
   return nvgre ? (id << 8) | 0 : id | 0;
 }
 
-/** What the headers of a network's tunnels have. */
+/** What the headers of a network's tunnels have, and what is done with its frames there. */
 export function tunnelFlags(
   { id }: Pick<ResolvedNetwork, 'id'>,
-  { checksum, sequence, nvgre }: ResolvedTunnel,
+  { checksum, sequence, nvgre, innerVlan, mssClamp }: ResolvedTunnel,
 ): number {
   return (
     (id === undefined ? 0 : TUNNEL_HAS_ID) |
     (checksum ? TUNNEL_SENDS_CHECKSUM : 0) |
     (sequence ? TUNNEL_SENDS_SEQUENCE : 0) |
-    (nvgre ? TUNNEL_ID_HAS_FLOW : 0)
+    (nvgre ? TUNNEL_ID_HAS_FLOW : 0) |
+    (innerVlan ? TUNNEL_CARRIES_TAGS : 0) |
+    (mssClamp ? TUNNEL_CLAMPS_MSS : 0)
   );
 }
 

@@ -17,7 +17,6 @@ import {
   CONTROL_OTHER,
   CONTROL_PAUSE,
   CONTROL_STP,
-  NETWORK_CLAMPS_MSS,
   NETWORK_INNER_VLAN,
   NETWORK_LEARNS,
   NETWORK_ROUTED,
@@ -253,8 +252,7 @@ function compileNetworks(
       (network.learning ? NETWORK_LEARNS : 0) |
       (network.suppressesArp ? NETWORK_SUPPRESSES_ARP : 0) |
       servesFlags(name, config) |
-      (network.tunnel?.innerVlan ? NETWORK_INNER_VLAN : 0) |
-      (network.tunnel?.mssClamp ? NETWORK_CLAMPS_MSS : 0);
+      (network.tunnel?.innerVlan ? NETWORK_INNER_VLAN : 0);
     snapshot.networkMacAge[index] = network.macAgeSeconds;
     snapshot.networkMacLimit[index] = network.macLimit;
     if (network.tunnel !== undefined) snapshot.networkMtu[index] = capOf(name);

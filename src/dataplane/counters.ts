@@ -6,6 +6,7 @@
 import { PORTS_MAX, TUNNELS_MAX } from '../limits.js';
 import { DROP_REASON_COUNT } from './drop-reason.js';
 import type { IoLosses } from './io-engine.js';
+import { touchRows } from './touch.js';
 
 /** Fields of a port. rxFrames = forwarded + consumed + dropped, always: the four are counted when the frame ends. */
 export const RX_FRAMES = 0;
@@ -61,9 +62,12 @@ export const COUNTERS_SIZE = (TUNNELS_START + (TUNNELS_MAX + 1) * TUNNEL_FIELDS)
 
 export class Counters implements IoLosses {
   readonly values: Float64Array;
+  /** Those of tunnels, as words to touch. */
+  private readonly tunnelWords: Int32Array;
 
   constructor(buffer: SharedArrayBuffer | ArrayBuffer = new SharedArrayBuffer(COUNTERS_SIZE)) {
     this.values = new Float64Array(buffer);
+    this.tunnelWords = new Int32Array(buffer, TUNNELS_START * 8);
   }
 
   addPort(port: number, field: number, amount: number): void {
@@ -72,6 +76,11 @@ export class Counters implements IoLosses {
 
   addTunnel(tunnel: number, field: number, amount: number): void {
     this.values[TUNNELS_START + tunnel * TUNNEL_FIELDS + field] += amount;
+  }
+
+  /** Gets the counters of these tunnels into the cache; see touchRows. */
+  touchTunnels(tunnels: Int32Array, count: number): void {
+    touchRows(this.tunnelWords, tunnels, count, TUNNEL_FIELDS * 2);
   }
 
   tunnelValue(tunnel: number, field: number): number {

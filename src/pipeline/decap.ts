@@ -7,13 +7,15 @@
  * Slots: the first frame of a message stays in the slot it came in; others get slots of their own, and the message's slot
  * is held until its last datagram is unpacked. Every slot of `frames` is held once for the runner, as received ones are.
  *
- * What an attacker can do: a datagram from elsewhere costs two look-ups and the rows of allowFrom, whatever is in it.
+ * What an attacker can do: a datagram from elsewhere costs two look-ups and the rows of allowFrom, whatever is in it, and where
+ * many tunnels' datagrams come mixed, the reading of its header.
  */
 import type { Batch } from '../dataplane/batch.js';
 import { TUNNEL_RX_BYTES, TUNNEL_RX_FRAMES } from '../dataplane/counters.js';
 import { dropReasonNumber } from '../dataplane/drop-reason.js';
 import type { FramePool } from '../dataplane/frame-pool.js';
-import { FRAME_SIZE_MIN } from '../limits.js';
+import { touchRows } from '../dataplane/touch.js';
+import { BATCH_SIZE, FRAME_SIZE_MIN } from '../limits.js';
 import { tunnelKinds } from '../tunnels/registry.js';
 import type { TunnelHeader } from '../tunnels/tunnel.js';
 import { combineEcn, ECN_MASK } from '../wire/ecn.js';
@@ -22,11 +24,13 @@ import { swap32 } from '../wire/octets.js';
 import { adoptOffload } from '../wire/offload.js';
 import type { Machine } from './machine.js';
 import { ALLOW_WORDS, PORT_UNDERLAY, type Snapshot } from './snapshot.js';
-import { memberOfTunnelId } from './tunnel-ids.js';
+import { ID_WORDS, memberOfTunnelId, rowOfTunnelId } from './tunnel-ids.js';
 import { anyNetwork } from './tunnel-table.js';
 
 /** Octets of the longest header that is recognized by its octets, a multiple of four: all but those with many options. */
 const SAME_HEADER_MAX = 16;
+/** As many datagrams of a batch that were not like the one before make it worth while to read ahead in the next one. */
+const READ_AHEAD_MIN = 16;
 
 export class Decapsulator {
   private readonly machine: Machine;
@@ -52,6 +56,16 @@ export class Decapsulator {
   private lastSize = 0;
   private lastMember = -1;
   private lastTunnel = 0;
+  /** Datagrams of the batch that were not like the last one, and had to be looked for. */
+  private searched = 0;
+  /**
+   * What `readAhead` found, by place in the batch, up to the place `ahead`: octets of the header (0: it was not read) and
+   * the member that it names; and the tunnels that they will most likely come through.
+   */
+  private ahead = 0;
+  private readonly aheadSize = new Int32Array(BATCH_SIZE);
+  private readonly aheadMember = new Int32Array(BATCH_SIZE);
+  private readonly aheadRows = new Int32Array(BATCH_SIZE);
   private countedTunnel = 0;
   private countedFrames = 0;
   private countedOctets = 0;
@@ -73,6 +87,11 @@ export class Decapsulator {
   next(received: Batch, frames: Batch): boolean {
     const { machine, merger } = this;
     this.lastPort = -1;
+    if (this.done === 0 && this.at === 0) {
+      this.ahead = 0;
+      if (this.searched > READ_AHEAD_MIN) this.readAhead(received);
+      this.searched = 0;
+    }
     merger.begin();
     while (this.done < received.count && !frames.full) {
       const slot = received.slots[this.done];
@@ -87,6 +106,51 @@ export class Decapsulator {
     this.done = 0;
     received.count = 0;
     return false;
+  }
+
+  /**
+   * Reads the headers of the whole batch at once, and gets the tunnels that they most likely name into the cache: so what
+   * many tunnels' datagrams wait for overlaps. It decides nothing; who may send is asked later. A checksum of the whole
+   * datagram is too much for that: such a header ends it.
+   */
+  private readAhead(received: Batch): void {
+    const { machine, aheadSize, aheadMember, aheadRows } = this;
+    const { snapshot, pool, tunnels, counters } = machine;
+    this.readHeaders(received);
+    let count = 0;
+    for (let index = 0; index < this.ahead; index++) {
+      if (aheadSize[index] === 0) continue;
+      const slot = received.slots[index];
+      const port = pool.ingressPort[slot];
+      const { portIdTable, portIdMask } = snapshot;
+      const member = memberOfTunnelId(snapshot.tunnelIds, portIdTable[port], portIdMask[port], aheadMember[index]);
+      aheadMember[index] = member;
+      aheadRows[count++] = tunnels.guess(member, pool.sourceAddress[(slot << 2) + 3]);
+    }
+    tunnels.touch(aheadRows, count);
+    counters.touchTunnels(aheadRows, count);
+  }
+
+  private readHeaders(received: Batch): void {
+    const { machine, header, aheadSize, aheadMember, aheadRows } = this;
+    const { snapshot, pool } = machine;
+    let count = 0;
+    let index = 0;
+    for (; index < received.count; index++) {
+      const slot = received.slots[index];
+      const port = pool.ingressPort[slot];
+      aheadSize[index] = 0;
+      if (!isUnderlay(snapshot, port) || !isLone(pool, slot)) continue;
+      const at = pool.offset[slot];
+      const size = this.read(port, at, at + pool.length[slot]);
+      if (header.isSummed) break;
+      if (size < 0 || !header.hasId) continue;
+      aheadSize[index] = size;
+      aheadMember[index] = header.id;
+      aheadRows[count++] = rowOfTunnelId(snapshot.portIdTable[port], snapshot.portIdMask[port], header.id);
+    }
+    this.ahead = index;
+    touchRows(snapshot.tunnelIds, aheadRows, count, ID_WORDS);
   }
 
   /** False when `frames` is full before the slot is empty. */
@@ -235,11 +299,13 @@ export class Decapsulator {
   /** As `open`, for a datagram that is not known to be like the last one; what it finds is the last then. */
   private find(slot: number, port: number, at: number, end: number, isKnown: boolean): number {
     const { machine, header } = this;
-    const { snapshot, pool } = machine;
+    const { snapshot } = machine;
+    this.searched++;
     if (!isKnown && !this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
-    const size = tunnelKinds[snapshot.portTunnelKind[port]].read(pool.octets, at, end, header);
+    const isRead = this.done < this.ahead && this.aheadSize[this.done] !== 0;
+    const size = isRead ? this.aheadSize[this.done] : this.read(port, at, end);
     if (size < 0) return size;
-    const member = memberOfId(snapshot, port, header);
+    const member = isRead ? this.aheadMember[this.done] : memberOfId(snapshot, port, header);
     if (member < 0) return -dropReasonNumber.tunnel_unknown_id;
     if (end - at - size < FRAME_SIZE_MIN) return -dropReasonNumber.runt;
     const tunnel = isKnown && member === this.lastMember ? this.lastTunnel : this.tunnelOf(slot, port, member);
@@ -249,6 +315,11 @@ export class Decapsulator {
     this.lastMember = member;
     this.lastTunnel = tunnel;
     return size;
+  }
+
+  private read(port: number, at: number, end: number): number {
+    const kind = tunnelKinds[this.machine.snapshot.portTunnelKind[port]];
+    return kind.read(this.machine.pool.octets, at, end, this.header);
   }
 
   /** Whether the datagram begins with the header that was read last, octet for octet, and has room for a frame behind it. */

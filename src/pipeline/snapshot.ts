@@ -59,8 +59,6 @@ export const NETWORK_LEARNS = 1 << 0;
 export const NETWORK_SUPPRESSES_ARP = 1 << 1;
 /** Frames through the network's tunnels may begin with a VLAN tag. */
 export const NETWORK_INNER_VLAN = 1 << 2;
-/** TCP connections that enter the network's tunnels have their MSS lowered to what fits. */
-export const NETWORK_CLAMPS_MSS = 1 << 6;
 /** What the address service does for the stations of the network: DHCPv4, DHCPv6, router advertisements. */
 export const NETWORK_SERVES_DHCP4 = 1 << 3;
 export const NETWORK_SERVES_DHCP6 = 1 << 4;
@@ -112,8 +110,12 @@ export interface CompiledAcl {
   readonly counterBase: number;
 }
 
-/** Bits of memberTunnelFlags. */
-export { TUNNEL_HAS_ID, TUNNEL_ID_HAS_FLOW, TUNNEL_SENDS_CHECKSUM, TUNNEL_SENDS_SEQUENCE } from '../tunnels/tunnel.js';
+/** Words of a row of memberTunnels: VNI or key; TUNNEL_… flags; where the header's options begin, and their octets. */
+export const TUNNEL_ROW_WORDS = 4;
+export const TUNNEL_ROW_ID = 0;
+export const TUNNEL_ROW_FLAGS = 1;
+export const TUNNEL_ROW_OPTIONS = 2;
+export const TUNNEL_ROW_OPTIONS_SIZE = 3;
 
 /** Words of a row of allowFrom. */
 export const ALLOW_WORDS = 5;
@@ -229,14 +231,15 @@ export interface Snapshot {
   /** Members by tunnel id: tables of tunnel-ids.ts. */
   readonly tunnelIds: Int32Array;
 
-  /** By member of an underlay port: VNI or key, TUNNEL_… flags, and its part of `remotes`. */
-  readonly memberTunnelId: Int32Array;
-  readonly memberTunnelFlags: Int32Array;
+  /**
+   * By member of an underlay port, what its network's headers are made of: TUNNEL_ROW_WORDS side by side, in one cache line,
+   * as each frame into another network's tunnel asks for all of them.
+   */
+  readonly memberTunnels: Int32Array;
+  /** Its part of `remotes`. */
   readonly memberRemotesStart: Int32Array;
   readonly memberRemotesCount: Int32Array;
-  /** Geneve options or the like in wire form: the member's part of tunnelOptions. */
-  readonly memberOptionsStart: Int32Array;
-  readonly memberOptionsSize: Int32Array;
+  /** Geneve options or the like in wire form, of all members. */
   readonly tunnelOptions: Uint8Array;
   /** Numbers of the tunnels that floods go to (pipeline/tunnel-table.ts). */
   readonly remotes: Int32Array;

@@ -11,6 +11,7 @@ import { MAIN_OWNER } from './fdb-control.js';
 import {
   GROUP_CONFIGURED,
   GROUP_LEARNED,
+  TUNNEL_CONFIGURED,
   TUNNEL_DOWN,
   TUNNEL_MTU_SHIFT,
   TUNNEL_TABLE_SIZE,
@@ -53,11 +54,11 @@ export class TunnelControl extends TunnelTable {
       const old = this.table.find(hash, this.key, 0);
       if (old !== -1) {
         if (this.table.groupOf(old) === GROUP_CONFIGURED) return old;
-        this.value[0] = this.table.valueWord(old, 0);
+        this.value[0] = this.table.valueWord(old, 0) | TUNNEL_CONFIGURED;
         this.table.change(old, this.value, GROUP_CONFIGURED, this.table.lastSeen(old));
         return old;
       }
-      this.value[0] = 0;
+      this.value[0] = TUNNEL_CONFIGURED;
       const tunnel = this.table.insert(hash, this.key, this.value, GROUP_CONFIGURED, 0);
       if (tunnel === -1) throw new UserError([{ code: 'limit', message: 'there is no room for more tunnels' }]);
       return tunnel;
@@ -82,7 +83,7 @@ export class TunnelControl extends TunnelTable {
 
   /** Says which packets the way lets pass, where that is less than the underlay's device would; 0: it is not. */
   setMtu(tunnel: number, mtu: number): void {
-    this.setBits(tunnel, ~TUNNEL_DOWN, mtu << TUNNEL_MTU_SHIFT);
+    this.setBits(tunnel, -1 << TUNNEL_MTU_SHIFT, mtu << TUNNEL_MTU_SHIFT);
   }
 
   /** Needs no lock: workers never change the value of a live entry, and it is one word. They miss no frame's tunnel by it. */
@@ -100,7 +101,7 @@ export class TunnelControl extends TunnelTable {
       tunnel,
       member: words[0],
       address: words.slice(1, 5),
-      isConfigured: this.table.groupOf(tunnel) === GROUP_CONFIGURED,
+      isConfigured: (words[5] & TUNNEL_CONFIGURED) !== 0,
       isDown: (words[5] & TUNNEL_DOWN) !== 0,
       mtu: words[5] >>> TUNNEL_MTU_SHIFT,
       lastSeen: this.table.lastSeen(tunnel),

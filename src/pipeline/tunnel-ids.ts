@@ -27,6 +27,11 @@ export function memberOfTunnelId(ids: Int32Array, first: number, mask: number, i
   return found !== NONE && (found & ID_HAS_FLOW) !== 0 ? found & ~ID_HAS_FLOW : NONE;
 }
 
+/** The row that the search for the id begins at, for touchRows. */
+export function rowOfTunnelId(first: number, mask: number, id: number): number {
+  return first + placeOf(id, mask);
+}
+
 function find(ids: Int32Array, first: number, mask: number, id: number): number {
   for (let place = placeOf(id, mask); ; place = (place + 1) & mask) {
     const at = (first + place) * ID_WORDS;

@@ -3,9 +3,10 @@
  * number is what the FDB keeps as a station's remote, what floods go to, and what counters are kept under.
  *
  *   key    member | address, four words as they lie in memory, IPv4 mapped into ::ffff:0:0/96
- *   value  MTU << 1, what the way to the remote lets pass of an inner packet where that is less than the underlay's device
- *          would (0: it is not); TUNNEL_DOWN
- *   group  configured, or learned from a datagram of an address in allowFrom
+ *   value  MTU << 2, what the way to the remote lets pass of an inner packet where that is less than the underlay's device
+ *          would (0: it is not); TUNNEL_CONFIGURED; TUNNEL_DOWN
+ *   group  configured, or learned from a datagram of an address in allowFrom: for lists and counts. The value says so, too,
+ *          since it is in the cache line that each datagram asks for anyway, and the group is not.
  *
  * The member of what concerns a whole underlay port, the remotes that any of its networks names, is `anyNetwork(port)`.
  *
@@ -19,10 +20,12 @@
  */
 import { attachSharedMemory, type MemoryDescriptor } from '../dataplane/shared-memory.js';
 import { SharedTable, sharedTableSize, type TableShape } from '../dataplane/shared-table.js';
+import { areMany } from '../dataplane/touch.js';
 import { HINT_COUNT, TUNNELS_MAX } from '../limits.js';
 
-export const TUNNEL_DOWN = 1;
-export const TUNNEL_MTU_SHIFT = 1;
+export const TUNNEL_DOWN = 1 << 0;
+export const TUNNEL_CONFIGURED = 1 << 1;
+export const TUNNEL_MTU_SHIFT = 2;
 
 export const GROUP_LEARNED = 0;
 export const GROUP_CONFIGURED = 1;
@@ -30,7 +33,7 @@ const KEY_WORDS = 5;
 
 export const tunnelShape: TableShape = { capacity: TUNNELS_MAX, keyWords: KEY_WORDS, valueWords: 1, groupCount: 2 };
 /** What a file with the table in it is marked as; the version changes with the layout. */
-export const TUNNEL_LAYOUT = { kind: 'tun1', version: 3 } as const;
+export const TUNNEL_LAYOUT = { kind: 'tun1', version: 4 } as const;
 
 /** Octets of memory the table takes, and behind it the sequence numbers. */
 export const TUNNEL_TABLE_SIZE = sharedTableSize(tunnelShape) + (TUNNELS_MAX + 1) * 4;
@@ -39,6 +42,8 @@ export const TUNNEL_TABLE_SIZE = sharedTableSize(tunnelShape) + (TUNNELS_MAX + 1
 export function anyNetwork(port: number): number {
   return -1 - port;
 }
+
+const HINT_SHIFT = 32 - Math.log2(HINT_COUNT);
 
 export function openTunnelTable(memory: MemoryDescriptor, workerIndex: number): TunnelTable {
   const { buffer, byteOffset } = attachSharedMemory(memory);
@@ -64,7 +69,7 @@ export class TunnelTable {
 
   /** The tunnel's number; 0: there is none. */
   find(member: number, address0: number, address1: number, address2: number, address3: number): number {
-    const place = (Math.imul(member, 0x9e37_79b1) ^ address3 ^ (address3 >>> 14)) & (HINT_COUNT - 1);
+    const place = hintPlace(member, address3);
     const hint = this.hints[place];
     if (this.isTunnel(hint, member, address0, address1, address2, address3)) return hint;
     const hash = this.hashOf(member, address0, address1, address2, address3);
@@ -72,6 +77,11 @@ export class TunnelTable {
     if (entry === -1) return 0;
     this.hints[place] = entry;
     return entry;
+  }
+
+  /** What `find` will most likely return; 0: it has no idea. */
+  guess(member: number, address3: number): number {
+    return this.hints[hintPlace(member, address3)];
   }
 
   /** While the main thread puts another tunnel in its place the answer may be of neither; users of numbers ask `memberOf`. */
@@ -120,8 +130,7 @@ export class TunnelTable {
    * overlaps. The array goes on to a multiple of eight with any numbers of entries. Nothing to do where all are of one.
    */
   touch(tunnels: Int32Array, count: number): void {
-    if (count > 8 && (tunnels[0] !== tunnels[count >> 1] || tunnels[0] !== tunnels[count - 1]))
-      this.table.touchEntries(tunnels, count);
+    if (areMany(tunnels, count)) this.table.touchEntries(tunnels, count);
   }
 
   /** A datagram came through it. */
@@ -140,7 +149,7 @@ export class TunnelTable {
 
   /** Whether it is a remote of the configuration; otherwise it was learned. */
   isConfigured(tunnel: number): boolean {
-    return this.table.groupOf(tunnel) === GROUP_CONFIGURED;
+    return (this.table.valueWord(tunnel, 0) & TUNNEL_CONFIGURED) !== 0;
   }
 
   isDown(tunnel: number): boolean {
@@ -163,4 +172,9 @@ export class TunnelTable {
     key[4] = address3;
     return this.table.hash.words32(key, 0, KEY_WORDS);
   }
+}
+
+/** Neighbouring addresses differ in the word's upper octets, neighbouring members in the lower: products' upper bits in both. */
+function hintPlace(member: number, address3: number): number {
+  return (Math.imul(member, 0x9e37_79b1) ^ Math.imul(address3, 0x85eb_ca6b)) >>> HINT_SHIFT;
 }

@@ -4,12 +4,19 @@
  * for all kinds and lies in the pipeline and the underlay port. Runs in workers. @hot
  */
 
-/** Bits of a network's tunnel flags: it has an id; its header has a checksum, a sequence number, where the kind can. */
+/**
+ * Bits of a network's tunnel flags: it has an id; its header has a checksum, a sequence number, where the kind can; further
+ * ones that headers have nothing to do with.
+ */
 export const TUNNEL_HAS_ID = 1 << 0;
 export const TUNNEL_SENDS_CHECKSUM = 1 << 1;
 export const TUNNEL_SENDS_SEQUENCE = 1 << 2;
 /** The last eight bits of the id are the flow's (NVGRE), zero in the network's tables. */
 export const TUNNEL_ID_HAS_FLOW = 1 << 3;
+/** Frames may begin with a VLAN tag. */
+export const TUNNEL_CARRIES_TAGS = 1 << 4;
+/** TCP connections have their MSS lowered to what fits. */
+export const TUNNEL_CLAMPS_MSS = 1 << 5;
 
 /** What `read` found. */
 export interface TunnelHeader {

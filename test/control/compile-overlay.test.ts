@@ -13,12 +13,21 @@ import {
   PORT_CLOSED,
   PORT_UNDERLAY,
   type Snapshot,
-  TUNNEL_HAS_ID,
-  TUNNEL_SENDS_CHECKSUM,
-  TUNNEL_SENDS_SEQUENCE,
+  TUNNEL_ROW_FLAGS,
+  TUNNEL_ROW_ID,
+  TUNNEL_ROW_OPTIONS,
+  TUNNEL_ROW_OPTIONS_SIZE,
+  TUNNEL_ROW_WORDS,
 } from '../../src/pipeline/snapshot.js';
 import { memberOfTunnelId } from '../../src/pipeline/tunnel-ids.js';
 import { tunnelKinds } from '../../src/tunnels/registry.js';
+import {
+  TUNNEL_CARRIES_TAGS,
+  TUNNEL_CLAMPS_MSS,
+  TUNNEL_HAS_ID,
+  TUNNEL_SENDS_CHECKSUM,
+  TUNNEL_SENDS_SEQUENCE,
+} from '../../src/tunnels/tunnel.js';
 import { ipWordsText } from '../../src/wire/address.js';
 import { check, checkValue } from './configs.js';
 
@@ -46,7 +55,7 @@ networks:
   a: { type: vxlan, id: 5010, underlay: u0, remotes: [192.0.2.2, 192.0.2.3], arpSuppression: true }
   b: { type: vxlan, id: 5011, underlay: u0, mtu: 1400, learning: false }
   g: { type: gre, underlay: u1, options: { checksum: true, innerVlan: true } }
-  k: { type: gre, id: 4294967295, underlay: u1, options: { sequence: true } }
+  k: { type: gre, id: 4294967295, underlay: u1, mssClamp: true, options: { sequence: true } }
   o: { type: geneve, id: 7, underlay: u1, options: { geneve: [{ class: 258, type: 1, data: "0a0b0c0d" }] } }
 underlays:
   u0: { local: 192.0.2.1, dscp: 46, allowFrom: [198.51.100.0/24, 203.0.113.7/32] }
@@ -58,6 +67,8 @@ ports:
 
 describe('a snapshot with tunnels', () => {
   const { snapshot, port, member, network } = compiled(SWITCH);
+  const rowWord = (name: string, of: string, word: number) =>
+    snapshot.memberTunnels[member(name, of) * TUNNEL_ROW_WORDS + word];
 
   test('knows the underlay ports, their kinds and what they send', () => {
     expect(snapshot.underlayPorts).toBe(3);
@@ -86,19 +97,18 @@ describe('a snapshot with tunnels', () => {
     for (const id of [0, 5009, 5012, 5010 + 0x1000000, -1]) expect(memberOfId(snapshot, port('u0/vxlan'), id)).toBe(-1);
     expect(snapshot.portUntaggedMember[port('u1/gre')]).toBe(member('u1/gre', 'g'));
     expect(snapshot.portUntaggedMember[port('u0/vxlan')]).toBe(-1);
-    expect(snapshot.memberTunnelId[member('u1/gre', 'k')]).toBe(-1);
+    expect(rowWord('u1/gre', 'k', TUNNEL_ROW_ID)).toBe(-1);
   });
 
   test('has what headers say', () => {
-    const flags = (name: string, of: string) => snapshot.memberTunnelFlags[member(name, of)];
+    const flags = (name: string, of: string) => rowWord(name, of, TUNNEL_ROW_FLAGS);
     expect(flags('u0/vxlan', 'a')).toBe(TUNNEL_HAS_ID);
-    expect(flags('u1/gre', 'g')).toBe(TUNNEL_SENDS_CHECKSUM);
-    expect(flags('u1/gre', 'k')).toBe(TUNNEL_HAS_ID | TUNNEL_SENDS_SEQUENCE);
-    const options = member('u1/geneve', 'o');
-    const start = snapshot.memberOptionsStart[options];
-    const octets = snapshot.tunnelOptions.slice(start, start + snapshot.memberOptionsSize[options]);
+    expect(flags('u1/gre', 'g')).toBe(TUNNEL_SENDS_CHECKSUM | TUNNEL_CARRIES_TAGS);
+    expect(flags('u1/gre', 'k')).toBe(TUNNEL_HAS_ID | TUNNEL_SENDS_SEQUENCE | TUNNEL_CLAMPS_MSS);
+    const start = rowWord('u1/geneve', 'o', TUNNEL_ROW_OPTIONS);
+    const octets = snapshot.tunnelOptions.slice(start, start + rowWord('u1/geneve', 'o', TUNNEL_ROW_OPTIONS_SIZE));
     expect(Buffer.from(octets).toString('hex')).toBe('010201010a0b0c0d');
-    expect(snapshot.memberOptionsSize[member('u0/vxlan', 'a')]).toBe(0);
+    expect(rowWord('u0/vxlan', 'a', TUNNEL_ROW_OPTIONS_SIZE)).toBe(0);
   });
 
   test('floods to the configured remotes', () => {

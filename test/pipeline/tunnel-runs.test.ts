@@ -36,19 +36,28 @@ const networks: readonly Network[] = ['red', 'blue', 'other'];
 const station = (network: Network, remote: number) => `5254000${networks.indexOf(network)}02${remote}0`;
 const local = (network: Network) => `5254000${networks.indexOf(network)}0001`;
 
+/** Cut off in its header; with another datagram in one message, of another network where they are in tunnels of one kind. */
+type Shape = 'whole' | 'short' | 'pair';
+
 interface Arrival {
   readonly network: Network | 'none';
   /** 4 is nobody, 9 is in allowFrom. */
   readonly remote: number;
+  readonly shape?: Shape;
 }
 
 /** What the underlay port receives: a frame of the remote's station to one that nobody knows. */
-function datagram(form: (typeof plain)[number], { network, remote }: Arrival): Received {
+function datagram(form: (typeof plain)[number], { network, remote, shape = 'whole' }: Arrival): Received {
   const of = network === 'other' ? (form.type === 'geneve' ? plainOf('gre') : plainOf('geneve')) : form;
   const id = network === 'red' ? form.id : network === 'none' ? 5 : 77;
   const to = network === 'none' ? '525400990001' : local(network);
   const from = network === 'none' ? '525400990002' : station(network, remote);
-  return arriving(of, remote, frame({ from, to }), { ...(id !== undefined && { id }) });
+  const received = arriving(of, remote, frame({ from, to }), { ...(id !== undefined && { id }) });
+  const { octets } = received;
+  if (shape === 'short') return { ...received, octets: octets.slice(0, 5) };
+  if (shape === 'whole') return received;
+  const second = network === 'red' ? datagram(form, { network: 'blue', remote }).octets : octets;
+  return { ...received, octets: Uint8Array.of(...octets, ...second), datagramSize: octets.length };
 }
 
 function plainOf(type: string) {
@@ -61,8 +70,9 @@ const arrivals = fc.array(
   fc.record({
     network: fc.constantFrom<Arrival['network']>('red', 'blue', 'other', 'none'),
     remote: fc.constantFrom(1, 2, 3, 4, 9),
+    shape: fc.constantFrom<Shape>('whole', 'whole', 'whole', 'short', 'pair'),
   }),
-  { minLength: 1, maxLength: 40 },
+  { minLength: 1, maxLength: 60, size: 'max' },
 );
 
 const seen = (sent: readonly Sent[]) =>
@@ -81,15 +91,17 @@ test.each(plain)(
       fc.property(arrivals, (list) => {
         const [together, alone] = [build(form), build(form)];
         const datagrams = list.map((each) => datagram(form, each));
-        const sent = together.run(...datagrams);
-        const expected = datagrams.flatMap((each) => alone.run(each));
+        // Headers are read ahead where the batch before was mixed.
+        const others = [...datagrams].reverse();
+        const sent = [datagrams, others, datagrams].flatMap((batch) => together.run(...batch));
+        const expected = [...datagrams, ...others, ...datagrams].flatMap((each) => alone.run(each));
         expect(seen(sent).sort()).toEqual(seen(expected).sort());
         expect(together.drops()).toEqual(alone.drops());
         for (const field of [TUNNEL_RX_FRAMES])
           expect(counted(together, form, field)).toEqual(counted(alone, form, field));
         // Each is known behind the remote that it came from, and behind no other.
-        for (const { network, remote } of list) {
-          if (network === 'none' || remote === 4) continue;
+        for (const { network, remote, shape } of list) {
+          if (network === 'none' || remote === 4 || shape === 'short') continue;
           const back = together.run({ port: inside[network], octets: frame({ to: station(network, remote) }) });
           expect(targets(back, form)).toEqual([`remote ${remote}`]);
         }

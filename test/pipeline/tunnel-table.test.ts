@@ -50,6 +50,20 @@ describe('the table of tunnels', () => {
     }
   });
 
+  test.each([
+    { of: 'a thousand remotes of one network', members: 1, remotes: 1000 },
+    { of: 'a remote of ten thousand networks', members: 10_000, remotes: 1 },
+  ])('guesses most of $of right once they were found', ({ members, remotes }) => {
+    const { control, one } = tables();
+    // 198.18.0.0 and on, as memory has it; other numbers of members come with routers and ports that were there before.
+    const words = (remote: number) => new Int32Array(Uint8Array.of(198, 18, remote >> 8, remote & 0xff).buffer)[0];
+    const keys = Array.from({ length: members * remotes }, (_, at) => [777 + (at % members), words(at % remotes)]);
+    const tunnels = keys.map(([member, word]) => control.intern(member, address(word)));
+    for (const [member, word] of keys) find(one, member, word);
+    const right = keys.filter(([member, word], at) => one.guess(member, word) === tunnels[at]);
+    expect(right.length).toBeGreaterThan(0.9 * keys.length);
+  });
+
   test('keeps what any network of a port knows apart from every member', () => {
     const { control, one } = tables();
     const ports = [0, 1, 4095].map((port) => control.intern(anyNetwork(port), address(1)));

@@ -11,7 +11,8 @@
  * a batch (MESSAGES_PER_PORT_MAX) that others still find slots and sends; what is beyond is its copies' loss.
  */
 import { dropReasonNumber } from '../../dataplane/drop-reason.js';
-import { DATAGRAMS_PER_MESSAGE_MAX, MESSAGE_SIZE_MAX } from '../../limits.js';
+import { areMany, touchRows } from '../../dataplane/touch.js';
+import { DATAGRAMS_PER_MESSAGE_MAX, EGRESS_BATCH_SIZE, MESSAGE_SIZE_MAX } from '../../limits.js';
 import { tunnelKinds } from '../../tunnels/registry.js';
 import { ECN_MASK } from '../../wire/ecn.js';
 import { InnerPacket } from '../../wire/inner-packet.js';
@@ -22,7 +23,7 @@ import { isTpid } from '../../wire/vlan.js';
 import { type EgressBatch, ON_ITS_WAY } from '../egress-batch.js';
 import type { Machine } from '../machine.js';
 import { isOfOwnTunnelsTo } from '../own-tunnels.js';
-import { PORT_UNDERLAY } from '../snapshot.js';
+import { PORT_UNDERLAY, TUNNEL_ROW_WORDS } from '../snapshot.js';
 import type { EgressStage, Names } from '../stage.js';
 import { DatagramTrains } from './datagram-trains.js';
 import { TunnelWay } from './tunnel-way.js';
@@ -32,6 +33,9 @@ const way = new TunnelWay();
 const trains = new DatagramTrains(way);
 const inner = new InnerPacket();
 
+/** Of the copies that leave through tunnels: for touchRows. */
+const touchedMembers = new Int32Array(EGRESS_BATCH_SIZE);
+const touchedTunnels = new Int32Array(EGRESS_BATCH_SIZE);
 /**
  * The slot that the last plain copy was sent in, whose frame and member, and for which MTU: the next remote's copy may be the same. It is held
  * for that, or a queue that is done with it at once would free it.
@@ -50,6 +54,7 @@ export const encap: EgressStage = {
   run(machine: Machine, copies: EgressBatch): void {
     const { snapshot } = machine;
     if (snapshot.underlayPorts === 0) return;
+    if (areMany(copies.tunnels, copies.count)) touchTunnels(machine, copies);
     way.begin();
     for (let index = 0; index < copies.count; index++) {
       if (copies.reasons[index] !== 0) continue;
@@ -68,6 +73,18 @@ export const encap: EgressStage = {
     return `to ${names.remote(copies.tunnels[index])} in ${tunnelKinds[machine.snapshot.portTunnelKind[port]].type}`;
   },
 };
+
+/** Gets what the copies of many tunnels ask for into the cache; fit has done so with the tunnels themselves. */
+function touchTunnels({ snapshot, counters }: Machine, copies: EgressBatch): void {
+  let count = 0;
+  for (let index = 0; index < copies.count; index++) {
+    if (copies.tunnels[index] === 0) continue;
+    touchedMembers[count] = copies.members[index];
+    touchedTunnels[count++] = copies.tunnels[index];
+  }
+  touchRows(snapshot.memberTunnels, touchedMembers, count, TUNNEL_ROW_WORDS);
+  counters.touchTunnels(touchedTunnels, count);
+}
 
 /** Returns ON_ITS_WAY, or the copy's drop reason. */
 function sendThroughTunnel(machine: Machine, copies: EgressBatch, index: number, port: number): number {

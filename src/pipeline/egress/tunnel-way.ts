@@ -7,14 +7,21 @@ import { TUNNEL_TX_BYTES, TUNNEL_TX_FRAMES } from '../../dataplane/counters.js';
 import type { DatagramQueue } from '../../dataplane/io-engine.js';
 import { SLOT_HEADROOM } from '../../limits.js';
 import { tunnelKinds } from '../../tunnels/registry.js';
-import type { TunnelKind } from '../../tunnels/tunnel.js';
-import type { Machine } from '../machine.js';
 import {
-  NETWORK_CLAMPS_MSS,
-  NETWORK_INNER_VLAN,
+  TUNNEL_CARRIES_TAGS,
+  TUNNEL_CLAMPS_MSS,
   TUNNEL_ID_HAS_FLOW,
   TUNNEL_SENDS_CHECKSUM,
   TUNNEL_SENDS_SEQUENCE,
+  type TunnelKind,
+} from '../../tunnels/tunnel.js';
+import type { Machine } from '../machine.js';
+import {
+  TUNNEL_ROW_FLAGS,
+  TUNNEL_ROW_ID,
+  TUNNEL_ROW_OPTIONS,
+  TUNNEL_ROW_OPTIONS_SIZE,
+  TUNNEL_ROW_WORDS,
 } from '../snapshot.js';
 
 /** With any of these a header is not the same in front of every frame. */
@@ -72,9 +79,9 @@ export class TunnelWay {
     this.dscp = snapshot.portDscp[port];
     this.kind = tunnelKinds[snapshot.portTunnelKind[port]];
     this.joinsDatagrams = snapshot.portJoinsDatagrams[port] !== 0;
-    const networkFlags = snapshot.networkFlags[snapshot.memberNetwork[member]];
-    this.takesInnerVlan = (networkFlags & NETWORK_INNER_VLAN) !== 0;
-    const clamps = (networkFlags & NETWORK_CLAMPS_MSS) !== 0;
+    const flags = snapshot.memberTunnels[member * TUNNEL_ROW_WORDS + TUNNEL_ROW_FLAGS];
+    this.takesInnerVlan = (flags & TUNNEL_CARRIES_TAGS) !== 0;
+    const clamps = (flags & TUNNEL_CLAMPS_MSS) !== 0;
     this.clampMtu = clamps ? tunnels.narrowed(tunnel, snapshot.memberMtu[member]) : 0;
     this.takeHeader(machine, member);
     this.member = member;
@@ -88,13 +95,15 @@ export class TunnelWay {
   }
 
   private takeHeader({ snapshot, tunnelSettings }: Machine, member: number): void {
-    const flags = snapshot.memberTunnelFlags[member];
-    this.id = snapshot.memberTunnelId[member];
+    const { memberTunnels } = snapshot;
+    const row = member * TUNNEL_ROW_WORDS;
+    const flags = memberTunnels[row + TUNNEL_ROW_FLAGS];
+    this.id = memberTunnels[row + TUNNEL_ROW_ID];
     tunnelSettings.id = this.id;
     tunnelSettings.flags = flags;
     tunnelSettings.options = snapshot.tunnelOptions;
-    tunnelSettings.optionsStart = snapshot.memberOptionsStart[member];
-    tunnelSettings.optionsSize = snapshot.memberOptionsSize[member];
+    tunnelSettings.optionsStart = memberTunnels[row + TUNNEL_ROW_OPTIONS];
+    tunnelSettings.optionsSize = memberTunnels[row + TUNNEL_ROW_OPTIONS_SIZE];
     this.idHasFlow = (flags & TUNNEL_ID_HAS_FLOW) !== 0;
     this.isSequenced = (flags & TUNNEL_SENDS_SEQUENCE) !== 0;
     this.headerSize = this.kind.headerSize(flags, tunnelSettings.optionsSize);
