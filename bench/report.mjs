@@ -197,10 +197,21 @@ const tables = {
     title: `${seconds} s of ${shown(synsPerSecond)} SYNs a second into ${shown(capacity)} connections`,
     targets,
   }),
-  policyApply: ({ rules, applyMilliseconds, slowestQuiet, slowestDuring, sent, targets }) => ({
+  policyApply: ({
+    rules,
+    applyMilliseconds,
+    longestWayQuiet,
+    longestWayDuring,
+    slowestQuiet,
+    slowestDuring,
+    sent,
+    targets,
+  }) => ({
     title: `An ACL of ${shown(rules)} rules replaced while ${shown(sent)} datagrams pass [ms]`,
     rows: [
       ['apply', applyMilliseconds],
+      ['longest way of a frame without', longestWayQuiet],
+      ['longest way of a frame meanwhile', longestWayDuring],
       ['slowest round trip without', slowestQuiet],
       ['slowest round trip meanwhile', slowestDuring],
     ],

@@ -167,15 +167,54 @@ static void request(char **argv) {
          times[count - 1]);
 }
 
+/*
+ * What travels: when it was sent, how long it was under way to the echo, and when the echo sent it back. A machine that
+ * waits for a processor of its own looks at its socket late, so arrival is when the kernel had it (SO_TIMESTAMPNS): what is
+ * under way for long was held up between the two machines.
+ */
+struct probe {
+  uint64_t sent_at, outward, returned_at;
+};
+
+static uint64_t wall_ns(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_REALTIME, &time);
+  return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static void stamp_arrivals(int fd) {
+  int on = 1;
+  if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) < 0) die("SO_TIMESTAMPNS");
+}
+
+/* Takes a probe and when the kernel had it; 0: none is there. */
+static int take_probe(int fd, struct probe *probe, struct sockaddr_in *from, uint64_t *arrived_at, int flags) {
+  char control[64];
+  struct timespec time = {0};
+  struct iovec part = {probe, sizeof *probe};
+  struct msghdr message = {.msg_name = from, .msg_namelen = sizeof *from, .msg_iov = &part, .msg_iovlen = 1,
+                           .msg_control = control, .msg_controllen = sizeof control};
+  if (recvmsg(fd, &message, flags) != sizeof *probe) return 0;
+  for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header))
+    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPNS)
+      memcpy(&time, CMSG_DATA(header), sizeof time);
+  *arrived_at = time.tv_sec * 1000000000ull + time.tv_nsec;
+  return 1;
+}
+
 static void echo(char **argv) {
   int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))}, from;
   if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0) die("bind");
+  stamp_arrivals(fd);
   say("listening");
   for (;;) {
-    socklen_t from_size = sizeof from;
-    ssize_t size = recvfrom(fd, block, sizeof block, 0, (struct sockaddr *)&from, &from_size);
-    if (size > 0) sendto(fd, block, size, 0, (struct sockaddr *)&from, from_size);
+    struct probe probe;
+    uint64_t arrived_at;
+    if (!take_probe(fd, &probe, &from, &arrived_at, 0)) continue;
+    probe.outward = arrived_at - probe.sent_at;
+    probe.returned_at = wall_ns();
+    sendto(fd, &probe, sizeof probe, 0, (struct sockaddr *)&from, sizeof from);
   }
 }
 
@@ -186,17 +225,22 @@ static void stop(int signal_number) {
   stopped = 1;
 }
 
+/* Round trips as the machine that asks sees them, and the longest way in either direction. */
 struct train {
-  uint64_t sent, received, slowest;
+  uint64_t sent, received, slowest, longest_way;
 };
 
-/* Takes every echo that is there; each carries the time it was sent at. */
+/* Takes every echo that is there. */
 static void collect(int fd, struct train *train) {
-  uint64_t sent_at;
-  while (recv(fd, &sent_at, sizeof sent_at, MSG_DONTWAIT) == sizeof sent_at) {
-    uint64_t took = now_ns() - sent_at;
+  struct probe probe;
+  struct sockaddr_in from;
+  uint64_t arrived_at;
+  while (take_probe(fd, &probe, &from, &arrived_at, MSG_DONTWAIT)) {
+    uint64_t took = wall_ns() - probe.sent_at, back = arrived_at - probe.returned_at;
     train->received++;
     if (took > train->slowest) train->slowest = took;
+    if (probe.outward > train->longest_way) train->longest_way = probe.outward;
+    if (back > train->longest_way) train->longest_way = back;
   }
 }
 
@@ -207,16 +251,18 @@ static void train(char **argv) {
   struct train result = {0};
   if (inet_pton(AF_INET, argv[2], &address.sin_addr) != 1) die(argv[2]);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) die("connect");
+  stamp_arrivals(fd);
   signal(SIGTERM, stop);
   for (; !stopped; nanosleep(&pause, NULL)) {
-    uint64_t sent_at = now_ns();
-    if (send(fd, &sent_at, sizeof sent_at, 0) == sizeof sent_at && ++result.sent == 1) say("begin");
+    struct probe probe = {.sent_at = wall_ns()};
+    if (send(fd, &probe, sizeof probe, 0) == sizeof probe && ++result.sent == 1) say("begin");
     collect(fd, &result);
   }
   for (uint64_t end = now_ns() + TRAIN_PATIENCE_NS; result.received < result.sent && now_ns() < end; usleep(1000))
     collect(fd, &result);
-  printf("{\"sent\":%llu,\"received\":%llu,\"slowestNanoseconds\":%llu}\n", (unsigned long long)result.sent,
-         (unsigned long long)result.received, (unsigned long long)result.slowest);
+  printf("{\"sent\":%llu,\"received\":%llu,\"slowestNanoseconds\":%llu,\"longestWayNanoseconds\":%llu}\n",
+         (unsigned long long)result.sent, (unsigned long long)result.received, (unsigned long long)result.slowest,
+         (unsigned long long)result.longest_way);
 }
 
 int main(int argc, char **argv) {
