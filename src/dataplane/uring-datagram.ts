@@ -134,6 +134,11 @@ export class UringDatagrams {
   /**
    * Each packet of `size` octets by a send with an address, which costs the kernel less than a message header to copy and
    * check (2 % of the whole way between two hosts), and no block. A control message can't go with it.
+   *
+   * 85 % of a sender's time is in here, 73 % in the kernel's raw_sendmsg, of which what the far host does with the packet on
+   * this core (between namespaces) is 31, copying 12, the route 4. Tried in C, by packet of 1,440 octets: so 2.7 us; with
+   * IP_HDRINCL 2.5 to 2.9; by a connected socket 2.7; completions of the last packet only 2.4 to 2.7; sendmmsg 4.0;
+   * AF_PACKET 2.0, but then we would have to find the route and the neighbour. No offload of raw sockets cuts GRE.
    */
   private submitPackets(queue: UringDatagramQueue, socket: number, block: number, size: number): void {
     const { ring, messages, pool } = this;
