@@ -201,22 +201,27 @@ export class TableReader {
     this.seen = seen;
   }
 
-  /** After `touchEntries`, the second cache line of entries of 24 words. */
-  touchTails(entries: Int32Array, count: number): void {
+  /** After `touchEntries`: the cache lines of this word of the entries, of those of 24 words another one for some or for all. */
+  touchWords(entries: Int32Array, count: number, word: number): void {
     const { hot, entryWords } = this;
     let seen = 0;
     for (let index = 0; index < count; index += 8) {
       seen ^=
-        hot[entries[index] * entryWords + TAIL] ^
-        hot[entries[index + 1] * entryWords + TAIL] ^
-        hot[entries[index + 2] * entryWords + TAIL] ^
-        hot[entries[index + 3] * entryWords + TAIL] ^
-        hot[entries[index + 4] * entryWords + TAIL] ^
-        hot[entries[index + 5] * entryWords + TAIL] ^
-        hot[entries[index + 6] * entryWords + TAIL] ^
-        hot[entries[index + 7] * entryWords + TAIL];
+        hot[entries[index] * entryWords + word] ^
+        hot[entries[index + 1] * entryWords + word] ^
+        hot[entries[index + 2] * entryWords + word] ^
+        hot[entries[index + 3] * entryWords + word] ^
+        hot[entries[index + 4] * entryWords + word] ^
+        hot[entries[index + 5] * entryWords + word] ^
+        hot[entries[index + 6] * entryWords + word] ^
+        hot[entries[index + 7] * entryWords + word];
     }
     this.seen = seen;
+  }
+
+  /** After `touchEntries`, the second cache line of entries of 24 words. */
+  touchTails(entries: Int32Array, count: number): void {
+    this.touchWords(entries, count, TAIL);
   }
 
   /** Gives the touching loads a reader, or they would be optimised away. */

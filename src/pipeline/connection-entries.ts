@@ -13,6 +13,7 @@ import { KEY, LAST_SEEN, LOADS_KEEP_ORDER, STAMP } from '../dataplane/shared-tab
 import { NETWORKS_MAX } from '../limits.js';
 import { PROTOCOL_SCTP, PROTOCOL_TCP } from '../wire/ip-protocol.js';
 import {
+  CLASS_TCP_ESTABLISHED,
   CLASS_UDP_STREAM,
   CONNECTION_KEY_WORDS,
   CONNECTION_VALUE_WORDS,
@@ -27,8 +28,10 @@ import {
   V_STATE,
   V_WINDOWS,
 } from './connection-entry.js';
-import { showUnchanging, UNCHANGING, UNCHANGING_MASK } from './datagram-keys.js';
+import { showStanding, UNCHANGING, UNCHANGING_MASK } from './plain-keys.js';
 
+/** A timeout that is always over. */
+const NEVER = -0x8000_0000;
 /** Where an entry's value begins. */
 const VALUE = KEY + CONNECTION_KEY_WORDS;
 
@@ -74,11 +77,12 @@ export class ConnectionEntries extends SharedTable {
     return (stamp & 1) === 1 && hotAgain[at + STAMP] === stamp;
   }
 
-  /** As showUnchanging of datagram-keys.ts. */
-  showUnchanging(pool: FramePool, timeouts: Int32Array, epoch: number, nowSeconds: number, left: Int32Array): number {
+  /** As showStanding of plain-keys.ts. */
+  showStanding(pool: FramePool, timeouts: Int32Array, epoch: number, nowSeconds: number, left: Int32Array): number {
     // Where loads may pass each other all go the long way.
-    const timeout = LOADS_KEEP_ORDER ? timeouts[CLASS_UDP_STREAM] : -1;
-    return showUnchanging(this.hot, this.hotAgain, this.entryWords, pool, timeout, epoch, nowSeconds, left);
+    const udp = LOADS_KEEP_ORDER ? timeouts[CLASS_UDP_STREAM] : NEVER;
+    const tcp = LOADS_KEEP_ORDER ? timeouts[CLASS_TCP_ESTABLISHED] : NEVER;
+    return showStanding(this.hot, this.hotAgain, this.entryWords, pool, udp, tcp, epoch, nowSeconds, left);
   }
 
   /**
@@ -144,13 +148,13 @@ export class FrozenEntries extends ConnectionEntries {
   }
 
   /** All go the long way, where all stores are. */
-  override showUnchanging(
+  override showStanding(
     pool: FramePool,
     _timeouts: Int32Array,
     epoch: number,
     nowSeconds: number,
     left: Int32Array,
   ): number {
-    return showUnchanging(this.hot, this.hotAgain, this.entryWords, pool, -1, epoch, nowSeconds, left);
+    return showStanding(this.hot, this.hotAgain, this.entryWords, pool, NEVER, NEVER, epoch, nowSeconds, left);
   }
 }

@@ -57,6 +57,7 @@ function findCandidates(machine: Machine, slots: Int32Array, interfaces: Int32Ar
   table.touchBuckets(hashes, count);
   for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
   table.touchEntries(candidates, count);
+  table.touchTails(candidates, count);
   for (let place = 0; place < count; place++) links[place] = table.valueWord(candidates[place], V_LINK);
   table.touchEntries(links, count);
   table.touchTails(links, count);

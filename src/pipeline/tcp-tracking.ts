@@ -31,6 +31,7 @@ import { FRAGMENT_FIRST } from '../wire/packet.js';
 import {
   TCP_ACK,
   TCP_ACKNOWLEDGEMENT,
+  TCP_DATA_OFFSET,
   TCP_FIN,
   TCP_FLAGS,
   TCP_HEADER_SIZE_MIN,
@@ -186,16 +187,16 @@ export function unpackWindow(packed: number): number {
 }
 
 /** The window of one direction; 0: nothing was seen of it. */
-function windowOf(value: Int32Array, isReply: boolean): number {
-  return unpackWindow(isReply ? value[V_WINDOWS] & 0xffff : value[V_WINDOWS] >>> 16);
+function windowOf(value: Int32Array, isReply: boolean, at = 0): number {
+  return unpackWindow(isReply ? value[at + V_WINDOWS] & 0xffff : value[at + V_WINDOWS] >>> 16);
 }
 
-function widen(value: Int32Array, isReply: boolean, window: number): void {
-  const words = value[V_WINDOWS];
+function widen(value: Int32Array, isReply: boolean, window: number, at = 0): void {
+  const words = value[at + V_WINDOWS];
   const packed = packWindow(window === 0 ? 1 : window);
   if (isReply) {
-    if (packed > (words & 0xffff)) value[V_WINDOWS] = (words & ~0xffff) | packed;
-  } else if (packed > words >>> 16) value[V_WINDOWS] = (packed << 16) | (words & 0xffff);
+    if (packed > (words & 0xffff)) value[at + V_WINDOWS] = (words & ~0xffff) | packed;
+  } else if (packed > words >>> 16) value[at + V_WINDOWS] = (packed << 16) | (words & 0xffff);
 }
 
 /** Whether number `a` comes behind `b`. */
@@ -338,6 +339,31 @@ function trackSegment(
   return TRACK_PASS;
 }
 
+/** Of a state: the connection stands, both ends have acknowledged something, and nothing is pending or unknown. */
+const STEADY_MASK = STATE_MASK | CLASS_MASK | SEEN_REPLY | LIBERAL | SYN_PENDING | HAS_ACKED_ORIGINAL | HAS_ACKED_REPLY;
+const STEADY =
+  TCP_ESTABLISHED | (CLASS_TCP_ESTABLISHED << CLASS_SHIFT) | SEEN_REPLY | HAS_ACKED_ORIGINAL | HAS_ACKED_REPLY;
+
+/**
+ * As `trackTcp` of a segment in the midst of a connection, on the value that begins at `at` in the table's own words: only its
+ * windows move, so no copy is needed. False: it is another segment, or its connection in another state, or it is invalid;
+ * nothing was changed. The slot is plain (frame-pool.ts).
+ */
+export function moveSteady(value: Int32Array, at: number, pool: FramePool, slot: number, isReply: boolean): boolean {
+  const { view } = pool;
+  const tcp = pool.transport[slot];
+  // Size of the header, flags and window.
+  const word = view.getInt32(tcp + TCP_DATA_OFFSET);
+  const flags = word >>> 16;
+  if ((value[at + V_STATE] & STEADY_MASK) !== STEADY) return false;
+  if ((flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK)) !== TCP_ACK) return false;
+  const sequence = view.getInt32(tcp + TCP_SEQUENCE);
+  const end = (sequence + pool.packetEnd[slot] - tcp - ((word >>> 28) << 2)) | 0;
+  return (
+    moveWindows(value, isReply, sequence, end, view.getInt32(tcp + TCP_ACKNOWLEDGEMENT), word & 0xffff, at) !== BEYOND
+  );
+}
+
 // ---- opening ------------------------------------------------------------------------------------------------------
 
 /** SYN and SYN/ACK while the connection is being opened. */
@@ -475,7 +501,7 @@ function hasAcked(isReply: boolean): number {
   return isReply ? HAS_ACKED_REPLY : HAS_ACKED_ORIGINAL;
 }
 
-/** Whether a segment with an acknowledgement fits the windows, which it moves if so. */
+/** Whether a segment with an acknowledgement fits the windows, which it moves if so. The value begins at `at`. */
 function moveWindows(
   value: Int32Array,
   isReply: boolean,
@@ -483,14 +509,15 @@ function moveWindows(
   end: number,
   acknowledged: number,
   window: number,
+  at = 0,
 ): number {
-  const side = isReply ? V_REPLY : V_ORIGINAL;
-  const other = isReply ? V_ORIGINAL : V_REPLY;
-  const state = value[V_STATE];
+  const side = at + (isReply ? V_REPLY : V_ORIGINAL);
+  const other = at + (isReply ? V_ORIGINAL : V_REPLY);
+  const state = value[at + V_STATE];
   const allowed = (window << scaleOf(state, isReply)) | 0;
-  const own = windowOf(value, isReply);
-  const theirs = windowOf(value, !isReply);
-  if ((state & LIBERAL) !== 0) learnWindows(value, isReply, own, theirs, end, acknowledged);
+  const own = windowOf(value, isReply, at);
+  const theirs = windowOf(value, !isReply, at);
+  if ((state & LIBERAL) !== 0) learnWindows(value, side, other, own, theirs, end, acknowledged);
   else {
     if (isAfter(sequence, value[side + SIDE_MAX_END])) return BEYOND;
     if (isAfter(acknowledged, value[other + SIDE_END])) return BEYOND;
@@ -498,8 +525,8 @@ function moveWindows(
     const delay = Math.max(own, ACK_DELAY_MIN);
     if (!isAfter(acknowledged, (value[other + SIDE_END] - delay - 1) | 0)) return OLD;
   }
-  noteAck(value, isReply, side, acknowledged);
-  widen(value, isReply, allowed);
+  noteAck(value, at, isReply, side, acknowledged);
+  widen(value, isReply, allowed, at);
   if (isAfter(end, value[side + SIDE_END])) value[side + SIDE_END] = end;
   if (isAfter(end, value[side + SIDE_MAX_END])) value[side + SIDE_MAX_END] = end;
   raiseMaxEnd(value, other, acknowledged, allowed);
@@ -509,14 +536,13 @@ function moveWindows(
 /** What a segment of a connection taken up in its midst says for the first time. */
 function learnWindows(
   value: Int32Array,
-  isReply: boolean,
+  side: number,
+  other: number,
   own: number,
   theirs: number,
   end: number,
   acknowledged: number,
 ): void {
-  const side = isReply ? V_REPLY : V_ORIGINAL;
-  const other = isReply ? V_ORIGINAL : V_REPLY;
   if (own === 0) {
     value[side + SIDE_END] = end;
     value[side + SIDE_MAX_END] = end;
@@ -524,13 +550,13 @@ function learnWindows(
   if (theirs === 0) value[other + SIDE_END] = acknowledged;
 }
 
-function noteAck(value: Int32Array, isReply: boolean, side: number, acknowledged: number): void {
+function noteAck(value: Int32Array, at: number, isReply: boolean, side: number, acknowledged: number): void {
   const has = hasAcked(isReply);
   const pending = isReply ? 0 : SYN_PENDING;
-  const state = value[V_STATE];
+  const state = value[at + V_STATE];
   if ((state & (has | pending)) === has && !isAfter(acknowledged, value[side + SIDE_MAX_ACK])) return;
   value[side + SIDE_MAX_ACK] = acknowledged;
-  if ((state & (has | pending)) !== has) value[V_STATE] = (state | has) & ~pending;
+  if ((state & (has | pending)) !== has) value[at + V_STATE] = (state | has) & ~pending;
 }
 
 /** A window of 0 lets one octet through: a probe. */

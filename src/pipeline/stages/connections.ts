@@ -48,20 +48,20 @@ import {
   TRACK_REUSE,
   track,
 } from '../connection-tracking.js';
+import { DNS_PORT, guestServiceOf, METADATA_PORT } from '../guest-service.js';
+import type { Machine } from '../machine.js';
 import {
   askBuckets,
   askHints,
   candidateAt,
   hashAt,
   hintPlace,
-  listDatagrams,
+  listPlain,
   otherFrames,
   sideAt,
   slotAt,
   writeKey,
-} from '../datagram-keys.js';
-import { DNS_PORT, guestServiceOf, METADATA_PORT } from '../guest-service.js';
-import type { Machine } from '../machine.js';
+} from '../plain-keys.js';
 import { POLICY_TRACKED, type Snapshot } from '../snapshot.js';
 import type { Stage } from '../stage.js';
 
@@ -92,7 +92,7 @@ let hasWindows = false;
 /** In `sides`, beside the bits of connection-key.ts: the key is of what an ICMP error is about. */
 const IS_ERROR = 1 << 8;
 
-/** Datagrams that take the long way, by place; slots of frames that are none. */
+/** Plain frames that take the long way, by place; slots of frames that are not plain. */
 const left = new Int32Array(BATCH_SIZE);
 const frames = new Int32Array(BATCH_SIZE);
 
@@ -104,7 +104,7 @@ export const connections: Stage = {
     const { pool, connections, snapshot } = machine;
     const { table } = connections;
     isHinted = distrusted === 0;
-    const datagrams = listDatagrams(batch, pool);
+    const plain = listPlain(batch, pool, snapshot.guestServices.length !== 0);
     const others = makeKeys(machine);
     if (isHinted) askHints(hints, table);
     else {
@@ -115,12 +115,12 @@ export const connections: Stage = {
     if (others !== 0) table.touchEntries(candidates, others);
     if (hasWindows) table.touchTails(candidates, others);
     const { connectionTimeouts, groups } = snapshot;
-    const leftCount = table.showUnchanging(pool, connectionTimeouts, groups.epoch, machine.nowSeconds, left);
+    const leftCount = table.showStanding(pool, connectionTimeouts, groups.epoch, machine.nowSeconds, left);
     const count = takeLeft(others, leftCount);
     missed = 0;
     movedCount = 0;
     for (let place = 0; place < count; place++) settle(machine, place);
-    if (isHinted && missed > (datagrams + others) >> 2) distrusted = HINT_DISTRUST_BATCHES;
+    if (isHinted && missed > (plain + others) >> 2) distrusted = HINT_DISTRUST_BATCHES;
     if (movedCount !== 0) connections.regroup(moved, movedStamps, movedCount);
   },
 
@@ -149,7 +149,7 @@ export function findConnection(machine: Machine, slot: number): void {
   if (movedCount !== 0) machine.connections.regroup(moved, movedStamps, movedCount);
 }
 
-/** Lists the frames that are no datagrams, and have a key, with what the hints say. Returns how many they are. */
+/** Lists the frames that are not plain, and have a key, with what the hints say. Returns how many they are. */
 function makeKeys({ pool, snapshot }: Machine): number {
   hasWindows = false;
   let count = 0;
@@ -162,7 +162,7 @@ function makeKeys({ pool, snapshot }: Machine): number {
   return count;
 }
 
-/** Of the keys of those that are no datagrams. */
+/** Of the keys of those that are not plain. */
 function findCandidates(table: ConnectionEntries, count: number): void {
   for (let place = 0; place < count; place++) hashes[place] = table.hashKey(keys, place * CONNECTION_KEY_WORDS);
   table.touchBuckets(hashes, count);
@@ -170,7 +170,7 @@ function findCandidates(table: ConnectionEntries, count: number): void {
 }
 
 /**
- * Lists the datagrams that are left, behind the others. Their order among themselves stays, and a frame whose connection stays as
+ * Lists the plain frames that are left, behind the others. Their order among themselves stays, and a frame whose connection stays as
  * it is changes nothing for one behind it. Returns how many are listed now.
  */
 function takeLeft(others: number, leftCount: number): number {

@@ -1,11 +1,12 @@
 /**
- * What most frames of a batch are that have connections: UDP over IPv4 between two hosts, in columns, so that their keys are made
- * and compared in loops that call nothing and know where their arrays lie: V8 takes constants of a module for what they are, but
- * looks at the fields of an object, and at each array in them, anew for each frame. The stage `connections` took 75 ns a frame,
- * so it takes 28. One set a thread. @hot
+ * What most frames of a batch are that have connections: UDP and TCP over IPv4 between two hosts (`plain` of frame-pool.ts), in
+ * columns, so that their keys are made and compared in loops that know where their arrays lie: V8 takes constants of a module for
+ * what they are, but looks at the fields of an object, and at each array in them, anew for each frame. The stage `connections`
+ * took 75 ns a datagram, so it takes 28; a segment, whose windows move, took 130 and takes 60. One set a thread. @hot
  *
  * Only what needs no second look is listed: whole keys, of packets that nothing but rules may have a say in. All else is left
- * to the long way (stages/connections.ts), as is what is listed and has no connection that stays as it is.
+ * to the long way (stages/connections.ts), as is what is listed and has no connection that stands and goes on. Segments behind
+ * one that is left are left as well: what they do depends on it if they are of its connection.
  */
 import type { Batch } from '../dataplane/batch.js';
 import type { FramePool } from '../dataplane/frame-pool.js';
@@ -13,7 +14,7 @@ import { KEY, LAST_SEEN, STAMP, type TableReader } from '../dataplane/shared-tab
 import { BATCH_SIZE, HINT_COUNT } from '../limits.js';
 import { DHCP6_SERVER_PORT } from '../wire/dhcp.js';
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
-import { PROTOCOL_UDP } from '../wire/ip-protocol.js';
+import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
 import {
   AS_JUDGED,
@@ -34,13 +35,18 @@ import {
   V_STATE,
 } from './connection-entry.js';
 import { FROM_LOWER, MAPPED } from './connection-key.js';
+import { DNS_PORT, METADATA_PORT } from './guest-service.js';
 import { POLICY_TRACKED } from './snapshot.js';
+import { moveSteady } from './tcp-tracking.js';
 
 /** Where an entry's value begins. */
 const VALUE = KEY + CONNECTION_KEY_WORDS;
 /** Of a state: both directions were seen, and the class is the last that UDP comes to. Then nothing changes it any more. */
 export const UNCHANGING_MASK = SEEN_REPLY | CLASS_MASK;
 export const UNCHANGING = SEEN_REPLY | (CLASS_UDP_STREAM << CLASS_SHIFT);
+/** In a key's word of zone, protocol and kind. */
+const PROTOCOL_MASK = 0xff << 8;
+const UDP_IN_ZONE = PROTOCOL_UDP << 8;
 
 /** By place: the slot; the words of the key that can differ between two of IPv4, and FROM_LOWER or 0, as connection-key.ts has them. */
 const slots = new Int32Array(BATCH_SIZE);
@@ -53,46 +59,58 @@ const sides = new Int32Array(BATCH_SIZE);
 const hashes = new Int32Array(BATCH_SIZE);
 const candidates = new Int32Array(BATCH_SIZE);
 let count = 0;
-/** Slots of tracked frames that are no datagrams. */
+/** Some of these are segments of TCP, whose connections have words in an entry's second cache line. */
+let hasSegments = false;
+/** Slots of tracked frames that are none of these. */
 const others = new Int32Array(BATCH_SIZE);
 let otherCount = 0;
 
-/** Lists the tracked frames of the batch. Returns how many of them are datagrams. */
-export function listDatagrams(batch: Batch, pool: FramePool): number {
+/** Lists the tracked frames of the batch. Returns how many of them are plain. `isServing`: some machines are served by the switch. */
+export function listPlain(batch: Batch, pool: FramePool, isServing: boolean): number {
   const { view } = pool;
   let listed = 0;
   let left = 0;
+  let segments = 0;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
     if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_TRACKED) === 0) continue;
     const packet = pool.offset[slot] + ETHERNET_HEADER_SIZE;
     const destination = view.getInt32(packet + IPV4_DESTINATION);
     const both = pool.ports[slot];
-    // To a host; of DHCP, and of names, stages/connections.ts asks who is meant.
+    const protocol = pool.plain[slot];
+    const isSegment = protocol === PROTOCOL_TCP ? 1 : 0;
+    // To a host; of DHCP, and of names and metadata, stages/connections.ts asks who is meant.
     if (
-      pool.plain[slot] !== PROTOCOL_UDP ||
-      (both & 0xffff) <= DHCP6_SERVER_PORT ||
+      protocol === 0 ||
+      mayBeService(both & 0xffff, isSegment, isServing) ||
       destination >>> 28 >= 14 ||
       (pool.octets[pool.offset[slot]] & 1) !== 0
     ) {
       others[left++] = slot;
       continue;
     }
+    segments |= isSegment;
     const source = view.getInt32(packet + IPV4_SOURCE);
     const isLower = source < destination || (source === destination && both >>> 16 <= (both & 0xffff));
     slots[listed] = slot;
     lower[listed] = isLower ? source : destination;
     higher[listed] = isLower ? destination : source;
     ports[listed] = isLower ? both : (both << 16) | (both >>> 16);
-    zones[listed] = (pool.network[slot] << 16) | (PROTOCOL_UDP << 8);
+    zones[listed] = (pool.network[slot] << 16) | (protocol << 8);
     sides[listed++] = isLower ? FROM_LOWER : 0;
   }
   count = listed;
   otherCount = left;
+  hasSegments = segments !== 0;
   return listed;
 }
 
-/** Slots of the tracked frames that are no datagrams, in `into`. Returns how many they are. */
+function mayBeService(port: number, isSegment: number, isServing: boolean): boolean {
+  if (isSegment === 0) return port <= DHCP6_SERVER_PORT;
+  return isServing && (port === DNS_PORT || port === METADATA_PORT);
+}
+
+/** Slots of the tracked frames that are not plain, in `into`. Returns how many they are. */
 export function otherFrames(into: Int32Array): number {
   for (let place = 0; place < otherCount; place++) into[place] = others[place];
   return otherCount;
@@ -103,6 +121,7 @@ export function askHints(hints: Int32Array, table: TableReader): void {
   for (let place = 0; place < count; place++)
     candidates[place] = hints[hintPlace(ports[place], lower[place], higher[place])];
   table.touchEntries(candidates, count);
+  if (hasSegments) table.touchTails(candidates, count);
 }
 
 /** Candidates are what the buckets of the keys' hashes have; `hints` get to know them. */
@@ -116,6 +135,9 @@ export function askBuckets(hints: Int32Array, table: TableReader): void {
     hints[hintPlace(ports[place], lower[place], higher[place])] = candidates[place];
   }
   table.touchEntries(candidates, count);
+  // The rest of the key and the value lie in the next line of every other entry, and the windows of TCP in that of all.
+  if (hasSegments) table.touchTails(candidates, count);
+  else table.touchWords(candidates, count, KEY + KEY_ZONE);
 }
 
 /** Ports of a client follow each other, as addresses do: they fall into different places. */
@@ -125,43 +147,53 @@ export function hintPlace(portsWord: number, lowerWord: number, higherWord: numb
 }
 
 /**
- * Shows each slot the connection that its key's candidate is, where that is the key's own and stays as it is, and notes that it
- * was seen. Lists the others' places in `left`, and returns how many they are. `hot` and `hotAgain` are the table's words, by
- * two arrays (shared-table-reader.ts); `epoch` is of the policy in force, under which AS_JUDGED says something.
+ * Shows each slot the connection that its key's candidate is, where that is the key's own, stands, and goes on; notes that it was
+ * seen, and how far the windows of TCP are. Lists the others' places in `left`, and returns how many they are. `hot` and
+ * `hotAgain` are the table's words, by two arrays (shared-table-reader.ts); `epoch` is of the policy in force, under which
+ * AS_JUDGED says something; the timeouts are of the classes of such connections.
  */
-export function showUnchanging(
+export function showStanding(
   hot: Int32Array,
   hotAgain: Int32Array,
   entryWords: number,
   pool: FramePool,
-  timeout: number,
+  udpTimeout: number,
+  tcpTimeout: number,
   epoch: number,
   nowSeconds: number,
   left: Int32Array,
 ): number {
   let leftCount = 0;
+  let isTcpLeft = false;
   for (let place = 0; place < count; place++) {
     const entry = candidates[place];
     const at = entry * entryWords;
+    const zone = zones[place];
     const stamp = hot[at + STAMP];
     const difference =
       (hot[at + KEY + KEY_PORTS] ^ ports[place]) |
       (hot[at + KEY + KEY_LOWER + 3] ^ lower[place]) |
       (hot[at + KEY + KEY_HIGHER + 3] ^ higher[place]) |
-      (hot[at + KEY + KEY_ZONE] ^ zones[place]);
+      (hot[at + KEY + KEY_ZONE] ^ zone);
     const state = hotAgain[at + VALUE + V_STATE];
     const judged = hotAgain[at + VALUE + V_EPOCH];
     const connectionPorts = hotAgain[at + VALUE + V_PORTS];
-    const seen = hotAgain[at + LAST_SEEN];
+    const idle = nowSeconds - hotAgain[at + LAST_SEEN];
     const isTorn = (hotAgain[at + STAMP] ^ stamp) | (~stamp & 1);
-    const changes = (state & UNCHANGING_MASK) ^ UNCHANGING;
-    if ((difference | isTorn | changes) !== 0 || nowSeconds - seen > timeout) {
+    const isOriginal = (sides[place] !== 0) === ((state & LOWER_IS_ORIGINAL) !== 0);
+    const slot = slots[place];
+    let isLeft = (difference | isTorn) !== 0;
+    if ((zone & PROTOCOL_MASK) === UDP_IN_ZONE)
+      isLeft ||= ((state & UNCHANGING_MASK) ^ UNCHANGING) !== 0 || idle > udpTimeout;
+    else {
+      isLeft ||= isTcpLeft || idle > tcpTimeout || !moveSteady(hot, at + VALUE, pool, slot, !isOriginal);
+      isTcpLeft = isLeft;
+    }
+    if (isLeft) {
       left[leftCount++] = place;
       continue;
     }
-    if (seen < nowSeconds) hot[at + LAST_SEEN] = nowSeconds;
-    const slot = slots[place];
-    const isOriginal = (sides[place] !== 0) === ((state & LOWER_IS_ORIGINAL) !== 0);
+    if (idle > 0) hot[at + LAST_SEEN] = nowSeconds;
     const bits = (judged === epoch ? AS_JUDGED : 0) | (isOriginal ? 0 : CONNECTION_REPLY);
     pool.connection[slot] = entry;
     pool.connectionState[slot] = bits | CONNECTION_ESTABLISHED;
