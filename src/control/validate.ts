@@ -4,18 +4,69 @@
  */
 import type { z } from 'zod';
 import type { UserError, UserFault } from '../errors.js';
-import { type ConfigFault, type ConfigPath, documentError, formatPath } from './config-path.js';
+import { type ConfigFault, type ConfigPath, documentError, formatPath, isConfigObject, own } from './config-path.js';
 import type { SourceDocument } from './document.js';
 import { type Config, documentSchema } from './schema.js';
 import { keysAt } from './schema-walk.js';
 import type { JsonValue } from './shapes.js';
 import { didYouMean } from './suggest.js';
 
+/** An entry of a section that was found to fit, and what it is with its defaults. */
+interface Fitting {
+  readonly section: string;
+  readonly name: string;
+  readonly config: unknown;
+}
+
+/**
+ * By the entry as it was written. Who edits one port of a thousand hands in the other 999 as the very objects they were
+ * (edit.ts changes nothing in place), and nothing an entry means to the schema depends on the others.
+ */
+const fitting = new WeakMap<object, Fitting>();
+
+const sectionNames = ['networks', 'underlays', 'ports', 'acls', 'groups', 'subnets', 'routers'] as const;
+
 /** The document with its defaults, or every place where it differs from the schema. */
 export function matchSchema(value: JsonValue): { config: Config } | { faults: ConfigFault[] } {
-  const parsed = documentSchema.safeParse(value, { error: issueMessage });
-  if (parsed.success) return { config: parsed.data };
+  const parsed = documentSchema.safeParse(withoutFitting(value), { error: issueMessage });
+  if (parsed.success) return { config: withFitting(parsed.data, value) };
   return { faults: parsed.error.issues.flatMap((issue) => faultsOfIssue(issue, [])) };
+}
+
+function fittingAs(section: string, name: string, entry: JsonValue): Fitting | undefined {
+  const known = isConfigObject(entry) ? fitting.get(entry) : undefined;
+  return known?.section === section && known.name === name ? known : undefined;
+}
+
+function withoutFitting(document: JsonValue): JsonValue {
+  if (!isConfigObject(document)) return document;
+  const rest: Record<string, JsonValue> = { ...document };
+  for (const section of sectionNames) {
+    const entries = own(document, section);
+    if (!isConfigObject(entries)) continue;
+    rest[section] = Object.fromEntries(
+      Object.entries(entries).filter(([name, entry]) => fittingAs(section, name, entry) === undefined),
+    );
+  }
+  return rest;
+}
+
+/** Every entry in its place again, and those that were new kept for the next time. */
+function withFitting(config: Config, document: JsonValue): Config {
+  const whole: Record<string, unknown> = { ...config };
+  for (const section of sectionNames) {
+    const entries = isConfigObject(document) ? own(document, section) : undefined;
+    if (!isConfigObject(entries)) continue;
+    const fresh: Readonly<Record<string, unknown>> = config[section];
+    whole[section] = Object.fromEntries(
+      Object.entries(entries).map(([name, entry]) => {
+        const known = fittingAs(section, name, entry) ?? { section, name, config: own(fresh, name) };
+        if (isConfigObject(entry)) fitting.set(entry, known);
+        return [name, known.config];
+      }),
+    );
+  }
+  return whole as Config;
 }
 
 /** Checks a document against the schema only (see check.ts for all there is). Throws a UserError with every fault. */
