@@ -8,9 +8,9 @@
  * whole and the set by identity, so the answer is firstMatch's for every key, in whatever order they come, and another
  * snapshot's sets are others.
  *
- * What a sender can do: change each field from frame to frame, so that no comparison holds. Then the lookup costs up to 20 ns
- * more than firstMatch (none with 100 rules; 108 against 87 ns with 10,000), on his frames and on the one behind them, and
- * that is all: there is nothing to fill and nothing to evict. With equal fields it takes 10 ns against 45 (100 rules).
+ * What a sender can do: change each field from frame to frame, so that no comparison holds. Then the lookup costs 24 ns more than
+ * firstMatch (61 against 37 with 100 rules, 110 against 87 with 10,000), on his frames and on the one behind them, and that is
+ * all: there is nothing to fill and nothing to evict. Within the same intervals it takes 21 ns against 50 (100 rules).
  */
 import { PACKET_IPV4, PACKET_IPV6 } from '../wire/packet.js';
 import {
