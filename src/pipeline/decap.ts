@@ -8,7 +8,7 @@
  * is held until its last datagram is unpacked. Every slot of `frames` is held once for the runner, as received ones are.
  *
  * What an attacker can do: a datagram from elsewhere costs two look-ups and the rows of allowFrom, whatever is in it, and where
- * many tunnels' datagrams come mixed, the reading of its header.
+ * those of many tunnels come mixed with it, the reading of its header.
  */
 import type { Batch } from '../dataplane/batch.js';
 import { TUNNEL_RX_BYTES, TUNNEL_RX_FRAMES } from '../dataplane/counters.js';
@@ -29,7 +29,7 @@ import { anyNetwork } from './tunnel-table.js';
 
 /** Octets of the longest header that is recognized by its octets, a multiple of four: all but those with many options. */
 const SAME_HEADER_MAX = 16;
-/** As many datagrams of a batch that were not like the one before make it worth while to read ahead in the next one. */
+/** As many datagrams of a batch that were not like the one before, from who may send, make it worth while to read ahead in the next one. */
 const READ_AHEAD_MIN = 16;
 
 export class Decapsulator {
@@ -56,7 +56,7 @@ export class Decapsulator {
   private lastSize = 0;
   private lastMember = -1;
   private lastTunnel = 0;
-  /** Datagrams of the batch that were not like the last one, and had to be looked for. */
+  /** Datagrams of the batch that were not like the last one, from who may send: a flood from elsewhere is not read ahead. */
   private searched = 0;
   /**
    * What `readAhead` found, by place in the batch, up to the place `ahead`: octets of the header (0: it was not read) and
@@ -300,8 +300,8 @@ export class Decapsulator {
   private find(slot: number, port: number, at: number, end: number, isKnown: boolean): number {
     const { machine, header } = this;
     const { snapshot } = machine;
-    this.searched++;
     if (!isKnown && !this.isKnownSource(slot, port)) return -dropReasonNumber.tunnel_unknown_source;
+    this.searched++;
     const isRead = this.done < this.ahead && this.aheadSize[this.done] !== 0;
     const size = isRead ? this.aheadSize[this.done] : this.read(port, at, end);
     if (size < 0) return size;

@@ -3,8 +3,9 @@
  * get what it would have got alone: never its neighbour's network, tunnel, header or counters.
  */
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { TUNNEL_RX_FRAMES, TUNNEL_TX_BYTES, TUNNEL_TX_FRAMES } from '../../src/dataplane/counters.js';
+import { vxlan } from '../../src/tunnels/vxlan.js';
 import { arriving, host, overlayForms, overlaySwitch, targets, vxlanForm } from './overlay.js';
 import { frame, type Received, type Sent, type TestSwitch, vm } from './test-switch.js';
 
@@ -110,6 +111,20 @@ test.each(plain)(
     );
   },
 );
+
+test('datagrams from elsewhere are not read, however many follow each other', () => {
+  const tested = build(vxlanForm);
+  const flood = Array.from({ length: 200 }, (_, index) =>
+    datagram(vxlanForm, { network: networks[index % 2], remote: 4 }),
+  );
+  const read = vi.spyOn(vxlan, 'read');
+  for (let batch = 0; batch < 3; batch++) tested.run(...flood);
+  expect(read).not.toHaveBeenCalled();
+  tested.run(datagram(vxlanForm, { network: 'red', remote: 1 }));
+  expect(read).toHaveBeenCalledOnce();
+  read.mockRestore();
+  expect(tested.drops()).toEqual({ 'u0/vxlan tunnel_unknown_source': 600 });
+});
 
 test.each(plain)('frames into tunnels over $name leave alike one by one and in any run', (form) => {
   const sizes = fc.constantFrom(46, 47, 200);
