@@ -250,7 +250,8 @@ export class ConnectionTable {
   /** Removes the connection: the next frame of either direction begins it anew. False: it is gone already, or the lock is not to be had. */
   remove(entry: number, stamp: number): boolean {
     if (!this.lockPatiently()) return false;
-    const isThere = this.table.stampOf(entry) === stamp;
+    // Stamps of what lives are odd.
+    const isThere = this.table.stampOf(entry) === stamp && (stamp & 1) === 1;
     if (isThere) {
       this.drop(entry);
       this.count(C_REMOVED);

@@ -59,6 +59,8 @@ describe('an entry', () => {
     expect(table.remove(entry, stamp + 2)).toBe(false);
     expect(table.remove(entry, stamp)).toBe(true);
     expect(table.remove(entry, stamp)).toBe(false);
+    // Nor by the stamp of a place where none is.
+    expect(table.remove(entry, table.table.stampOf(entry))).toBe(false);
     table.judge(entry, stamp, 1, 1, 1);
     expect(table.policyEpoch(entry)).toBe(EPOCH + 1);
     expect(table.used).toBe(0);
