@@ -30,8 +30,6 @@ import {
 } from './connection-entry.js';
 import { showStanding, UNCHANGING, UNCHANGING_MASK } from './plain-keys.js';
 
-/** A timeout that is always over. */
-const NEVER = -0x8000_0000;
 /** Where an entry's value begins. */
 const VALUE = KEY + CONNECTION_KEY_WORDS;
 
@@ -78,11 +76,12 @@ export class ConnectionEntries extends SharedTable {
   }
 
   /** As showStanding of plain-keys.ts. */
-  showStanding(pool: FramePool, timeouts: Int32Array, epoch: number, nowSeconds: number, left: Int32Array): number {
+  showStanding(pool: FramePool, timeouts: Int32Array, epoch: number, nowSeconds: number, first: number): number {
     // Where loads may pass each other all go the long way.
-    const udp = LOADS_KEEP_ORDER ? timeouts[CLASS_UDP_STREAM] : NEVER;
-    const tcp = LOADS_KEEP_ORDER ? timeouts[CLASS_TCP_ESTABLISHED] : NEVER;
-    return showStanding(this.hot, this.hotAgain, this.entryWords, pool, udp, tcp, epoch, nowSeconds, left);
+    if (!LOADS_KEEP_ORDER) return first;
+    const udp = timeouts[CLASS_UDP_STREAM];
+    const tcp = timeouts[CLASS_TCP_ESTABLISHED];
+    return showStanding(this.hot, this.hotAgain, this.entryWords, pool, udp, tcp, epoch, nowSeconds, first);
   }
 
   /**
@@ -149,12 +148,12 @@ export class FrozenEntries extends ConnectionEntries {
 
   /** All go the long way, where all stores are. */
   override showStanding(
-    pool: FramePool,
+    _pool: FramePool,
     _timeouts: Int32Array,
-    epoch: number,
-    nowSeconds: number,
-    left: Int32Array,
+    _epoch: number,
+    _nowSeconds: number,
+    first: number,
   ): number {
-    return showStanding(this.hot, this.hotAgain, this.entryWords, pool, NEVER, NEVER, epoch, nowSeconds, left);
+    return first;
   }
 }

@@ -5,8 +5,8 @@
  * took 75 ns a datagram, so it takes 28; a segment, whose windows move, took 130 and takes 60. One set a thread. @hot
  *
  * Only what needs no second look is listed: whole keys, of packets that nothing but rules may have a say in. All else is left
- * to the long way (stages/connections.ts), as is what is listed and has no connection that stands and goes on. Segments behind
- * one that is left are left as well: what they do depends on it if they are of its connection.
+ * to the long way (stages/connections.ts), as is what is listed and has no connection that stands and goes on. Frames of one
+ * connection are taken in their order: where segments that are not plain (fragments, options) are in the batch, none is listed.
  */
 import type { Batch } from '../dataplane/batch.js';
 import type { FramePool } from '../dataplane/frame-pool.js';
@@ -16,6 +16,7 @@ import { DHCP6_SERVER_PORT } from '../wire/dhcp.js';
 import { ETHERNET_HEADER_SIZE } from '../wire/ethernet.js';
 import { PROTOCOL_TCP, PROTOCOL_UDP } from '../wire/ip-protocol.js';
 import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
+import { PACKET_IPV4 } from '../wire/packet.js';
 import {
   AS_JUDGED,
   CLASS_MASK,
@@ -64,13 +65,22 @@ let hasSegments = false;
 /** Slots of tracked frames that are none of these. */
 const others = new Int32Array(BATCH_SIZE);
 let otherCount = 0;
+/** Some of the others are segments whose connections plain ones may have, too. */
+let hasOddSegments = false;
 
 /** Lists the tracked frames of the batch. Returns how many of them are plain. `isServing`: some machines are served by the switch. */
 export function listPlain(batch: Batch, pool: FramePool, isServing: boolean): number {
+  list(batch, pool, isServing, true);
+  if (hasOddSegments && hasSegments) list(batch, pool, isServing, false);
+  return count;
+}
+
+function list(batch: Batch, pool: FramePool, isServing: boolean, takesSegments: boolean): void {
   const { view } = pool;
   let listed = 0;
   let left = 0;
   let segments = 0;
+  hasOddSegments = false;
   for (let index = 0; index < batch.count; index++) {
     const slot = batch.slots[index];
     if (pool.reason[slot] !== 0 || (pool.policy[slot] & POLICY_TRACKED) === 0) continue;
@@ -82,11 +92,14 @@ export function listPlain(batch: Batch, pool: FramePool, isServing: boolean): nu
     // To a host; of DHCP, and of names and metadata, stages/connections.ts asks who is meant.
     if (
       protocol === 0 ||
+      (isSegment !== 0 && !takesSegments) ||
       mayBeService(both & 0xffff, isSegment, isServing) ||
       destination >>> 28 >= 14 ||
       (pool.octets[pool.offset[slot]] & 1) !== 0
     ) {
       others[left++] = slot;
+      hasOddSegments ||=
+        protocol === 0 && pool.protocol[slot] === PROTOCOL_TCP && pool.packetKind[slot] === PACKET_IPV4;
       continue;
     }
     segments |= isSegment;
@@ -102,7 +115,6 @@ export function listPlain(batch: Batch, pool: FramePool, isServing: boolean): nu
   count = listed;
   otherCount = left;
   hasSegments = segments !== 0;
-  return listed;
 }
 
 function mayBeService(port: number, isSegment: number, isServing: boolean): boolean {
@@ -147,9 +159,9 @@ export function hintPlace(portsWord: number, lowerWord: number, higherWord: numb
 }
 
 /**
- * Shows each slot the connection that its key's candidate is, where that is the key's own, stands, and goes on; notes that it was
- * seen, and how far the windows of TCP are. Lists the others' places in `left`, and returns how many they are. `hot` and
- * `hotAgain` are the table's words, by two arrays (shared-table-reader.ts); `epoch` is of the policy in force, under which
+ * From the place `first` on, shows each slot the connection that its key's candidate is, if that is the key's own, stands, and goes
+ * on; notes that it was seen, and how far the windows of TCP are. Returns the first place where it is not so, whose frame is to take
+ * the long way before the next one's turn, or how many are listed. `hot` and `hotAgain` are the table's words, by two arrays (shared-table-reader.ts); `epoch` is of the policy in force, under which
  * AS_JUDGED says something; the timeouts are of the classes of such connections.
  */
 export function showStanding(
@@ -161,11 +173,9 @@ export function showStanding(
   tcpTimeout: number,
   epoch: number,
   nowSeconds: number,
-  left: Int32Array,
+  first: number,
 ): number {
-  let leftCount = 0;
-  let isTcpLeft = false;
-  for (let place = 0; place < count; place++) {
+  for (let place = first; place < count; place++) {
     const entry = candidates[place];
     const at = entry * entryWords;
     const zone = zones[place];
@@ -182,17 +192,10 @@ export function showStanding(
     const isTorn = (hotAgain[at + STAMP] ^ stamp) | (~stamp & 1);
     const isOriginal = (sides[place] !== 0) === ((state & LOWER_IS_ORIGINAL) !== 0);
     const slot = slots[place];
-    let isLeft = (difference | isTorn) !== 0;
-    if ((zone & PROTOCOL_MASK) === UDP_IN_ZONE)
-      isLeft ||= ((state & UNCHANGING_MASK) ^ UNCHANGING) !== 0 || idle > udpTimeout;
-    else {
-      isLeft ||= isTcpLeft || idle > tcpTimeout || !moveSteady(hot, at + VALUE, pool, slot, !isOriginal);
-      isTcpLeft = isLeft;
-    }
-    if (isLeft) {
-      left[leftCount++] = place;
-      continue;
-    }
+    if ((difference | isTorn) !== 0) return place;
+    if ((zone & PROTOCOL_MASK) === UDP_IN_ZONE) {
+      if ((state & UNCHANGING_MASK) !== UNCHANGING || idle > udpTimeout) return place;
+    } else if (idle > tcpTimeout || !moveSteady(hot, at + VALUE, pool, slot, !isOriginal)) return place;
     if (idle > 0) hot[at + LAST_SEEN] = nowSeconds;
     const bits = (judged === epoch ? AS_JUDGED : 0) | (isOriginal ? 0 : CONNECTION_REPLY);
     pool.connection[slot] = entry;
@@ -201,7 +204,7 @@ export function showStanding(
     pool.connectionPorts[slot] = connectionPorts;
     pool.connectionStamp[slot] = stamp;
   }
-  return leftCount;
+  return count;
 }
 
 export function slotAt(place: number): number {

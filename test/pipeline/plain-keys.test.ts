@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { FrozenEntries, hasTail } from '../../src/pipeline/connection-entries.js';
 import { AS_JUDGED, KEY_ZONE, V_ORIGINAL, V_STATE, V_WINDOWS } from '../../src/pipeline/connection-entry.js';
-import { EPOCH, packet, type Segment, segment, TrackedSwitch, udp } from './connection-fixture.js';
+import { EPOCH, packet, type Segment, segment, TrackedSwitch, tcpOctets, udp } from './connection-fixture.js';
 
 const A = '192.0.2.1';
 const B = '192.0.2.2';
@@ -116,4 +116,33 @@ it('says of every frame, and notes of every connection, what the long way does',
     { numRuns: 150 },
   );
   expect(judged).toBeGreaterThan(1000);
+});
+
+it('takes segments in their order where a fragment is among them, which goes the long way', () => {
+  const one = new TrackedSwitch();
+  for (const frame of opening) one.look([frame]);
+  const beyond = tcpFrame(0, false, { flags: 'A', seq: 100_000, ack: 1 });
+  // How far a fragment reaches is not known, so windows behind one are not checked any more.
+  const payload = tcpOctets({ flags: 'A', seq: 1, ack: 1, length: 12, ports: [5000, 80] });
+  const fragment = ['a', packet({ protocol: 6, payload, from: A, to: B, fragment: 0x2000 })] as const;
+  expect(one.look([beyond, fragment, beyond]).map(({ what }) => what)).toEqual(['invalid', 'original+', 'original+']);
+});
+
+it('leaves the short way for one frame at a time', () => {
+  const one = new TrackedSwitch();
+  for (const frame of opening) one.look([frame]);
+  const { table } = one.table;
+  const showStanding = table.showStanding.bind(table);
+  const ways: number[] = [];
+  Object.assign(table, {
+    showStanding: (...given: Parameters<typeof showStanding>) => {
+      const next = showStanding(...given);
+      ways.push(next - given[4]);
+      return next;
+    },
+  });
+  const data = tcpFrame(0, false, { flags: 'A', seq: 1, ack: 1, length: 10 });
+  const begins = tcpFrame(2, false, { flags: 'S', seq: 9 });
+  one.look([data, data, begins, data, begins, begins, data, data, data]);
+  expect(ways).toEqual([2, 1, 0, 3]);
 });

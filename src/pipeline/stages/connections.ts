@@ -92,8 +92,7 @@ let hasWindows = false;
 /** In `sides`, beside the bits of connection-key.ts: the key is of what an ICMP error is about. */
 const IS_ERROR = 1 << 8;
 
-/** Plain frames that take the long way, by place; slots of frames that are not plain. */
-const left = new Int32Array(BATCH_SIZE);
+/** Slots of frames that are not plain. */
 const frames = new Int32Array(BATCH_SIZE);
 
 export const connections: Stage = {
@@ -114,12 +113,10 @@ export const connections: Stage = {
     }
     if (others !== 0) table.touchEntries(candidates, others);
     if (hasWindows) table.touchTails(candidates, others);
-    const { connectionTimeouts, groups } = snapshot;
-    const leftCount = table.showStanding(pool, connectionTimeouts, groups.epoch, machine.nowSeconds, left);
-    const count = takeLeft(others, leftCount);
     missed = 0;
     movedCount = 0;
-    for (let place = 0; place < count; place++) settle(machine, place);
+    for (let place = 0; place < others; place++) settle(machine, place);
+    settlePlain(machine, plain);
     if (isHinted && missed > (plain + others) >> 2) distrusted = HINT_DISTRUST_BATCHES;
     if (movedCount !== 0) connections.regroup(moved, movedStamps, movedCount);
   },
@@ -169,21 +166,21 @@ function findCandidates(table: ConnectionEntries, count: number): void {
   for (let place = 0; place < count; place++) candidates[place] = table.candidate(hashes[place]);
 }
 
-/**
- * Lists the plain frames that are left, behind the others. Their order among themselves stays, and a frame whose connection stays as
- * it is changes nothing for one behind it. Returns how many are listed now.
- */
-function takeLeft(others: number, leftCount: number): number {
-  for (let index = 0; index < leftCount; index++) {
-    const count = others + index;
-    const place = left[index];
-    slots[count] = slotAt(place);
-    sides[count] = sideAt(place);
-    hashes[count] = hashAt(place);
-    candidates[count] = candidateAt(place);
-    writeKey(place, keys, count * CONNECTION_KEY_WORDS);
+/** The plain frames, in their order. Those whose connections don't simply go on take the long way. */
+function settlePlain(machine: Machine, count: number): void {
+  const { pool, snapshot, nowSeconds } = machine;
+  const { table } = machine.connections;
+  const { connectionTimeouts, groups } = snapshot;
+  for (let next = 0; ; next++) {
+    next = table.showStanding(pool, connectionTimeouts, groups.epoch, nowSeconds, next);
+    if (next >= count) return;
+    slots[0] = slotAt(next);
+    sides[0] = sideAt(next);
+    hashes[0] = hashAt(next);
+    candidates[0] = candidateAt(next);
+    writeKey(next, keys, 0);
+    settle(machine, 0);
   }
-  return others + leftCount;
 }
 
 /** Puts the frame at this place of the list, if it has a key; otherwise says what it is. */
