@@ -258,11 +258,6 @@ export const METRICS_CONNECTIONS_MAX = 16;
 export const SLEEP_MAX_MS = 250;
 /** The longest a worker spins after traffic before it sleeps, in ms. */
 export const SPIN_MAX_MS = 0.05;
-/** A CPU that was offered meanwhile and comes back later than this is somebody's who computes, in ms: no more spinning... */
-export const SPIN_AWAY_MS = 0.3;
-/** ... for so long, in ms; each time it happens again soon after, twice as long. */
-export const SPIN_PAUSE_MIN_MS = 64;
-export const SPIN_PAUSE_MAX_MS = 2048;
 /** Frames a breath, on average, from which on it does not spin: it is a stream, not questions and answers. */
 export const SPIN_FRAMES_MAX = 3;
 /** Frames one stream or ring queue hands over in a breath. */

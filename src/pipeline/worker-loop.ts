@@ -21,11 +21,8 @@ import {
   BATCH_SIZE,
   FRAGMENT_SLEEP_MS,
   SLEEP_MAX_MS,
-  SPIN_AWAY_MS,
   SPIN_FRAMES_MAX,
   SPIN_MAX_MS,
-  SPIN_PAUSE_MAX_MS,
-  SPIN_PAUSE_MIN_MS,
   WATCHED_FRAMES_PER_BREATH,
 } from '../limits.js';
 import type { InjectionRing } from './injection-ring.js';
@@ -51,9 +48,6 @@ export class WorkerLoop {
   private readonly pipeline: Pipeline;
   private readonly batch = new Batch(BATCH_SIZE);
   private spinMs = 0;
-  /** Until then others compute on this CPU, as far as is known; and for how long that was taken for granted. */
-  private spinsFromMs = 0;
-  private pauseMs = SPIN_PAUSE_MIN_MS;
   /** Moving average over breaths that found frames. */
   private framesPerBreath = 1;
   private idleMs = 0;
@@ -117,7 +111,7 @@ export class WorkerLoop {
   private rest(now: number): void {
     const { engine, orders, clock } = this;
     engine.submit(0);
-    const spun = this.spinMs > 0 && this.maySpin(now) ? this.spin(now) : now;
+    const spun = this.spinMs > 0 && this.framesPerBreath < SPIN_FRAMES_MAX ? this.spin(now) : now;
     if (engine.hasWork() || orders.isPending() || this.isAnyReadable()) {
       this.idleMs += spun - now;
       return;
@@ -131,37 +125,25 @@ export class WorkerLoop {
   }
 
   /**
-   * Looks for work until then. The clock costs as much as ten looks, so it is read after every sixteenth; then the CPU is
+   * Looks for work for spinMs. The clock costs as much as ten looks, so it is read after every sixteenth; then the CPU is
    * offered to others, or on a small machine the one that is waited for might be waiting for this very CPU (two switches and
    * two guests on two cores: 160 us a round trip without the offer, 60 with it).
    *
    * Who takes the offer to compute keeps the CPU until the kernel's next tick (4 ms), whatever arrives here meanwhile: nobody
-   * is woken who does not sleep. So after such a one, and while the main thread is known to compute, this sleeps instead, and
-   * is woken by what arrives.
+   * is woken who does not sleep. So while the main thread is known to compute this sleeps instead, and is woken by what arrives.
+   * To sleep wherever the CPU was given back late was tried, too: where guests and another switch share the CPUs that is often,
+   * and their round trips through a tunnel were 144 us instead of 60.
    */
   private spin(begin: number): number {
     const { engine, orders, clock } = this;
     const until = begin + this.spinMs;
-    let before = begin;
-    while (before < until && !orders.isMainComputing()) {
+    let now = begin;
+    while (now < until && !orders.isMainComputing()) {
       for (let look = 0; look < 16; look++) if (engine.hasWork() || orders.isPending()) return clock();
       orders.yieldCpu();
-      const now = clock();
-      if (now - before > SPIN_AWAY_MS) this.pauseSpinning(now);
-      before = now;
+      now = clock();
     }
-    return before;
-  }
-
-  private maySpin(now: number): boolean {
-    return this.framesPerBreath < SPIN_FRAMES_MAX && now >= this.spinsFromMs;
-  }
-
-  private pauseSpinning(now: number): void {
-    const isSoon = now - this.spinsFromMs < SPIN_PAUSE_MAX_MS;
-    const pauseMs = isSoon ? Math.min(this.pauseMs * 2, SPIN_PAUSE_MAX_MS) : SPIN_PAUSE_MIN_MS;
-    this.pauseMs = pauseMs;
-    this.spinsFromMs = now + pauseMs;
+    return now;
   }
 
   /** Whether another worker may any moment hear what a frame here waits for. */

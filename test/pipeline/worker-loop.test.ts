@@ -10,13 +10,7 @@ import { DropSamples } from '../../src/dataplane/drop-samples.js';
 import { FramePool } from '../../src/dataplane/frame-pool.js';
 import type { IoEngine, WatchedQueue } from '../../src/dataplane/io-engine.js';
 import { Kernels } from '../../src/kernels/kernels.js';
-import {
-  FRAGMENT_SLEEP_MS,
-  SLEEP_MAX_MS,
-  SPIN_AWAY_MS,
-  SPIN_PAUSE_MAX_MS,
-  SPIN_PAUSE_MIN_MS,
-} from '../../src/limits.js';
+import { FRAGMENT_SLEEP_MS, SLEEP_MAX_MS } from '../../src/limits.js';
 import { ConnectionTable, connectionTableSize } from '../../src/pipeline/connection-table.js';
 import { Fdb, fdbSize } from '../../src/pipeline/fdb.js';
 import { FragmentTable, fragmentTableSize } from '../../src/pipeline/fragment-table.js';
@@ -155,36 +149,13 @@ function spinning(awayMs: () => number, isMainComputing = () => false) {
   return { loop, seen };
 }
 
-test('a worker offers its CPU again and again while it spins, and spins again, when it comes back soon', () => {
-  const { loop, seen } = spinning(() => SPIN_AWAY_MS / 60);
+test('a worker offers its CPU again and again while it spins', () => {
+  const { loop, seen } = spinning(() => 0.005);
   loop.breathe();
   expect(seen.offers).toBeGreaterThan(2);
   const { offers } = seen;
   loop.breathe();
   expect(seen.offers).toBeGreaterThan(offers);
-});
-
-test('it sleeps at once where somebody kept the CPU, and tries again after pauses that grow while that is so', () => {
-  let awayMs = 4;
-  const { loop, seen } = spinning(() => awayMs);
-  const pauses: number[] = [];
-  for (let try_ = 0; try_ < 9; try_++) {
-    const { offers } = seen;
-    const begin = seen.now;
-    while (seen.offers === offers) loop.breathe();
-    expect(seen.offers).toBe(offers + 1);
-    if (try_ > 0) pauses.push(seen.now - awayMs - begin);
-  }
-  const [first, ...later] = pauses;
-  expect(first).toBeGreaterThanOrEqual(SPIN_PAUSE_MIN_MS - 1);
-  expect(later.slice(0, 3).every((pause, at) => pause > pauses[at] * 1.8)).toBe(true);
-  for (const pause of pauses) expect(pause).toBeLessThan(SPIN_PAUSE_MAX_MS + 1);
-  expect(Math.max(...pauses)).toBeGreaterThan(SPIN_PAUSE_MAX_MS - 1);
-  awayMs = 0;
-  const { offers } = seen;
-  const end = seen.now + SPIN_PAUSE_MAX_MS + 1;
-  while (seen.now < end) loop.breathe();
-  expect(seen.offers).toBeGreaterThan(offers + 1);
 });
 
 test('it does not spin while the main thread computes, and ends a spin when that begins', () => {
