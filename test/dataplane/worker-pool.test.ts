@@ -43,7 +43,7 @@ export function run({ index, state: page, counters, orders, snapshot, commands, 
     Atomics.store(commands, index, ${GO_ON});
     if (command === ${THROW}) throw new Error('a defect');
     if (command === ${RETURN}) return;
-    if (command === ${FILL_MEMORY}) for (const hoard = []; ; ) hoard.push(new Array(100000).fill({}));
+    if (command === ${FILL_MEMORY}) for (const hoard = []; ; ) hoard.push(new Array(100000).fill(0.5));
     if (command === ${LOOP}) {
       Atomics.store(state, ${STATE_RING_FD}, dup(2));
       for (;;) Atomics.add(loops, 0, 1);
