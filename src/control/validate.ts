@@ -51,9 +51,10 @@ function withoutFitting(document: JsonValue): JsonValue {
   return rest;
 }
 
-/** Every entry in its place again, and those that were new kept for the next time. */
+/** Every entry in its place again, and all kept for the next time: at the end, as one object may be several entries. */
 function withFitting(config: Config, document: JsonValue): Config {
   const whole: Record<string, unknown> = { ...config };
+  const kept: [object, Fitting][] = [];
   for (const section of sectionNames) {
     const entries = isConfigObject(document) ? own(document, section) : undefined;
     if (!isConfigObject(entries)) continue;
@@ -61,11 +62,12 @@ function withFitting(config: Config, document: JsonValue): Config {
     whole[section] = Object.fromEntries(
       Object.entries(entries).map(([name, entry]) => {
         const known = fittingAs(section, name, entry) ?? { section, name, config: own(fresh, name) };
-        if (isConfigObject(entry)) fitting.set(entry, known);
+        if (isConfigObject(entry)) kept.push([entry, known]);
         return [name, known.config];
       }),
     );
   }
+  for (const [entry, known] of kept) fitting.set(entry, known);
   return whole as Config;
 }
 

@@ -72,3 +72,17 @@ test('an object is another entry under another name or in another section', () =
   expect(matchSchema({ version: 1, networks: { lab: { type: 'local' }, good: port } })).toHaveProperty('faults');
   expect(matchSchema({ version: 1, networks: { good: port } })).toEqual(anew({ version: 1, networks: { good: port } }));
 });
+
+test('one object may be several entries, in any order and again', () => {
+  const port = { kind: 'tap', network: 'lab' };
+  for (const names of [
+    ['a', 'b', 'c'],
+    ['c', 'a'],
+    ['a', 'b', 'c'],
+    ['b', 'a', 'd', 'c'],
+  ]) {
+    const ports = Object.fromEntries(names.map((name) => [name, port]));
+    const document = { version: 1, networks: { lab: { type: 'local' } }, ports };
+    expect(matchSchema(document)).toEqual(anew(document));
+  }
+});
