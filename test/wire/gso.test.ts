@@ -86,7 +86,8 @@ describe('a super-frame', () => {
         const fields = () => [pool.offset, pool.length, pool.gsoType, pool.checksumStart].map((field) => field[TARGET]);
         const before = fields();
         const start = pool.frameStart(TARGET) - GUARD;
-        pool.octets.fill(0xa5, start, start + SLOT_STRIDE);
+        // One more, for who fills all of it.
+        pool.octets.fill(0xa5, start, start + SLOT_STRIDE + 1);
         const count = segmenter.begin(SOURCE);
         const found: Uint8Array[] = [];
         let at = start;

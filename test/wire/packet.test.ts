@@ -438,22 +438,23 @@ test('options of IPv4 at every length and place are as the independent reader ha
 
 test('any packet, with any of its octets changed and cut off anywhere, is read as the independent reader reads it', () => {
   const seen = new Set<number>();
+  const wanted = [FAULT_NONE, FAULT_IP, FAULT_TCP, FAULT_UDP];
   const change = fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 }));
-  fc.assert(
-    fc.property(
-      fc.constantFrom(...Object.values(sound)),
-      fc.array(change, { maxLength: 3 }),
-      fc.option(fc.nat(), { nil: undefined }),
-      ([ethertype, packet], changes, cut) => {
-        const octets = [...packet];
-        // Mostly in the headers, where it matters.
-        for (const [at, value] of changes) octets[at % Math.min(octets.length, 64)] = value;
-        const size = cut === undefined ? octets.length : cut % (octets.length + 1);
-        expectAsReference(ethertype, octets.slice(0, size));
-        seen.add(read(ethertype, octets.slice(0, size)).fault);
-      },
-    ),
-    { numRuns: 8000 },
+  const anyPacket = fc.property(
+    fc.constantFrom(...Object.values(sound)),
+    fc.array(change, { maxLength: 3 }),
+    fc.option(fc.nat(), { nil: undefined }),
+    ([ethertype, packet], changes, cut) => {
+      const octets = [...packet];
+      // Mostly in the headers, where it matters.
+      for (const [at, value] of changes) octets[at % Math.min(octets.length, 64)] = value;
+      const size = cut === undefined ? octets.length : cut % (octets.length + 1);
+      expectAsReference(ethertype, octets.slice(0, size));
+      seen.add(read(ethertype, octets.slice(0, size)).fault);
+    },
   );
-  expect([...seen].sort()).toEqual(expect.arrayContaining([FAULT_NONE, FAULT_IP, FAULT_TCP, FAULT_UDP]));
+  // A fault of TCP is one packet in thousands: once in a while 8,000 have none.
+  for (let turn = 0; turn < 5 && (turn === 0 || !wanted.every((fault) => seen.has(fault))); turn++)
+    fc.assert(anyPacket, { numRuns: 8000 });
+  expect([...seen].sort()).toEqual(expect.arrayContaining(wanted));
 });
