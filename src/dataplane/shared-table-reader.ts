@@ -185,20 +185,7 @@ export class TableReader {
   }
 
   touchEntries(entries: Int32Array, count: number): void {
-    const { hot, entryWords } = this;
-    let seen = 0;
-    for (let index = 0; index < count; index += 8) {
-      seen ^=
-        hot[entries[index] * entryWords] ^
-        hot[entries[index + 1] * entryWords] ^
-        hot[entries[index + 2] * entryWords] ^
-        hot[entries[index + 3] * entryWords] ^
-        hot[entries[index + 4] * entryWords] ^
-        hot[entries[index + 5] * entryWords] ^
-        hot[entries[index + 6] * entryWords] ^
-        hot[entries[index + 7] * entryWords];
-    }
-    this.seen = seen;
+    this.touchWords(entries, count, STAMP);
   }
 
   /** After `touchEntries`: the cache lines of this word of the entries, of those of 24 words another one for some or for all. */

@@ -13,6 +13,7 @@
  */
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { LOADS_KEEP_ORDER } from '../dataplane/shared-table-reader.js';
+import { touchRows } from '../dataplane/touch.js';
 import { BATCH_SIZE, TRANSLATION_SETS } from '../limits.js';
 import { IPV4_DESTINATION, IPV4_SOURCE } from '../wire/ipv4.js';
 import { read32 } from '../wire/octets.js';
@@ -45,8 +46,6 @@ import {
 const SET_SHIFT = Math.clz32(TRANSLATION_SETS - 1);
 
 const sets = new Int32Array(BATCH_SIZE);
-/** Whoever touches memory has a reader, or the touching would be optimised away. */
-let seen = 0;
 
 /**
  * Finds the rows of these packets before the first is routed, so that the cache misses overlap; `interfaces`: by which each of
@@ -60,7 +59,7 @@ export function findTranslations(machine: Machine, slots: Int32Array, interfaces
     const zone = nat.routerZone[routing.interfaceRouter[interfaces[place]]];
     sets[place] = setOfPacket(pool, slots[place], zone);
   }
-  touch(rows, count);
+  touchRows(rows, sets, count, 1);
   for (let place = 0; place < count; place++) {
     const zone = nat.routerZone[routing.interfaceRouter[interfaces[place]]];
     const row = rowOfPacket(rows, pool, slots[place], zone, sets[place]);
@@ -69,28 +68,6 @@ export function findTranslations(machine: Machine, slots: Int32Array, interfaces
   }
   connections.table.touchEntries(entries, count);
   translations.batch = (translations.batch + 1) | 0;
-}
-
-/** As SharedTable.touchEntries. */
-function touch(rows: Int32Array, count: number): void {
-  let all = 0;
-  for (let place = 0; place < count; place += 8) {
-    all ^=
-      rows[sets[place]] ^
-      rows[sets[place + 1]] ^
-      rows[sets[place + 2]] ^
-      rows[sets[place + 3]] ^
-      rows[sets[place + 4]] ^
-      rows[sets[place + 5]] ^
-      rows[sets[place + 6]] ^
-      rows[sets[place + 7]];
-  }
-  seen = all;
-}
-
-/** For tests: what `findTranslations` has touched. */
-export function touchedTranslations(): number {
-  return seen;
 }
 
 function setOfPacket(pool: FramePool, slot: number, zone: number): number {
