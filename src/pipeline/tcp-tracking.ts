@@ -23,7 +23,8 @@
  * the other end is INVALID, as in Linux: nobody asks from the port he serves, and hosts from before RFC 5961 reset the
  * connection for one that is in the window.
  *
- * Windows are kept as 16 bits: 11 of mantissa, 5 of exponent, rounded up (a thousandth too wide at most).
+ * Windows are kept as 16 bits: 11 of mantissa, 5 of exponent, rounded up (a thousandth too wide at most). tcp-windows.ts has
+ * all that moves them.
  */
 import type { FramePool } from '../dataplane/frame-pool.js';
 import { read16, read32 } from '../wire/octets.js';
@@ -72,6 +73,7 @@ import {
   V_STATE,
   V_WINDOWS,
 } from './connection-entry.js';
+import { BEYOND, FITS, hasAcked, isAfter, moveWindows, OLD, raiseMaxEnd, widen, windowOf } from './tcp-windows.js';
 import { TRACK_INVALID, TRACK_PASS, TRACK_REUSE } from './track-verdict.js';
 
 export const TCP_SYN_SENT = 1;
@@ -150,9 +152,6 @@ const transitions = Uint8Array.from(
 );
 const STATES = 10;
 
-/** The least that is taken for an acknowledgement's delay, whatever the window is. */
-const ACK_DELAY_MIN = 66_000;
-
 /** Kind of a segment by its flags; -1: no TCP would send that. */
 function kindOf(flags: number): number {
   switch (flags & (TCP_SYN | TCP_FIN | TCP_RST | TCP_ACK | TCP_URG)) {
@@ -175,35 +174,6 @@ function kindOf(flags: number): number {
   }
 }
 
-/** A window as 16 bits, rounded up. */
-export function packWindow(window: number): number {
-  const shift = Math.max(0, 21 - Math.clz32(window));
-  const mantissa = ((window + (1 << shift) - 1) >> shift) | 0;
-  return mantissa >> 11 !== 0 ? ((shift + 1) << 11) | (mantissa >> 1) : (shift << 11) | mantissa;
-}
-
-export function unpackWindow(packed: number): number {
-  return (packed & 0x7ff) << (packed >> 11);
-}
-
-/** The window of one direction; 0: nothing was seen of it. */
-function windowOf(value: Int32Array, isReply: boolean, at = 0): number {
-  return unpackWindow(isReply ? value[at + V_WINDOWS] & 0xffff : value[at + V_WINDOWS] >>> 16);
-}
-
-function widen(value: Int32Array, isReply: boolean, window: number, at = 0): void {
-  const words = value[at + V_WINDOWS];
-  const packed = packWindow(window === 0 ? 1 : window);
-  if (isReply) {
-    if (packed > (words & 0xffff)) value[at + V_WINDOWS] = (words & ~0xffff) | packed;
-  } else if (packed > words >>> 16) value[at + V_WINDOWS] = (packed << 16) | (words & 0xffff);
-}
-
-/** Whether number `a` comes behind `b`. */
-function isAfter(a: number, b: number): boolean {
-  return ((a - b) | 0) > 0;
-}
-
 function withState(state: number, next: number): number {
   return (state & ~(STATE_MASK | CLASS_MASK)) | next | (classes[next] << CLASS_SHIFT);
 }
@@ -212,6 +182,8 @@ function withState(state: number, next: number): number {
 let scaleOffered = -1;
 /** It came by the port that its connection's segments of that direction come by. Of SYN and SYN/ACK only. */
 let isByOwnPort = false;
+/** How it fitted; OLD for those that windows don't say it of. */
+let lastFit = OLD;
 
 /** The first segment of a connection. False: it can't be. `value[V_STATE]` has the direction. */
 export function beginTcp(value: Int32Array, pool: FramePool, slot: number, midstream: boolean): boolean {
@@ -233,7 +205,7 @@ export function beginTcp(value: Int32Array, pool: FramePool, slot: number, midst
   value[V_STATE] = state;
   value[V_ORIGINAL + SIDE_END] = end;
   value[V_ORIGINAL + SIDE_MAX_ACK] = read32(octets, at + TCP_ACKNOWLEDGEMENT);
-  widen(value, false, window);
+  widen(value, 0, false, window);
   return true;
 }
 
@@ -247,7 +219,7 @@ function beginBySyn(value: Int32Array, sequence: number, end: number, window: nu
   // Until it acknowledges something: the least that the answer must acknowledge (data with a SYN need not be taken).
   value[V_ORIGINAL + SIDE_MAX_ACK] = (sequence + 1) | 0;
   value[V_WINDOWS] = 0;
-  widen(value, false, window);
+  widen(value, 0, false, window);
 }
 
 /** Number behind the segment: SYN and FIN count. A super-frame is one long segment. */
@@ -332,7 +304,7 @@ function trackSegment(
   }
   if (kind === KIND_SYN || kind === KIND_SYN_ACK)
     return trackOpening(value, isReply, kind, next, sequence, end, acknowledged, window);
-  const fit = moveWindows(value, isReply, sequence, end, acknowledged, window);
+  const fit = moveWindows(value, 0, isReply, sequence, end, acknowledged, window);
   lastFit = fit;
   if (fit !== FITS) return fit === OLD ? TRACK_PASS : TRACK_INVALID;
   value[V_STATE] = withState(value[V_STATE], next) | (isReply ? SEEN_REPLY : 0);
@@ -360,7 +332,7 @@ export function moveSteady(value: Int32Array, at: number, pool: FramePool, slot:
   const sequence = view.getInt32(tcp + TCP_SEQUENCE);
   const end = (sequence + pool.packetEnd[slot] - tcp - ((word >>> 28) << 2)) | 0;
   return (
-    moveWindows(value, isReply, sequence, end, view.getInt32(tcp + TCP_ACKNOWLEDGEMENT), word & 0xffff, at) !== BEYOND
+    moveWindows(value, at, isReply, sequence, end, view.getInt32(tcp + TCP_ACKNOWLEDGEMENT), word & 0xffff) !== BEYOND
   );
 }
 
@@ -393,7 +365,7 @@ function trackOpening(
       return TRACK_PASS;
   }
   // Another SYN of a side that has sent one: it changes nothing.
-  if (windowOf(value, isReply) !== 0 && end !== value[side + SIDE_END]) return TRACK_PASS;
+  if (windowOf(value, 0, isReply) !== 0 && end !== value[side + SIDE_END]) return TRACK_PASS;
   openSide(value, isReply, sequence, end, window);
   if (kind === KIND_SYN_ACK) {
     value[side + SIDE_MAX_ACK] = acknowledged;
@@ -414,9 +386,9 @@ function openSide(value: Int32Array, isReply: boolean, sequence: number, end: nu
   if (scaleOffered >= 0) state |= offers | (scaleOffered << shift);
   value[V_STATE] = state;
   value[side + SIDE_END] = end;
-  value[side + SIDE_MAX_END] = (end + windowOf(value, !isReply)) | 0;
+  value[side + SIDE_MAX_END] = (end + windowOf(value, 0, !isReply)) | 0;
   if ((state & hasAcked(isReply)) === 0) value[side + SIDE_MAX_ACK] = (sequence + 1) | 0;
-  widen(value, isReply, window);
+  widen(value, 0, isReply, window);
 }
 
 /** A SYN of who began, into a connection that stands. Repeated, it is nothing new. */
@@ -440,12 +412,12 @@ function answerNoted(
   const isNoted = isReply && isByOwnPort && (value[V_STATE] & SYN_PENDING) !== 0;
   if (!isNoted || acknowledged !== value[other + SIDE_MAX_ACK]) return TRACK_PASS;
   const side = isReply ? V_REPLY : V_ORIGINAL;
-  const theirs = windowOf(value, !isReply);
+  const theirs = windowOf(value, 0, !isReply);
   value[V_STATE] &= ~(SYN_PENDING | HAS_ACKED_ORIGINAL | HAS_ACKED_REPLY);
   value[other + SIDE_END] = acknowledged;
   value[other + SIDE_MAX_END] = (acknowledged + window) | 0;
   value[V_WINDOWS] = 0;
-  widen(value, !isReply, theirs);
+  widen(value, 0, !isReply, theirs);
   openSide(value, isReply, sequence, end, window);
   value[side + SIDE_MAX_ACK] = acknowledged;
   value[V_STATE] = withState(value[V_STATE], SR) | hasAcked(isReply);
@@ -466,7 +438,7 @@ function trackReset(
   const other = isReply ? V_ORIGINAL : V_REPLY;
   const current = state & STATE_MASK;
   if (current === CL || current === TW) return TRACK_PASS;
-  if (windowOf(value, isReply) === 0) {
+  if (windowOf(value, 0, isReply) === 0) {
     // Its sender has said nothing yet, so the SYN's number is what can be checked (RFC 9293 section 3.10.7.3).
     if ((flags & TCP_ACK) === 0 || acknowledged !== value[other + SIDE_END])
       return (state & LIBERAL) === 0 ? TRACK_INVALID : TRACK_PASS;
@@ -487,87 +459,4 @@ function trackReset(
 function close(value: Int32Array, isReply: boolean): number {
   value[V_STATE] = withState(value[V_STATE], CL) | (isReply ? SEEN_REPLY : 0);
   return TRACK_PASS;
-}
-
-// ---- windows ------------------------------------------------------------------------------------------------------
-
-const FITS = 0;
-const OLD = 1;
-const BEYOND = 2;
-/** How the segment in hand fitted; OLD for those that windows don't say it of. One worker is one thread. */
-let lastFit = OLD;
-
-function hasAcked(isReply: boolean): number {
-  return isReply ? HAS_ACKED_REPLY : HAS_ACKED_ORIGINAL;
-}
-
-/** Whether a segment with an acknowledgement fits the windows, which it moves if so. The value begins at `at`. */
-function moveWindows(
-  value: Int32Array,
-  isReply: boolean,
-  sequence: number,
-  end: number,
-  acknowledged: number,
-  window: number,
-  at = 0,
-): number {
-  const side = at + (isReply ? V_REPLY : V_ORIGINAL);
-  const other = at + (isReply ? V_ORIGINAL : V_REPLY);
-  const state = value[at + V_STATE];
-  const allowed = (window << scaleOf(state, isReply)) | 0;
-  const own = windowOf(value, isReply, at);
-  const theirs = windowOf(value, !isReply, at);
-  if ((state & LIBERAL) !== 0) learnWindows(value, side, other, own, theirs, end, acknowledged);
-  else {
-    if (isAfter(sequence, value[side + SIDE_MAX_END])) return BEYOND;
-    if (isAfter(acknowledged, value[other + SIDE_END])) return BEYOND;
-    if (!isAfter(end, (value[side + SIDE_END] - theirs - 1) | 0)) return OLD;
-    const delay = Math.max(own, ACK_DELAY_MIN);
-    if (!isAfter(acknowledged, (value[other + SIDE_END] - delay - 1) | 0)) return OLD;
-  }
-  noteAck(value, at, isReply, side, acknowledged);
-  widen(value, isReply, allowed, at);
-  if (isAfter(end, value[side + SIDE_END])) value[side + SIDE_END] = end;
-  if (isAfter(end, value[side + SIDE_MAX_END])) value[side + SIDE_MAX_END] = end;
-  raiseMaxEnd(value, other, acknowledged, allowed);
-  return FITS;
-}
-
-/** What a segment of a connection taken up in its midst says for the first time. */
-function learnWindows(
-  value: Int32Array,
-  side: number,
-  other: number,
-  own: number,
-  theirs: number,
-  end: number,
-  acknowledged: number,
-): void {
-  if (own === 0) {
-    value[side + SIDE_END] = end;
-    value[side + SIDE_MAX_END] = end;
-  }
-  if (theirs === 0) value[other + SIDE_END] = acknowledged;
-}
-
-function noteAck(value: Int32Array, at: number, isReply: boolean, side: number, acknowledged: number): void {
-  const has = hasAcked(isReply);
-  const pending = isReply ? 0 : SYN_PENDING;
-  const state = value[at + V_STATE];
-  if ((state & (has | pending)) === has && !isAfter(acknowledged, value[side + SIDE_MAX_ACK])) return;
-  value[side + SIDE_MAX_ACK] = acknowledged;
-  if ((state & (has | pending)) !== has) value[at + V_STATE] = (state | has) & ~pending;
-}
-
-/** A window of 0 lets one octet through: a probe. */
-function raiseMaxEnd(value: Int32Array, other: number, acknowledged: number, window: number): void {
-  const limit = (acknowledged + (window === 0 ? 1 : window)) | 0;
-  if (isAfter(limit, value[other + SIDE_MAX_END])) value[other + SIDE_MAX_END] = limit;
-}
-
-/** Scaling is in force when both have offered it. */
-function scaleOf(state: number, isReply: boolean): number {
-  const both = OFFERS_SCALE_ORIGINAL | OFFERS_SCALE_REPLY;
-  if ((state & both) !== both) return 0;
-  return (state >> (isReply ? SCALE_REPLY_SHIFT : SCALE_ORIGINAL_SHIFT)) & SCALE_MASK;
 }

@@ -138,6 +138,7 @@ function sources(): string[] {
     'nat-refusals',
     'routing-tables',
     'tcp-tracking',
+    'tcp-windows',
   ];
   const wire = ['icmp', 'ip-protocol', 'ipv4', 'ipv6', 'octets', 'packet', 'tcp', 'arp', 'dhcp', 'ethernet', 'udp'];
   return [

@@ -1,6 +1,6 @@
 /** TCP's states and windows, on segments of our own making. */
 import { describe, expect, test } from 'vitest';
-import { packWindow, unpackWindow } from '../../src/pipeline/tcp-tracking.js';
+import { packWindow, unpackWindow } from '../../src/pipeline/tcp-windows.js';
 import { answer, packet, type Segment, segment, TrackedSwitch, tcpOctets } from './connection-fixture.js';
 
 const A = 1_000_000;
